@@ -1,0 +1,23 @@
+"""The errors that dhm raises on purpose."""
+
+from pathlib import Path
+
+
+class DhmError(Exception):
+    """Base of every error that dhm raises on purpose; its message is meant for the user."""
+
+
+class BadInputError(DhmError, ValueError):
+    """A file, flag or array that cannot be used, said as where, found and expected.
+
+    Args:
+        where: The file (with its line where there is one), the flag or the argument.
+        found: What was there.
+        expected: What has to be there instead.
+        line: 1-based line of a text file.
+    """
+
+    def __init__(self, where: str | Path, found: str, expected: str, line: int | None = None):
+        place = f"{where}:{line}" if line is not None else f"{where}"
+        super().__init__(f"{place}: found {found}, expected {expected}")
+        self.where, self.found, self.expected, self.line = str(where), found, expected, line
