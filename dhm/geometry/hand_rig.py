@@ -1,0 +1,73 @@
+"""What the hand's joint names mean: degrees of freedom, alignment joints, fingertips, palm.
+
+The joint order belongs to the template's files; only names are known here.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+
+_AXES = "xyz"
+_ENABLED = (
+    ("thumb0", "xyz"), ("thumb1", "xyz"), ("thumb2", "z"), ("thumb3", "z"),
+    *((f"{finger}{i}", axes) for finger in FINGERS[1:]
+      for i, axes in ((1, "xyz"), (2, "z"), (3, "z"))),
+)  # fmt: skip
+JOINT_NAMES = (
+    "thumb_null", "thumb3", "thumb2", "thumb1", "thumb0",
+    *(f"{finger}{part}" for finger in FINGERS[1:] for part in ("_null", "3", "2", "1")),
+    "wrist",
+)  # fmt: skip
+ALIGNMENT_JOINTS = ("index1", "middle1", "ring1", "pinky1", "wrist")
+PALM_JOINTS = ("thumb1", "wrist")
+FINGERTIPS = tuple(f"{finger}_null" for finger in FINGERS)
+
+
+def joint_indices(joint_names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[int, ...]:
+    """Indices of the wanted joints.
+
+    Raises:
+        ValueError: If one is missing; the message names it.
+    """
+    missing = [name for name in wanted if name not in joint_names]
+    if missing:
+        raise ValueError(f"the rig has no joint {missing}; it has {list(joint_names)}")
+    return tuple(joint_names.index(name) for name in wanted)
+
+
+def dof_indices(joint_names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """(joint, axis) of the 28 enabled rotations, thumb to pinky, root to tip, x y z.
+
+    This is the order of the pose vector theta (paper section 4.1).
+    """
+    return tuple(
+        (joint, _AXES.index(axis))
+        for name, axes in _ENABLED
+        for joint in joint_indices(joint_names, (name,))
+        for axis in axes
+    )
+
+
+def dof_names(joint_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names such as "index1_z" of the 28 enabled rotations, in the order of theta."""
+    return tuple(f"{joint_names[joint]}_{_AXES[axis]}" for joint, axis in dof_indices(joint_names))
+
+
+def pose_to_euler(
+    theta: Float[Array, "*b d"], dofs: tuple[tuple[int, int], ...], num_joints: int
+) -> Float[Array, "*b j 3"]:
+    """Euler triples of all joints from the enabled rotations; disabled ones are 0.
+
+    Args:
+        theta: Enabled rotations in radians.
+        dofs: (joint, axis) of each entry of theta, from `dof_indices`. Static.
+        num_joints: Number of joints of the rig. Static.
+    """
+    # A gather from theta padded with one zero: its transpose is a cheap add, a scatter is not.
+    source = np.full((num_joints, 3), len(dofs))
+    for slot, (joint, axis) in enumerate(dofs):
+        source[joint, axis] = slot
+    padded = jnp.concatenate([theta, jnp.zeros_like(theta[..., :1])], axis=-1)
+    return padded[..., source]

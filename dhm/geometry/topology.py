@@ -1,0 +1,66 @@
+"""Facts about a triangle mesh that depend on its faces alone. Static, NumPy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+def unique_edges(faces: Int[np.ndarray, "f 3"]) -> tuple[np.ndarray, np.ndarray]:
+    """Undirected edges [e 2] (smaller index first) and the number of faces at each [e]."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    return np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0, return_counts=True)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Neighbour lists N(v), padded to the largest degree.
+
+    Attributes:
+        index: Neighbours of each vertex; unused slots hold the vertex itself.
+        valid: False in unused slots.
+    """
+
+    index: Int[np.ndarray, "v n"]
+    valid: Bool[np.ndarray, "v n"]
+
+    @property
+    def degree(self) -> Int[np.ndarray, " v"]:
+        return self.valid.sum(axis=1)
+
+
+def vertex_neighbours(faces: Int[np.ndarray, "f 3"], num_vertices: int) -> Neighbours:
+    """The vertices that share an edge with each vertex."""
+    edges, _ = unique_edges(faces)
+    both = np.concatenate([edges, edges[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    degree = np.bincount(both[:, 0], minlength=num_vertices)
+    slot = np.arange(len(both)) - np.repeat(np.cumsum(degree) - degree, degree)
+    index = np.tile(np.arange(num_vertices)[:, None], (1, max(int(degree.max(initial=0)), 1)))
+    index[both[:, 0], slot] = both[:, 1]
+    valid = np.arange(index.shape[1]) < degree[:, None]
+    return Neighbours(index.astype(np.int32), valid)
+
+
+def boundary_loops(faces: Int[np.ndarray, "f 3"]) -> list[np.ndarray]:
+    """Vertex sets of the connected pieces of the mesh's border, the largest first."""
+    edges, counts = unique_edges(faces)
+    border = edges[counts == 1]
+    vertices, local = np.unique(border, return_inverse=True)
+    local = local.reshape(-1, 2)
+    label = np.arange(len(vertices))
+    while True:
+        lowest = label.copy()
+        np.minimum.at(lowest, local[:, 0], label[local[:, 1]])
+        np.minimum.at(lowest, local[:, 1], label[local[:, 0]])
+        lowest = lowest[lowest]
+        if np.array_equal(lowest, label):
+            break
+        label = lowest
+    loops = [vertices[label == piece] for piece in np.unique(label)]
+    return sorted(loops, key=len, reverse=True)
+
+
+def dominant_joint(lbs_weights: Float[np.ndarray, "v j"]) -> Int[np.ndarray, " v"]:
+    """Joint with the largest skinning weight of each vertex (paper section 6, the palm's)."""
+    return np.argmax(lbs_weights, axis=1)
