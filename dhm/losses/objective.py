@@ -1,0 +1,144 @@
+"""The training objective: reduces, weights and names every term (paper section 6)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from dhm.geometry.topology import Neighbours, vertex_neighbours
+from dhm.losses.depth import depth_loss
+from dhm.losses.joint import joint_loss
+from dhm.losses.laplacian import laplacian_loss
+from dhm.losses.penetration import (
+    PenetrationParts,
+    non_rigid_penetration,
+    penetration_parts,
+    rigid_penetration,
+    sphere_centers,
+    sphere_radii,
+)
+from dhm.types import HandOutput, HandTemplate
+
+
+class ObjectiveSettings(NamedTuple):
+    """Weights and reductions; plain numbers and names.
+
+    Attributes:
+        joint: Weight of L_pose.
+        depth: Weight of L_depth.
+        penetration: Weight of L_penet.
+        laplacian: Weight of L_lap, the paper's lambda_lap.
+        non_rigid: Weight of the non-rigid part within L_penet, the paper's lambda_nr.
+        depth_reduction: "foreground" (mean over the pixels that both maps see) or "image" (mean
+            over all pixels, as released).
+        penetration_reduction: "mean" over pairs and spheres (as released) or "sum" (eq. 2-3).
+        depth_beta: Width of the smooth L1's quadratic part, mm.
+    """
+
+    joint: float
+    depth: float
+    penetration: float
+    laplacian: float
+    non_rigid: float
+    depth_reduction: str
+    penetration_reduction: str
+    depth_beta: float
+
+
+class ObjectiveTopology(NamedTuple):
+    """What the losses need to know of the template."""
+
+    parts: PenetrationParts
+    neighbours: Neighbours
+
+
+def objective_topology(template: HandTemplate) -> ObjectiveTopology:
+    """Builds the static data of the losses once."""
+    return ObjectiveTopology(
+        penetration_parts(template), vertex_neighbours(template.faces, template.num_vertices)
+    )
+
+
+def reduce_joint(loss: Float[Array, "b j"], valid: Bool[Array, "b j"]) -> Float[Array, " b"]:
+    """Mean over the valid joints of each sample."""
+    return jnp.sum(loss, axis=-1) / jnp.maximum(jnp.sum(valid, axis=-1), 1)
+
+
+def reduce_depth(
+    loss: Float[Array, "b c h w"], foreground: Bool[Array, "b c h w"], reduction: str
+) -> Float[Array, " b"]:
+    """Mean over the views and pixels of each sample, by `ObjectiveSettings.depth_reduction`."""
+    if reduction == "image":
+        return jnp.mean(loss, axis=(1, 2, 3))
+    return jnp.sum(loss, axis=(1, 2, 3)) / jnp.maximum(jnp.sum(foreground, axis=(1, 2, 3)), 1)
+
+
+def _reduce_penetration(loss: Array, reduction: str) -> Float[Array, " b"]:
+    return {"mean": jnp.mean, "sum": jnp.sum}[reduction](loss, axis=tuple(range(1, loss.ndim)))
+
+
+def objective(
+    output: HandOutput,
+    rendered: Float[Array, "b c h w"],
+    joints: Float[Array, "b j 3"],
+    joint_valid: Bool[Array, "b j"],
+    depth: Float[Array, "b c h w"],
+    topology: ObjectiveTopology,
+    settings: ObjectiveSettings,
+) -> dict[str, Float[Array, " b"]]:
+    """Every term of the training loss for each sample.
+
+    Args:
+        output: The decoded hand, aligned to the target joints.
+        rendered: Its depth maps in the target views, mm, 0 = background.
+        joints: Target joints, mm.
+        joint_valid: Which of them were annotated.
+        depth: Target depth maps, mm, 0 = background.
+        topology: Static.
+        settings: Weights and reductions.
+
+    Returns:
+        "joint", "depth", "penetration_rigid", "penetration_non_rigid" and "laplacian", unweighted,
+        and "total", their weighted sum.
+    """
+    terms = {}
+    with jax.named_scope("joint_loss"):
+        terms["joint"] = reduce_joint(joint_loss(output.joints, joints, joint_valid), joint_valid)
+    with jax.named_scope("depth_loss"):
+        terms["depth"] = reduce_depth(
+            *depth_loss(rendered, depth, settings.depth_beta), settings.depth_reduction
+        )
+    with jax.named_scope("penetration_loss"):
+        terms |= penetration_terms(output, topology.parts, settings.penetration_reduction)
+    with jax.named_scope("laplacian_loss"):
+        loss = laplacian_loss(output.vertices, topology.neighbours)
+        terms["laplacian"] = jnp.mean(loss, axis=-1)
+    return terms | {"total": weighted_total(terms, settings)}
+
+
+def penetration_terms(
+    output: HandOutput, parts: PenetrationParts, reduction: str
+) -> dict[str, Float[Array, " b"]]:
+    """Both parts of L_penet for each sample (eq. 2 and 3)."""
+    radii = sphere_radii(sphere_centers(output.joints_zero, parts), output.v_zero)
+    centers = sphere_centers(output.joints, parts)
+    rigid = rigid_penetration(centers, radii, parts)
+    non_rigid = non_rigid_penetration(centers, radii, output.vertices, parts)
+    return {
+        "penetration_rigid": _reduce_penetration(rigid, reduction),
+        "penetration_non_rigid": _reduce_penetration(non_rigid, reduction),
+    }
+
+
+def weighted_total(
+    terms: dict[str, Float[Array, " b"]], settings: ObjectiveSettings
+) -> Float[Array, " b"]:
+    """L = L_pose + L_depth + L_penet + lambda_lap L_lap, with a weight on each."""
+    penetration = terms["penetration_rigid"] + settings.non_rigid * terms["penetration_non_rigid"]
+    return (
+        settings.joint * terms["joint"]
+        + settings.depth * terms["depth"]
+        + settings.penetration * penetration
+        + settings.laplacian * terms["laplacian"]
+    )
