@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity: it holds arrays.
 class HandTemplate:
     """An artist's hand at zero pose: mesh, rig and skinning (paper section 3).
 

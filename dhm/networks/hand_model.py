@@ -1,0 +1,149 @@
+"""The hand model: encode an image to a pose, decode a pose to a mesh (paper sections 3-5)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, UInt8
+
+from dhm.geometry.hand_rig import dof_indices, pose_to_euler
+from dhm.geometry.kinematics import forward_kinematics
+from dhm.geometry.rotations import euler_angles_to_matrix
+from dhm.geometry.skinning import linear_blend_skinning
+from dhm.geometry.transforms import transform_points
+from dhm.networks.correctives import IdentityCorrective, PoseCorrective, SkeletonCorrective
+from dhm.networks.encoder import ImageEncoder
+from dhm.types import HandOutput, HandTemplate
+
+
+class HandModel(nn.Module):
+    """DeepHandMesh: a ResNet encoder and a decoder that refines and skins a template.
+
+    Variables: "params", "batch_stats" (the encoder's BatchNorm) and "identity", whose "code" is
+    the subject's fixed identity vector beta (drawn from the "identity" key at initialisation,
+    never trained).
+
+    Attributes:
+        template: The artist's hand.
+        encoder: The image encoder.
+        identity_size: Length of beta.
+        skeleton_hidden: Hidden size of the skeleton corrective (256 in the paper, 64 as released).
+        skin_hidden: Hidden size of the identity and pose correctives.
+        pose_corrective_input: "enabled" (the 28 angles, the paper) or "all" (every joint's Euler
+            triple, disabled ones 0, as released).
+    """
+
+    template: HandTemplate
+    encoder: ImageEncoder
+    identity_size: int = 32
+    skeleton_hidden: int = 256
+    skin_hidden: int = 256
+    pose_corrective_input: str = "enabled"
+
+    def setup(self):
+        template = self.template
+        self.dofs = dof_indices(template.joint_names)
+        num_joints, num_vertices = template.num_joints, template.num_vertices
+        self.skeleton_corrective = SkeletonCorrective(num_joints, self.skeleton_hidden)
+        self.identity_corrective = IdentityCorrective(num_vertices, self.skin_hidden)
+        self.pose_corrective = PoseCorrective(num_vertices, self.skin_hidden)
+        self.identity_code = self.variable(
+            "identity",
+            "code",
+            lambda: jax.random.normal(self.make_rng("identity"), (self.identity_size,)),
+        )
+
+    def encode(
+        self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
+    ) -> Float[Array, "b d"]:
+        """Pose vectors theta (radians) of RGB images with values 0..255."""
+        with jax.named_scope("encode"):
+            return self.encoder(images, train)
+
+    def skeleton(self) -> Float[Array, "j 4 4"]:
+        """Rest transforms with the refined offsets S* = S + Delta S_beta, mm."""
+        rest = jnp.asarray(self.template.T_parent_joint, jnp.float32)
+        return rest.at[:, :3, 3].add(self.skeleton_corrective(self.identity_code.value))
+
+    def pose_joints(self, theta: Float[Array, "b d"]) -> Float[Array, "b j 4 4"]:
+        """Posed joint frames T_model_joint in the model's frame."""
+        euler = pose_to_euler(theta, self.dofs, self.template.num_joints)
+        return forward_kinematics(
+            self.skeleton(), euler_angles_to_matrix(euler), self.template.parents
+        )
+
+    def refined_mesh(self, theta: Float[Array, "b d"]) -> Float[Array, "b v 3"]:
+        """M* = M + Delta M_theta + Delta M_beta, zero-pose vertices in mm.
+
+        No gradient reaches theta through Delta M_theta (section 5.1).
+        """
+        pose = jax.lax.stop_gradient(theta)
+        if self.pose_corrective_input == "all":
+            pose = pose_to_euler(pose, self.dofs, self.template.num_joints)
+            pose = pose.reshape(pose.shape[0], -1)
+        by_identity = self.identity_corrective(self.identity_code.value)
+        template = jnp.asarray(self.template.v_template, jnp.float32)
+        return template + by_identity + self.pose_corrective(pose)
+
+    def decode(
+        self,
+        theta: Float[Array, "b d"],
+        T_world_model: Float[Array, "b 4 4"] | None = None,
+    ) -> HandOutput:
+        """The deformed hand of each pose.
+
+        Args:
+            theta: Pose vectors, radians.
+            T_world_model: Root transform; training passes the alignment to the target joints.
+                None is the identity.
+
+        Returns:
+            Mesh and joints in the world, and the refined zero-pose mesh and joints, mm.
+        """
+        with jax.named_scope("decode"):
+            template = self.template
+            T_model_joint = self.pose_joints(theta)
+            T_zero = self.zero_pose_joints()
+            inverse_bind = jnp.asarray(inverse_bind_pose(template), jnp.float32)
+            weights = jnp.asarray(template.lbs_weights, jnp.float32)
+            refined = self.refined_mesh(theta)
+            vertices = linear_blend_skinning(refined, weights, T_model_joint, inverse_bind)
+            joints = T_model_joint[..., :3, 3]
+            if T_world_model is not None:
+                vertices = transform_points(T_world_model, vertices)
+                joints = transform_points(T_world_model, joints)
+            return HandOutput(
+                vertices=vertices,
+                joints=joints,
+                v_zero=linear_blend_skinning(refined, weights, T_zero[None], inverse_bind),
+                joints_zero=jnp.broadcast_to(T_zero[:, :3, 3], joints.shape),
+            )
+
+    def zero_pose_joints(self) -> Float[Array, "j 4 4"]:
+        """Joint frames at theta = 0 with the refined skeleton, in the model's frame."""
+        identity = jnp.broadcast_to(jnp.eye(3), (self.template.num_joints, 3, 3))
+        return forward_kinematics(self.skeleton(), identity, self.template.parents)
+
+    def __call__(
+        self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
+    ) -> tuple[Float[Array, "b d"], HandOutput]:
+        """Encodes and decodes, with the identity as root transform."""
+        theta = self.encode(images, train)
+        return theta, self.decode(theta)
+
+
+def inverse_bind_pose(template: HandTemplate) -> np.ndarray:
+    """T_joint_model [j 4 4] of the template's own rest pose.
+
+    Skinning uses it whatever the skeleton corrective does, as the released code: a longer bone
+    then carries its skin along.
+    """
+    world: dict[int, np.ndarray] = {}
+
+    def rest(joint: int) -> np.ndarray:
+        if joint not in world:
+            parent, local = template.parents[joint], template.T_parent_joint[joint]
+            world[joint] = local if parent < 0 else rest(parent) @ local
+        return world[joint]
+
+    return np.linalg.inv(np.stack([rest(j) for j in range(template.num_joints)]))

@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from dhm.errors import BadInputError
+from dhm.networks.pretrained import load_backbone
+from dhm.networks.resnet import STAGES, ResNet
+from tests.references.resnet import resnet_features
+
+
+def _torch_names(depth):
+    """Names and shapes of torchvision's ResNet, from its paper rather than from our modules."""
+    shapes = {"conv1.weight": (64, 3, 7, 7)}
+    norms, channels = {"bn1": 64}, 64
+    for stage, count in enumerate(STAGES[depth], start=1):
+        width = 64 * 2 ** (stage - 1)
+        out = width * 4 if depth >= 50 else width
+        for block in range(count):
+            name = f"layer{stage}.{block}"
+            if depth >= 50:
+                layers = [(width, channels, 1), (width, width, 3), (out, width, 1)]
+            else:
+                layers = [(width, channels, 3), (width, width, 3)]
+            for i, (o, c, k) in enumerate(layers, start=1):
+                shapes[f"{name}.conv{i}.weight"] = (o, c, k, k)
+                norms[f"{name}.bn{i}"] = o
+            if block == 0 and (stage > 1 or depth >= 50):
+                shapes[f"{name}.downsample.0.weight"] = (out, channels, 1, 1)
+                norms[f"{name}.downsample.1"] = out
+            channels = out
+    for name, size in norms.items():
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{key}"] = (size,)
+    return shapes
+
+
+def _random_tensors(depth):
+    rng = np.random.default_rng(depth)
+    tensors = {}
+    for name, shape in _torch_names(depth).items():
+        if len(shape) == 4:
+            value = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
+        elif name.endswith(("running_var", ".weight")):
+            value = rng.uniform(0.3, 0.8, size=shape)
+        else:
+            value = rng.normal(size=shape) * 0.1
+        tensors[name] = value.astype(np.float32)
+    return tensors
+
+
+def _variables(depth):
+    shapes = jax.eval_shape(
+        ResNet(depth).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    )
+    return shapes["params"], shapes["batch_stats"]
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_torchvision_weights_give_the_features_of_an_independent_resnet(depth, tmp_path):
+    tensors = _random_tensors(depth)
+    save_file({**tensors, "fc.weight": np.zeros((10, 4), np.float32)}, tmp_path / "w.safetensors")
+    params, stats = load_backbone(tmp_path / "w.safetensors", *_variables(depth))
+    image = np.random.default_rng(0).normal(size=(33, 37, 3))
+    ours = ResNet(depth).apply({"params": params, "batch_stats": stats}, jnp.float32(image[None]))
+    expected = resnet_features(
+        image.transpose(2, 0, 1), {k: v.astype(np.float64) for k, v in tensors.items()},
+        STAGES[depth],
+    )  # fmt: skip
+    np.testing.assert_allclose(ours[0], expected, rtol=2e-3, atol=2e-3 * abs(expected).max())
+
+
+@pytest.mark.parametrize("depth", sorted(STAGES))
+def test_every_depth_has_torchvisions_tensors_and_no_others(depth):
+    params, stats = _variables(depth)
+    ours = sum(np.prod(x.shape) for x in jax.tree.leaves((params, stats)))
+    assert ours == sum(np.prod(shape) for shape in _torch_names(depth).values())
+
+
+def test_published_parameter_count_of_resnet_50():
+    params, _ = _variables(50)
+    # torchvision documents 25,557,032 with a 2048 x 1000 classifier and its bias.
+    assert sum(np.prod(x.shape) for x in jax.tree.leaves(params)) == 25_557_032 - 2_049_000
+
+
+def test_bad_weight_files_are_refused(tmp_path):
+    variables, path = _variables(18), tmp_path / "w.safetensors"
+    with pytest.raises(BadInputError, match=r"w\.safetensors.*no such file"):
+        load_backbone(path, *variables)
+    path.write_bytes(b"\x08")
+    with pytest.raises(BadInputError, match="safetensors file"):
+        load_backbone(path, *variables)
+    tensors = _random_tensors(18)
+    for change, message in (
+        ({"layer2.0.conv1.weight": None}, r"no tensor layer2\.0\.conv1\.weight"),
+        ({"conv1.weight": np.zeros((64, 3, 3, 3), np.float32)}, r"conv1\.weight of shape"),
+        ({"bn1.bias": np.full(64, np.nan, np.float32)}, r"bn1\.bias with NaN"),
+    ):
+        changed = {k: v for k, v in {**tensors, **change}.items() if v is not None}
+        save_file(changed, path)
+        with pytest.raises(BadInputError, match=message):
+            load_backbone(path, *variables)
