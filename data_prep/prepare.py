@@ -1,0 +1,226 @@
+"""From a capture to records: `python -m data_prep.prepare --capture DIR --subject S --out DIR`."""
+
+import argparse
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.fingerprint import fingerprint
+from data_prep.frames import Capture
+from data_prep.hand_dataset import PlannedView, WrittenView, write_dataset
+from data_prep.index import build_index
+from data_prep.output_folder import exclusive, replaced_when_done
+from data_prep.release_capture import read_release_capture
+from data_prep.splits import Pattern, plan_splits
+from dhm.data.prepared_files import (
+    check_files,
+    file_sizes,
+    read_info,
+    write_index,
+    write_info,
+    write_scan,
+    write_template,
+)
+from dhm.data.schema import (
+    INFO_FILE,
+    SCHEMA_VERSION,
+    TEST,
+    TRAIN,
+    PreparedInfo,
+)
+from dhm.errors import BadInputError, DhmError
+from dhm.formats.scan import read_scan
+
+log = logging.getLogger(__name__)
+
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 16, 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareOptions:
+    """The options of `prepare`, which explains them."""
+
+    subject: int
+    image_size: int = 256
+    test_sequences: Pattern = ""
+    train_sequences: Pattern | None = None
+    workers: int = 2
+
+
+def prepare(
+    capture: Path,
+    subject: int,
+    out: Path,
+    *,
+    image_size: int = 256,
+    test_sequences: Pattern = "",
+    train_sequences: Pattern | None = None,
+    workers: int = 2,
+) -> PreparedInfo:
+    """Prepares a capture in the released layout.
+
+    Does nothing where `out` already holds the records of the same inputs and options; otherwise
+    builds them beside it and puts them in its place when they are complete.
+
+    Args:
+        capture: The folder that holds images, annotations and hand_model.
+        subject: Number of the subject.
+        out: The folder to write.
+        image_size: Side of the square crops, pixels (256 in paper section 7).
+        test_sequences: Regular expression or list of names of the sequences to hold out. The
+            paper holds out the conversational gestures (section 8.1). "" holds out none: the
+            evaluation is then on training frames.
+        train_sequences: Likewise of those to train on; all the others by default.
+        workers: Threads that read, cut and encode.
+
+    Returns:
+        What is in the folder.
+
+    Raises:
+        BadInputError: If the capture, one of its files, a pattern or the folder cannot be used.
+    """
+    options = PrepareOptions(subject, image_size, test_sequences, train_sequences, workers)
+    return prepare_views(read_release_capture(capture, subject), Path(capture), Path(out), options)
+
+
+def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOptions) -> PreparedInfo:
+    """Prepares a capture of any layout that became frames, as `prepare` does.
+
+    Args:
+        frames: The capture.
+        root: Its folder.
+        out: The folder to write.
+        options: As in `prepare`.
+
+    Returns:
+        What is in the folder.
+
+    Raises:
+        BadInputError: If an option, a file or the folder cannot be used.
+    """
+    _check_options(options)
+    digest = fingerprint(frames, root, dataclasses.asdict(options) | {"workers": None})
+    with exclusive(out):
+        if info := _up_to_date(out, digest):
+            log.info("%s is up to date", out)
+            return info
+        splits, skipped = plan_splits(
+            frames, options.image_size, options.test_sequences, options.train_sequences
+        )
+        with replaced_when_done(out) as building:
+            written = _write_records(building, splits, options)
+            write_index(building, build_index(splits, written))
+            write_template(building, frames.template)
+            evaluation_split = TEST if TEST in splits else TRAIN
+            _copy_scans(building, splits[evaluation_split])
+            info = PreparedInfo(
+                version=SCHEMA_VERSION,
+                fingerprint=digest,
+                subject=options.subject,
+                image_size=options.image_size,
+                evaluation_split=evaluation_split,
+                skipped=skipped,
+                files=file_sizes(building),
+                **_count(written),
+            )
+            write_info(building, info)
+    log.info("%s", format_table(info))
+    return info
+
+
+def format_table(info: PreparedInfo) -> str:
+    """Lays out the counts of a preparation, one line each."""
+    rows = []
+    for split, count in info.num_records.items():
+        rows += [
+            (f"{split}: records", count),
+            (f"{split}: of these without depth", info.num_without_depth[split]),
+            (f"{split}: depth pixels dropped, out of range", info.dropped_depth_pixels[split]),
+        ]
+    rows += [(f"skipped: {reason}", count) for reason, count in info.skipped.items()]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {count:>8}" for name, count in rows]
+    if info.evaluation_split == TRAIN:
+        lines.append("no sequence is held out: the evaluation is on training frames")
+    return "\n".join(lines)
+
+
+def _check_options(options: PrepareOptions) -> None:
+    if not MIN_IMAGE_SIZE <= options.image_size <= MAX_IMAGE_SIZE:
+        raise BadInputError(
+            "image_size", f"{options.image_size}", f"{MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels"
+        )
+    if options.workers < 1:
+        raise BadInputError("workers", f"{options.workers}", "1 or more threads")
+
+
+def _up_to_date(out: Path, digest: str) -> PreparedInfo | None:
+    if not (out / INFO_FILE).is_file():
+        return None
+    try:
+        info = read_info(out)
+        check_files(out, info)
+    except BadInputError as error:
+        log.info("building again: %s", error)
+        return None
+    if info.fingerprint != digest:
+        log.info("building again: inputs or options of %s changed", out)
+        return None
+    return info
+
+
+def _write_records(
+    building: Path, splits: dict[str, list[PlannedView]], options: PrepareOptions
+) -> dict[str, list[WrittenView]]:
+    total = sum(map(len, splits.values()))
+    with tqdm(total=total, desc="prepare", unit="view", disable=None) as bar:
+        return write_dataset(building, splits, options.subject, options.workers, bar.update)
+
+
+def _count(written: dict[str, list[WrittenView]]) -> dict[str, dict[str, int]]:
+    return {
+        "num_records": {split: len(views) for split, views in written.items()},
+        "num_without_depth": {
+            split: sum(not view.has_depth for view in views) for split, views in written.items()
+        },
+        "dropped_depth_pixels": {
+            split: sum(view.dropped_pixels for view in views) for split, views in written.items()
+        },
+    }
+
+
+def _copy_scans(building: Path, planned: list[PlannedView]) -> None:
+    scans = {(v.sequence, v.frame): v.scan_path for v, _ in planned if v.scan_path is not None}
+    for (sequence, frame), path in tqdm(scans.items(), desc="scans", unit="scan", disable=None):
+        write_scan(building, sequence, frame, read_scan(path))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit status: 2 for input that cannot be used.
+    """
+    parser = argparse.ArgumentParser(prog="data_prep.prepare", description=__doc__)
+    parser.add_argument("--capture", type=Path, required=True, help="folder with images, ...")
+    parser.add_argument("--subject", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--image-size", type=int, default=256, help="side of the crops, pixels")
+    parser.add_argument("--test-sequences", default="", help="regular expression; none by default")
+    parser.add_argument("--train-sequences", help="regular expression; all others by default")
+    parser.add_argument("--workers", type=int, default=2)
+    options = vars(parser.parse_args(arguments))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        prepare(**options)
+    except DhmError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

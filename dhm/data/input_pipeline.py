@@ -1,0 +1,202 @@
+"""Records to batches: input views with random target views of the same frame (paper section 6)."""
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import grain
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from dhm.data.prepared_data import PreparedData
+from dhm.data.sampling import depth_views_by_frame, draw_views, global_position, shuffled_record
+from dhm.data.schema import HandRecord
+from dhm.errors import BadInputError
+from dhm.types import Batch, Camera
+
+PADDING = -1
+"""`Batch.record` of the rows that fill up the last batch of an ordered pass."""
+
+
+def make_dataset(
+    prepared: str | Path | PreparedData,
+    split: str,
+    *,
+    batch_size: int,
+    num_views: int,
+    seed: int,
+    shuffle: bool,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int = 4,
+    prefetch_batches: int = 2,
+) -> Iterable[Batch]:
+    """Streams this process's slice of each global batch, as NumPy arrays.
+
+    With `shuffle` the stream never ends: epochs follow each other without a seam, each a new
+    permutation of the records, so batches may be larger than the split. Without it the records
+    come once and in order; the last batch is filled up with copies of the last record, marked by
+    `record == PADDING` (-1).
+
+    The sample at position i of the global stream depends on `seed` and i alone. The slices of
+    all processes, concatenated in the order of their indices, are therefore the batches of a
+    single process, and a stream that starts at step k goes on exactly where one from 0 would be.
+
+    A sample's target views are drawn among the views with depth of its frame (see
+    `sampling.draw_views`). A frame without any gets its input view with an all-background map,
+    on which the depth loss is zero.
+
+    Args:
+        prepared: A folder written by `data_prep.prepare`, or one that is open already.
+        split: "train" or "test".
+        batch_size: Global, over all processes.
+        num_views: Target views C_out of each sample; 0 reads no depth.
+        seed: Of the order and of the target views.
+        shuffle: Endless shuffled stream instead of one ordered pass.
+        start_step: Global step to start from.
+        process_index: This process.
+        process_count: All processes; has to divide `batch_size`.
+        num_threads: Threads that read and decode; 0 does it in the caller's.
+        prefetch_batches: Batches that are kept ready.
+
+    Raises:
+        BadInputError: If an argument is impossible or the folder cannot be used; while iterating,
+            if a record is damaged.
+    """
+    data = prepared if isinstance(prepared, PreparedData) else PreparedData(prepared)
+    _check_sizes(batch_size, process_index, process_count)
+    for name, value in {"num_views": num_views, "seed": seed, "start_step": start_step}.items():
+        if value < 0:
+            raise BadInputError(name, f"{value}", "0 or more")
+    local_size = batch_size // process_count
+    position_of = partial(
+        global_position,
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
+    )
+    samples = _Samples(data, split, num_views, seed, shuffle)
+    steps = max(num_batches(samples.num_records, batch_size) - start_step, 0)
+    length = sys.maxsize if shuffle else steps * local_size
+    stream = _Stream(samples, position_of, start_step, local_size, length)
+    options = grain.ReadOptions(
+        num_threads=num_threads,
+        prefetch_buffer_size=max(prefetch_batches * local_size, num_threads) if num_threads else 0,
+    )
+    return (
+        grain.MapDataset.source(stream)
+        .to_iter_dataset(options, allow_nones=True)
+        .batch(local_size, batch_fn=_stack)
+    )
+
+
+def num_batches(num_records: int, batch_size: int) -> int:
+    """Number of batches of one ordered pass."""
+    return -(-num_records // batch_size)
+
+
+class _Sample(NamedTuple):
+    """One sample before it is stacked; the target views are still apart, to be copied once."""
+
+    own: HandRecord
+    image: UInt8[np.ndarray, "h w 3"]
+    targets: list[HandRecord]
+    depths: list[Float[np.ndarray, "h w"]]
+    record: int
+
+
+class _Samples:
+    """The samples of a split by their position in the global stream."""
+
+    def __init__(self, data: PreparedData, split: str, num_views: int, seed: int, shuffle: bool):
+        self._data, self._split, self._seed, self._shuffle = data, split, seed, shuffle
+        self._num_views = num_views
+        self._index = data.split_index(split)
+        self._views = depth_views_by_frame(self._index)
+        self.num_records = len(self._index.frame)
+
+    def at(self, position: int) -> _Sample:
+        if self._shuffle:
+            return self._load(shuffled_record(self._seed, position, self.num_records), position)
+        if position < self.num_records:
+            return self._load(position, position)
+        return self._load(self.num_records - 1, position)._replace(record=PADDING)
+
+    def _load(self, record: int, position: int) -> _Sample:
+        views = self._views[self._index.frame_id[record]]
+        targets = draw_views(views, self._num_views, self._seed, position).tolist()
+        if not targets:
+            targets = [record] * self._num_views
+        fields = {r: self._data.record(self._split, r) for r in {record, *targets}}
+        depths = {r: self._data.decode_depth(self._split, r, fields[r]) for r in set(targets)}
+        return _Sample(
+            own=fields[record],
+            image=self._data.decode_image(self._split, record, fields[record]),
+            targets=[fields[r] for r in targets],
+            depths=[depths[r] for r in targets],
+            record=record,
+        )
+
+
+class _Stream:
+    """The process's part of the stream, as grain wants a source: a length and an item."""
+
+    def __init__(
+        self,
+        samples: _Samples,
+        position_of: Callable[[int, int], int],
+        start_step: int,
+        local_size: int,
+        length: int,
+    ):
+        self._samples, self._position_of = samples, position_of
+        self._start_step, self._local_size, self._length = start_step, local_size, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> _Sample:
+        step, k = divmod(index, self._local_size)
+        return self._samples.at(self._position_of(self._start_step + step, k))
+
+
+def _stack(samples: list[_Sample]) -> Batch:
+    images = np.stack([sample.image for sample in samples])
+    leading = (len(samples), len(samples[0].targets))
+    targets = [target for sample in samples for target in sample.targets]
+    return Batch(
+        image=images,
+        joints=np.stack([sample.own.joints for sample in samples]),
+        joint_valid=np.stack([sample.own.joint_valid for sample in samples]),
+        target_depth=_fill(
+            [depth for sample in samples for depth in sample.depths], leading, images.shape[1:3]
+        ),
+        target_camera=Camera(
+            _fill([target.K for target in targets], leading, (3, 3)),
+            _fill([target.T_camera_world for target in targets], leading, (4, 4)),
+        ),
+        frame=np.array([sample.own.frame for sample in samples], np.int32),
+        record=np.array([sample.record for sample in samples], np.int32),
+    )
+
+
+def _fill(arrays: list[np.ndarray], leading: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """Stacks arrays along two leading axes, either of which may be empty."""
+    result = np.empty((len(arrays), *shape), np.float32)
+    for i, array in enumerate(arrays):
+        result[i] = array
+    return result.reshape(*leading, *shape)
+
+
+def _check_sizes(batch_size: int, process_index: int, process_count: int) -> None:
+    if process_count < 1 or not 0 <= process_index < process_count:
+        raise BadInputError(
+            "process_index", f"{process_index} of {process_count}", "an index below the count"
+        )
+    if batch_size < 1 or batch_size % process_count:
+        raise BadInputError(
+            "batch_size", f"{batch_size}", f"a positive multiple of {process_count} processes"
+        )

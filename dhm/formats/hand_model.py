@@ -1,0 +1,178 @@
+"""The released hand_model folder: an artist's mesh, rig and skinning weights."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dhm.errors import BadInputError
+from dhm.formats.obj import ObjMesh, read_obj, write_obj
+from dhm.formats.skeleton import Skeleton, read_skeleton, write_skeleton
+from dhm.formats.text import Line, read_lines
+from dhm.types import HandTemplate
+
+_MM_PER_CM = 10.0
+_SIDE = "b_r_"
+
+
+def read_hand_model(folder: str | Path) -> HandTemplate:
+    """Reads hand.obj, skeleton.txt, skinning_weight.txt and the three pose files.
+
+    Joints keep the ids of skeleton.txt and lose the right hand's prefix in their names; the other
+    files refer to them by name, in any order.
+
+    Raises:
+        BadInputError: A file is missing, truncated or contradicts another: see the readers below.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInputError(folder, "no such folder", "the capture's hand_model folder")
+    skeleton = read_skeleton(folder / "skeleton.txt")
+    T_parent_joint = _read_rest_pose(folder, skeleton)
+    mesh = read_obj(folder / "hand.obj")
+    if mesh.uvs is None or mesh.faces_uv is None:
+        found = "a corner without a texture coordinate"
+        raise BadInputError(folder / "hand.obj", found, "faces of v/vt or v/vt/vn corners")
+    lbs_weights = _read_weights(folder / "skinning_weight.txt", skeleton, len(mesh.vertices))
+    return HandTemplate(
+        joint_names=tuple(name.removeprefix(_SIDE) for name in skeleton.names),
+        parents=skeleton.parents,
+        T_parent_joint=T_parent_joint.astype(np.float32),
+        v_template=(mesh.vertices * _MM_PER_CM).astype(np.float32),
+        faces=mesh.faces,
+        lbs_weights=lbs_weights.astype(np.float32),
+        uvs=mesh.uvs.astype(np.float32),
+        faces_uv=mesh.faces_uv,
+    )
+
+
+def write_hand_model(template: HandTemplate, folder: str | Path) -> None:
+    """Writes a template as the six text files that `read_hand_model` reads."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    skeleton = Skeleton(tuple(_SIDE + name for name in template.joint_names), template.parents)
+    write_skeleton(folder / "skeleton.txt", skeleton)
+    T_parent_joint = template.T_parent_joint.astype(np.float64)
+    T_model_joint = _compose(T_parent_joint, skeleton)
+    _write_transforms(folder / "local_pose.txt", T_parent_joint, skeleton)
+    _write_transforms(folder / "global_pose.txt", T_model_joint, skeleton)
+    _write_transforms(folder / "global_pose_inv.txt", np.linalg.inv(T_model_joint), skeleton)
+    _write_weights(folder / "skinning_weight.txt", template.lbs_weights, skeleton)
+    vertices = template.v_template.astype(np.float64) / _MM_PER_CM
+    write_obj(
+        folder / "hand.obj", ObjMesh(vertices, template.faces, template.uvs, template.faces_uv)
+    )
+
+
+def _read_rest_pose(folder: Path, skeleton: Skeleton) -> np.ndarray:
+    """Returns local_pose.txt's transforms, after holding the two global files against them."""
+    local = _read_transforms(folder / "local_pose.txt", skeleton)
+    stored = _read_transforms(folder / "global_pose.txt", skeleton)
+    inverse = _read_transforms(folder / "global_pose_inv.txt", skeleton)
+    expected = _compose(local, skeleton)
+    for name, found, wanted in zip(skeleton.names, stored, expected, strict=True):
+        _check_close(folder / "global_pose.txt", name, found, wanted, "local_pose.txt's product")
+    for name, found, wanted in zip(skeleton.names, inverse, np.linalg.inv(stored), strict=True):
+        _check_close(folder / "global_pose_inv.txt", name, found, wanted, "global_pose's inverse")
+    return local
+
+
+def _read_transforms(path: Path, skeleton: Skeleton) -> np.ndarray:
+    """Reads `joint_name` and 16 numbers a line: a rigid transform for every joint."""
+    transforms = np.zeros((len(skeleton.names), 4, 4))
+    seen: set[int] = set()
+    for line in read_lines(path):
+        joint = skeleton.index(line, line.tokens[0])
+        if joint in seen:
+            raise line.refusal(f"joint {line.tokens[0]} a second time", "each joint once")
+        seen.add(joint)
+        T = np.array(line.floats(1, 16, f"{line.tokens[0]}'s 4x4 matrix")).reshape(4, 4)
+        _check_rigid(T, line)
+        transforms[joint] = T
+    for joint, name in enumerate(skeleton.names):
+        if joint not in seen:
+            raise BadInputError(path, f"no line for joint {name}", "every joint of skeleton.txt")
+    return transforms
+
+
+def _check_rigid(T: np.ndarray, line: Line) -> None:
+    R = T[:3, :3]
+    error = np.abs(R @ R.T - np.eye(3)).max()
+    if not (error <= 1e-3 and np.linalg.det(R) > 0):
+        raise line.refusal(
+            f"a 3x3 part with |R R^T - I| = {error:.3g}, det {np.linalg.det(R):.3g}",
+            "a rotation (orthonormal within 1e-3, determinant +1)",
+        )
+    if np.abs(T[3] - [0, 0, 0, 1]).max() > 1e-6:
+        raise line.refusal(f"last row {T[3].tolist()}", "last row 0 0 0 1")
+
+
+def _check_close(path: Path, name: str, found: np.ndarray, wanted: np.ndarray, what: str) -> None:
+    rotation, translation = (
+        np.abs(found - wanted)[:3, :3].max(),
+        np.abs(found - wanted)[:3, 3].max(),
+    )
+    if rotation > 1e-2 or translation > 1.0:
+        raise BadInputError(
+            path,
+            f"joint {name} off by {translation:.3g} mm and {rotation:.3g} in rotation",
+            f"{what} within 1 mm and 1e-2",
+        )
+
+
+def _compose(T_parent_joint: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    T_model_joint = np.zeros_like(T_parent_joint)
+    for joint in skeleton.root_first():
+        parent = skeleton.parents[joint]
+        above = np.eye(4) if parent < 0 else T_model_joint[parent]
+        T_model_joint[joint] = above @ T_parent_joint[joint]
+    return T_model_joint
+
+
+def _write_transforms(path: Path, transforms: np.ndarray, skeleton: Skeleton) -> None:
+    rows = ["# joint_name 4x4 matrix, row-major\n"]
+    for name, T in zip(skeleton.names, transforms, strict=True):
+        rows.append(f"{name} " + "".join(f"{value:.9g} " for value in T.ravel()) + "\n")
+    path.write_text("".join(rows))
+
+
+def _read_weights(path: Path, skeleton: Skeleton, num_vertices: int) -> np.ndarray:
+    """Reads `vertex_id joint_name weight joint_name weight ...` lines, rows summing to 1."""
+    weights = np.zeros((num_vertices, len(skeleton.names)))
+    seen = np.zeros(num_vertices, bool)
+    for line in read_lines(path):
+        vertex = line.int(line.tokens[0], "a vertex id")
+        if not 0 <= vertex < num_vertices:
+            raise line.refusal(f"vertex {vertex}", f"an id from 0 to {num_vertices - 1}")
+        if seen[vertex]:
+            raise line.refusal(f"vertex {vertex} a second time", "each vertex once")
+        weights[vertex], seen[vertex] = _parse_weights(line, skeleton), True
+    if not seen.all():
+        found = f"no weights for vertex {np.flatnonzero(~seen)[0]}"
+        raise BadInputError(path, found, f"a line for each of hand.obj's {num_vertices} vertices")
+    return weights
+
+
+def _parse_weights(line: Line, skeleton: Skeleton) -> np.ndarray:
+    row = np.full(len(skeleton.names), np.nan)
+    pairs = line.tokens[1:]
+    if not pairs or len(pairs) % 2:
+        raise line.refusal(f"{len(pairs)} values after the id", "pairs of joint name and weight")
+    for name, token in zip(pairs[::2], pairs[1::2], strict=True):
+        joint, weight = skeleton.index(line, name), line.float(token, "a weight")
+        if not np.isnan(row[joint]):
+            raise line.refusal(f"joint {name} a second time", "each joint once a vertex")
+        if weight < 0:
+            raise line.refusal(f"weight {token} of joint {name}", "weights >= 0")
+        row[joint] = weight
+    row = np.nan_to_num(row)
+    if abs(row.sum() - 1.0) > 1e-3:
+        raise line.refusal(f"weights that sum to {row.sum():.6g}", "a sum of 1 within 1e-3")
+    return row / row.sum()
+
+
+def _write_weights(path: Path, weights: np.ndarray, skeleton: Skeleton) -> None:
+    rows = ["# vertex_id joint_name weight joint_name weight ...\n"]
+    for vertex, row in enumerate(weights):
+        pairs = (f"{skeleton.names[joint]} {row[joint]:.9g} " for joint in np.flatnonzero(row))
+        rows.append(f"{vertex} " + "".join(pairs) + "\n")
+    path.write_text("".join(rows))

@@ -1,0 +1,181 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
+from dhm.types import Batch
+
+OPTIONS = {"batch_size": 4, "num_views": 2, "seed": 7, "shuffle": True, "num_threads": 2}
+
+
+def leaves(batch):
+    return [*batch[:4], *batch.target_camera, *batch[5:]]
+
+
+def take(dataset, count):
+    iterator = iter(dataset)
+    batches = list(itertools.islice(iterator, count))
+    iterator.close()
+    return batches
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        for a, b in zip(leaves(one), leaves(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_shapes_and_types(prepared):
+    (batch,) = take(make_dataset(prepared, "train", **OPTIONS), 1)
+    assert isinstance(batch, Batch)
+    found = [(leaf.shape, leaf.dtype.name) for leaf in leaves(batch)]
+    assert found == [
+        ((4, 24, 24, 3), "uint8"),
+        ((4, 4, 3), "float32"),
+        ((4, 4), "bool"),
+        ((4, 2, 24, 24), "float32"),
+        ((4, 2, 3, 3), "float32"),
+        ((4, 2, 4, 4), "float32"),
+        ((4,), "int32"),
+        ((4,), "int32"),
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [4, 32])
+def test_epochs_follow_each_other_without_a_seam(prepared, batch_size):
+    options = OPTIONS | {"batch_size": batch_size, "num_views": 0}
+    batches = take(make_dataset(prepared, "train", **options), 120 // batch_size + 1)
+    records = np.concatenate([batch.record for batch in batches])
+    epochs = records[:120].reshape(8, 15)
+    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(15), (8, 1)))
+
+
+def test_four_processes_see_the_batches_of_one(prepared):
+    options = OPTIONS | {"batch_size": 8}
+    whole = take(make_dataset(prepared, "train", **options), 5)
+    slices = [
+        take(make_dataset(prepared, "train", process_index=p, process_count=4, **options), 5)
+        for p in range(4)
+    ]
+    for step, batch in enumerate(whole):
+        parts = zip(*(leaves(slices[p][step]) for p in range(4)), strict=True)
+        for leaf, part in zip(leaves(batch), parts, strict=True):
+            np.testing.assert_array_equal(np.concatenate(part), leaf)
+
+
+def test_a_stream_goes_on_where_it_was_left(prepared):
+    whole = take(make_dataset(prepared, "train", **OPTIONS), 9)
+    assert_same(take(make_dataset(prepared, "train", start_step=6, **OPTIONS), 3), whole[6:])
+
+
+@pytest.mark.parametrize("num_threads", [0, 1, 5])
+def test_threads_change_nothing(prepared, num_threads):
+    whole = take(make_dataset(prepared, "train", **OPTIONS), 4)
+    options = OPTIONS | {"num_threads": num_threads}
+    assert_same(take(make_dataset(prepared, "train", **options), 4), whole)
+
+
+def test_another_seed_gives_another_stream(prepared):
+    one, other = (
+        take(make_dataset(prepared, "train", **OPTIONS | {"seed": seed}), 4) for seed in (7, 8)
+    )
+    assert any(np.any(a.record != b.record) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("num_views", [1, 2, 3, 5])
+def test_targets_are_views_of_the_same_frame_with_depth(prepared, num_views):
+    data = PreparedData(prepared)
+    index = data.split_index("train")
+    depths = [data.depth("train", r) for r in range(15)]
+    records = [data.record("train", r) for r in range(15)]
+    for batch in take(make_dataset(data, "train", **OPTIONS | {"num_views": num_views}), 8):
+        for i, own in enumerate(batch.record):
+            allowed = np.flatnonzero(index.has_depth & (index.frame_id == index.frame_id[own]))
+            drawn = [
+                r
+                for j in range(num_views)
+                for r in allowed
+                if np.array_equal(batch.target_depth[i, j], depths[r])
+                and np.array_equal(batch.target_camera.K[i, j], records[r].K)
+                and np.array_equal(
+                    batch.target_camera.T_camera_world[i, j], records[r].T_camera_world
+                )
+            ]
+            assert len(drawn) == num_views
+            assert len(set(drawn)) == min(num_views, len(allowed))
+            np.testing.assert_array_equal(batch.joints[i], records[own].joints)
+            np.testing.assert_array_equal(batch.image[i], data.image("train", own))
+            assert batch.frame[i] == index.frame[own]
+
+
+def test_a_frame_without_depth_gets_background(prepared):
+    data = PreparedData(prepared)
+    splits = data.index.splits
+    no_depth = splits["train"]._replace(has_depth=np.zeros(15, bool))
+    data.index = data.index._replace(splits={"train": no_depth})
+    # Its own map is empty, as that of a record without depth is.
+    record_without = 1
+    options = OPTIONS | {"shuffle": False, "batch_size": 15}
+    (batch,) = take(make_dataset(data, "train", **options), 1)
+    assert not batch.target_depth[record_without].any()
+    own = data.record("train", record_without)
+    np.testing.assert_array_equal(batch.target_camera.K[record_without], [own.K, own.K])
+
+
+def test_an_ordered_pass_ends_with_marked_padding(prepared):
+    batches = take(make_dataset(prepared, "train", **OPTIONS | {"shuffle": False}), 100)
+    assert len(batches) == num_batches(15, 4) == 4
+    records = np.concatenate([batch.record for batch in batches])
+    np.testing.assert_array_equal(records, [*range(15), PADDING])
+    np.testing.assert_array_equal(batches[-1].image[3], batches[-1].image[2])
+
+
+def test_slices_of_an_ordered_pass_are_equally_long(prepared):
+    options = OPTIONS | {"shuffle": False, "batch_size": 8}
+    slices = [
+        take(make_dataset(prepared, "train", process_index=p, process_count=4, **options), 100)
+        for p in range(4)
+    ]
+    records = [np.concatenate([s[i].record for s in slices]) for i in range(2)]
+    np.testing.assert_array_equal(np.concatenate(records), [*range(15), PADDING])
+    assert {len(s) for s in slices} == {2}
+
+
+def test_an_ordered_pass_may_start_later(prepared):
+    options = OPTIONS | {"shuffle": False, "start_step": 3}
+    (batch,) = take(make_dataset(prepared, "train", **options), 100)
+    np.testing.assert_array_equal(batch.record, [12, 13, 14, PADDING])
+
+
+def test_without_target_views_no_depth_is_read(prepared):
+    (batch,) = take(make_dataset(prepared, "train", **OPTIONS | {"num_views": 0}), 1)
+    assert batch.target_depth.shape == (4, 0, 24, 24)
+    assert batch.target_camera.K.shape == (4, 0, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: found 0"),
+        ({"process_count": 3}, "batch_size: found 4, expected a positive multiple of 3"),
+        ({"process_index": 1}, "process_index: found 1 of 1"),
+        ({"num_views": -1}, "num_views: found -1"),
+        ({"seed": -1}, "seed: found -1, expected 0 or more"),
+        ({"start_step": -1}, "start_step: found -1"),
+    ],
+)
+def test_impossible_arguments_are_refused(prepared, option, message):
+    with pytest.raises(BadInputError, match=message):
+        make_dataset(prepared, "train", **OPTIONS | option)
+
+
+def test_a_damaged_record_is_named_while_iterating(prepared, monkeypatch):
+    data = PreparedData(prepared)
+    good = data.record("train", 0)
+    monkeypatch.setattr(data, "record", lambda *_: good._replace(image=b"nonsense"))
+    with pytest.raises(BadInputError, match=r"record [0-9]+: found a picture that does not decode"):
+        take(make_dataset(data, "train", **OPTIONS), 1)

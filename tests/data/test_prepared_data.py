@@ -1,0 +1,111 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from data_prep import hand_dataset
+from data_prep.prepare import PrepareOptions, prepare_views
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
+from tests.data_prep import synthetic
+
+
+@pytest.fixture
+def copy(prepared, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(prepared, tmp_path / "copy")
+
+
+def shard(folder):
+    return next((folder / "records").glob("*array_record*"))
+
+
+def test_sizes_names_and_template(prepared):
+    data = PreparedData(prepared)
+    assert (data.num_train, data.image_size) == (15, 24)
+    assert data.template.joint_names == synthetic.template().joint_names
+    names = {data.sequence("train", i) for i in range(15)}
+    assert names == set(synthetic.FRAMES)
+
+
+def test_records_read_at_random(prepared):
+    data = PreparedData(prepared)
+    record = data.record("train", 8)
+    assert (record.sequence, record.frame, record.camera) == ("0002_RT_wave", 3, "400003")
+    assert record.subject == 4
+    assert data.depth("train", 8).max() > 400
+    # Its view has no depth map.
+    assert not data.depth("train", 1).any()
+
+
+def test_a_record_outside_the_split_is_an_index_error(prepared):
+    with pytest.raises(IndexError, match="record 15 of 15"):
+        PreparedData(prepared).record("train", 15)
+
+
+def test_an_unknown_split_is_refused(prepared):
+    with pytest.raises(BadInputError, match=r"found no split 'test', expected one of \['train'\]"):
+        PreparedData(prepared).record("test", 0)
+
+
+@pytest.mark.parametrize("size", [0, 100, 1 << 16])
+def test_a_truncated_file_is_refused(copy, size):
+    path = shard(copy)
+    whole = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(BadInputError, match=rf"{path}: found {size} bytes, expected {whole}"):
+        PreparedData(copy)
+
+
+def test_a_flipped_bit_is_found_and_named(copy):
+    """Or it lies where it changes nothing."""
+    path = shard(copy)
+    original = PreparedData(copy)
+    records = [original.record("train", i) for i in range(15)]
+    content = path.read_bytes()
+    used = np.flatnonzero(np.frombuffer(content, np.uint8))
+    refused = 0
+    for position in np.random.default_rng(0).choice(used, 30):
+        flipped = bytearray(content)
+        flipped[position] ^= 0x10
+        path.write_bytes(flipped)
+        data = PreparedData(copy)
+        for i, record in enumerate(records):
+            try:
+                found = data.record("train", i)
+            except BadInputError as error:
+                refused += 1
+                assert f"{path}, record {i}: found unreadable bytes" in str(error)
+            else:
+                assert (found.image, found.depth) == (record.image, record.depth)
+                np.testing.assert_array_equal(found.joints, record.joints)
+    assert refused >= 15
+
+
+@pytest.mark.parametrize("name", ["index.npz", "template.npz", "records/dataset_info.json"])
+def test_a_missing_file_is_refused(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(BadInputError, match=f"{copy / name}: found no such file, expected"):
+        PreparedData(copy)
+
+
+def test_a_file_too_many_is_refused(copy):
+    (copy / "records" / "more").write_text("x")
+    with pytest.raises(BadInputError, match="more: found 1 bytes, expected no such file"):
+        PreparedData(copy)
+
+
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        ("encode_image", "record 2: found a picture that does not decode"),
+        ("encode_depth", "record 2: found damaged depth data"),
+    ],
+)
+def test_damaged_contents_name_the_record(tmp_path, monkeypatch, codec, message):
+    capture = synthetic.write_capture(tmp_path / "capture")
+    monkeypatch.setattr(hand_dataset, codec, lambda *_: b"nonsense")
+    prepare_views(capture, tmp_path / "capture", tmp_path / "out", PrepareOptions(4, image_size=24))
+    data = PreparedData(tmp_path / "out")
+    with pytest.raises(BadInputError, match=message):
+        data.image("train", 2) if codec == "encode_image" else data.depth("train", 2)

@@ -1,0 +1,125 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from dhm.data.prepared_files import (
+    read_index,
+    read_info,
+    read_scan,
+    read_template,
+    write_index,
+    write_info,
+    write_scan,
+    write_template,
+)
+from dhm.data.schema import SCHEMA_VERSION, Index, PreparedInfo, SplitIndex
+from dhm.errors import BadInputError
+from tests.data_prep import synthetic
+
+INFO = PreparedInfo(SCHEMA_VERSION, "ab", 4, 24, "test", {"train": 2}, {}, {"x": 1}, {}, {})
+
+
+def test_info_comes_back(tmp_path):
+    write_info(tmp_path, INFO)
+    assert read_info(tmp_path) == INFO
+
+
+def change_version(fields):
+    return fields | {"version": "0.1.0"}
+
+
+def lose_a_field(fields):
+    return {key: value for key, value in fields.items() if key != "subject"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_version, r"found version '0\.1\.0', expected .*prepare it again"),
+        (lose_a_field, r"found the fields .*expected .*subject"),
+        (lambda fields: [fields], "found version None"),
+    ],
+)
+def test_another_info_is_refused(tmp_path, change, message):
+    write_info(tmp_path, INFO)
+    path = tmp_path / "prepared.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(BadInputError, match=rf"prepared\.json: {message}"):
+        read_info(tmp_path)
+
+
+def test_a_folder_without_or_with_damaged_info_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match=r"found no such file, expected a folder written by"):
+        read_info(tmp_path)
+    (tmp_path / "prepared.json").write_text("{")
+    with pytest.raises(BadInputError, match="found invalid JSON"):
+        read_info(tmp_path)
+
+
+def assert_same(found, expected):
+    for field in dataclasses.fields(expected):
+        assert type(getattr(found, field.name)) is type(getattr(expected, field.name))
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
+def test_template_comes_back_exactly(tmp_path):
+    template = synthetic.template()
+    write_template(tmp_path, template)
+    back = read_template(tmp_path)
+    assert_same(back, template)
+    assert all(type(parent) is int for parent in back.parents)
+
+
+def test_index_comes_back(tmp_path):
+    columns = SplitIndex(*(np.arange(3) for _ in range(4)), np.array([True, False, True]))
+    index = Index({"train": columns}, ("a", "b"), ("400001",))
+    write_index(tmp_path, index)
+    back = read_index(tmp_path)
+    assert (back.sequences, back.cameras) == (index.sequences, index.cameras)
+    for found, expected in zip(back.splits["train"], columns, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_scan_comes_back_and_may_be_absent(tmp_path):
+    vertices, faces = np.random.default_rng(0).random((3, 3)), np.array([[0, 1, 2]])
+    write_scan(tmp_path, "0001_RT", 12, (vertices, faces))
+    found = read_scan(tmp_path, "0001_RT", 12)
+    np.testing.assert_allclose(found[0], vertices, rtol=1e-6)
+    np.testing.assert_array_equal(found[1], faces)
+    assert read_scan(tmp_path, "0001_RT", 13) is None
+
+
+@pytest.mark.parametrize("keep", [0, 40, 0.5, 0.98])
+def test_a_truncated_file_is_refused(tmp_path, keep):
+    write_template(tmp_path, synthetic.template())
+    path = tmp_path / "template.npz"
+    data = path.read_bytes()
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
+    with pytest.raises(BadInputError, match=r"template\.npz: found a damaged file"):
+        read_template(tmp_path)
+
+
+def test_any_flipped_byte_of_the_arrays_is_noticed_or_harmless(tmp_path):
+    write_template(tmp_path, synthetic.template())
+    path = tmp_path / "template.npz"
+    data = path.read_bytes()
+    refused = 0
+    for position in range(0, len(data), 13):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :])
+        try:
+            back = read_template(tmp_path)
+        except BadInputError:
+            refused += 1
+        else:
+            assert_same(back, synthetic.template())
+    assert refused > 0
+
+
+def test_a_missing_file_or_array_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match=r"index\.npz: found no such file"):
+        read_index(tmp_path)
+    np.savez(tmp_path / "index.npz", splits=np.array([]), sequences=np.array([]))
+    with pytest.raises(BadInputError, match=r"index\.npz: found no array 'cameras'"):
+        read_index(tmp_path)

@@ -1,0 +1,251 @@
+import dataclasses
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep import prepare as module
+from data_prep.prepare import PrepareOptions, format_table, main, prepare, prepare_views
+from data_prep.toy_capture import write_toy_capture
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
+from tests.conftest import REPOSITORY
+from tests.data_prep import synthetic
+
+OPTIONS = PrepareOptions(subject=4, image_size=24, test_sequences="wave")
+
+
+@pytest.fixture
+def capture(tmp_path):
+    return synthetic.write_capture(tmp_path / "capture")
+
+
+def build(tmp_path, capture, **changes):
+    options = dataclasses.replace(OPTIONS, **changes)
+    return prepare_views(capture, tmp_path / "capture", tmp_path / "out", options)
+
+
+def stamp(tmp_path):
+    """When the folder was written."""
+    return (tmp_path / "out" / "prepared.json").stat().st_ino
+
+
+def test_counts(tmp_path, capture):
+    info = build(tmp_path, capture)
+    assert info.num_records == {"train": 6, "test": 9}
+    assert info.num_without_depth == {"train": 1, "test": 0}
+    assert info.skipped["decoy"] == 2
+    assert info.evaluation_split == "test"
+    table = format_table(info)
+    assert "train: of these without depth" in table
+    assert "skipped: decoy" in table
+
+
+def test_a_second_run_does_nothing(tmp_path, capture, caplog):
+    caplog.set_level(logging.INFO)
+    first = build(tmp_path, capture)
+    before = stamp(tmp_path)
+    assert build(tmp_path, capture, workers=1) == first
+    assert stamp(tmp_path) == before
+    assert "is up to date" in caplog.text
+
+
+def touch_image(tmp_path, capture):
+    os.utime(capture.views[0].image_path, ns=(0, 0))
+    return capture
+
+
+def move_joint(tmp_path, capture):
+    view = capture.views[2]
+    moved = dataclasses.replace(view, joints=view.joints + np.float32([0, 0, 1e-3]))
+    return dataclasses.replace(capture, views=(*capture.views[:2], moved, *capture.views[3:]))
+
+
+def change_template(tmp_path, capture):
+    template = dataclasses.replace(capture.template, parents=(1, 2, -1, 1))
+    return dataclasses.replace(capture, template=template)
+
+
+def delete_records(tmp_path, capture):
+    next((tmp_path / "out" / "records").glob("*train*")).unlink()
+    return capture
+
+
+def damage_info(tmp_path, capture):
+    (tmp_path / "out" / "prepared.json").write_text("{")
+    return capture
+
+
+@pytest.mark.parametrize(
+    "change", [touch_image, move_joint, change_template, delete_records, damage_info]
+)
+def test_whatever_changes_is_built_again(tmp_path, capture, change):
+    build(tmp_path, capture)
+    before = stamp(tmp_path)
+    build(tmp_path, change(tmp_path, capture))
+    assert stamp(tmp_path) != before
+    assert len(PreparedData(tmp_path / "out").depth("train", 5)) == 24
+
+
+@pytest.mark.parametrize("option", [{"image_size": 32}, {"test_sequences": "fist"}, {"subject": 3}])
+def test_other_options_are_built_again(tmp_path, capture, option):
+    first = build(tmp_path, capture)
+    assert build(tmp_path, capture, **option).fingerprint != first.fingerprint
+
+
+def test_a_capture_can_move(tmp_path, capture):
+    first = build(tmp_path, capture)
+    (tmp_path / "capture").rename(tmp_path / "elsewhere")
+
+    def move(path):
+        return path and tmp_path / "elsewhere" / path.relative_to(tmp_path / "capture")
+
+    views = tuple(
+        dataclasses.replace(
+            view,
+            image_path=move(view.image_path),
+            depth_path=move(view.depth_path),
+            scan_path=move(view.scan_path),
+        )
+        for view in capture.views
+    )
+    moved = dataclasses.replace(capture, views=views)
+    again = prepare_views(moved, tmp_path / "elsewhere", tmp_path / "out", OPTIONS)
+    assert again == first
+
+
+def test_an_interrupted_build_never_looks_complete(tmp_path, capture, monkeypatch):
+    monkeypatch.setattr(module, "write_index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, capture)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / ".out.building").exists()
+
+
+def test_number_of_workers_does_not_change_a_record(tmp_path, capture):
+    records = {}
+    for workers in (1, 3):
+        out = tmp_path / f"out{workers}"
+        options = dataclasses.replace(OPTIONS, workers=workers)
+        prepare_views(capture, tmp_path / "capture", out, options)
+        data = PreparedData(out)
+        records[workers] = [data.record("train", i) for i in range(data.num_train)]
+    for one, three in zip(records[1], records[3], strict=True):
+        assert one.image == three.image
+        assert one.depth == three.depth
+        assert (one.sequence, one.frame, one.camera) == (three.sequence, three.frame, three.camera)
+
+
+def test_an_unreadable_picture_is_named(tmp_path, capture):
+    capture.views[4].image_path.write_bytes(b"\xff\xd8 not a picture")
+    with pytest.raises(BadInputError, match=str(capture.views[4].image_path)):
+        build(tmp_path, capture)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"image_size": 8}, "image_size: found 8, expected 16 to 4096 pixels"),
+        ({"workers": 0}, "workers: found 0, expected 1 or more threads"),
+    ],
+)
+def test_impossible_options_are_refused(tmp_path, capture, option, message):
+    with pytest.raises(BadInputError, match=message):
+        build(tmp_path, capture, **option)
+
+
+def test_without_held_out_sequences_the_training_frames_are_evaluated(tmp_path, capture):
+    info = build(tmp_path, capture, test_sequences="")
+    assert info.evaluation_split == "train"
+    assert "the evaluation is on training frames" in format_table(info)
+    vertices, faces = PreparedData(tmp_path / "out").scan("train", 0)
+    np.testing.assert_array_equal(vertices[0], [0, 0, 3])
+    np.testing.assert_array_equal(faces, [[0, 1, 2]])
+
+
+def test_only_evaluated_frames_keep_their_scans(tmp_path, capture):
+    build(tmp_path, capture)
+    data = PreparedData(tmp_path / "out")
+    assert data.scan("train", 0) is None
+    frames = data.split_index("test").frame
+    for record in range(9):
+        assert data.scan("test", record)[0][0, 2] == frames[record]
+
+
+def test_the_foreign_capture(release_mini, tmp_path):
+    info = prepare(release_mini, 4, tmp_path / "out", image_size=64)
+    data = PreparedData(tmp_path / "out")
+    assert info.num_records == {"train": 15}
+    assert sorted(set(data.split_index("train").frame.tolist())) == [34, 1207, 1210, 12345]
+    assert sum(info.skipped.values()) == 3
+    assert info.num_without_depth == {"train": 0}
+
+
+def test_splits_of_the_foreign_capture_share_no_sequence(release_mini, tmp_path):
+    prepare(release_mini, 4, tmp_path / "out", image_size=64, test_sequences="spread")
+    data = PreparedData(tmp_path / "out")
+    sequences = {
+        split: {data.sequence(split, i) for i in range(count)}
+        for split, count in data.info.num_records.items()
+    }
+    assert sequences == {"train": {"0005_RT_fist"}, "test": {"0006_RT_spread"}}
+
+
+def test_command_line_reports_bad_input(tmp_path, capsys):
+    arguments = ["--capture", str(tmp_path / "no"), "--subject", "4", "--out", str(tmp_path / "o")]
+    assert main(arguments) == 2
+    assert str(tmp_path / "no") in capsys.readouterr().err
+
+
+def run_python(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_command_line(tmp_path):
+    poses = {"0001_RT_fist": "fist", "0002_RT_spread": "spread"}
+    capture = write_toy_capture(
+        tmp_path / "capture", sequences=poses, frames_per_sequence=1, num_cameras=2
+    )
+    out = tmp_path / "out"
+    arguments = ["--capture", capture, "--subject", 1, "--out", out, "--image-size", 32]
+    table = run_python("-m", "data_prep.prepare", *arguments, "--test-sequences", "spread")
+    assert re.search("test: records +2", table)
+    assert json.loads((out / "prepared.json").read_text())["num_records"]["train"] == 2
+    assert PreparedData(out).scan("test", 1) is not None
+
+
+def test_preparing_and_reading_never_import_tensorflow(tmp_path, capture):
+    build(tmp_path, capture)
+    run_python(
+        "-c",
+        "import sys\n"
+        "import data_prep.prepare\n"
+        "from dhm.data.input_pipeline import make_dataset\n"
+        "options = dict(batch_size=2, num_views=1, seed=0, shuffle=True)\n"
+        "next(iter(make_dataset(sys.argv[1], 'train', **options)))\n"
+        "assert 'tensorflow' not in sys.modules",
+        tmp_path / "out",
+    )
+
+
+def test_a_missing_depth_map_file_is_named(tmp_path, capture):
+    capture.views[7].depth_path.unlink()
+    with pytest.raises(BadInputError, match=str(capture.views[7].depth_path)):
+        build(tmp_path, capture)
+
+
+def test_pictures_of_the_capture_arrive_in_the_records(tmp_path, capture):
+    build(tmp_path, capture)
+    data = PreparedData(tmp_path / "out")
+    original = cv2.cvtColor(cv2.imread(str(capture.views[0].image_path)), cv2.COLOR_BGR2RGB)
+    np.testing.assert_allclose(data.image("train", 0)[12, 12], original[30, 20], atol=3)

@@ -1,0 +1,186 @@
+"""The hand_model folder: reading, writing back, and refusing what contradicts itself."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from dhm.errors import BadInputError
+from dhm.formats.hand_model import read_hand_model, write_hand_model
+from dhm.formats.skeleton import read_skeleton
+from dhm.types import HandTemplate
+
+
+def rotation(axis: int, angle: float) -> np.ndarray:
+    c, s = np.cos(angle), np.sin(angle)
+    R = np.eye(3)
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    R[[a, a, b, b], [a, b, a, b]] = c, -s, s, c
+    return R
+
+
+def small_template() -> HandTemplate:
+    """Four joints with tilted rest frames, children before their parents, and a tetrahedron."""
+    T = np.tile(np.eye(4, dtype=np.float32), (4, 1, 1))
+    for joint, axis in enumerate((0, 1, 2, 0)):
+        T[joint, :3, :3] = rotation(axis, 0.3 + joint)
+        T[joint, :3, 3] = 10.0 * joint + np.array([1.25, -2.5, 33.3])
+    weights = np.array([[0, 0, 0, 1], [0.25, 0.5, 0.25, 0], [1, 0, 0, 0], [0, 1 / 3, 2 / 3, 0]])
+    return HandTemplate(
+        joint_names=("index_null", "index2", "index1", "wrist"),
+        parents=(1, 2, 3, -1),
+        T_parent_joint=T,
+        v_template=np.array([[0, 0, 0], [91.23456, 0, 0], [0, -50.5, 0], [0, 0, 20]], np.float32),
+        faces=np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]], np.int32),
+        lbs_weights=weights.astype(np.float32),
+        uvs=np.array([[0, 0], [1, 0], [0.5, 1], [0.125, 0.875], [0.3, 0.1]], np.float32),
+        faces_uv=np.array([[0, 2, 1], [0, 1, 4], [1, 2, 3], [0, 3, 2]], np.int32),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_hand_model(small_template(), tmp_path / "hand_model")
+    return tmp_path / "hand_model"
+
+
+def assert_same_template(found: HandTemplate, expected: HandTemplate) -> None:
+    for field in fields(HandTemplate):
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        if isinstance(other, tuple):
+            assert one == other
+        else:
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_round_trip(folder):
+    assert_same_template(read_hand_model(folder), small_template())
+
+
+def test_the_foreign_hand_model_survives_being_written_back(release_mini, tmp_path):
+    template = read_hand_model(release_mini / "hand_model")
+    assert (template.num_joints, template.num_vertices) == (22, 908)
+    assert template.joint_names[4] == "thumb0" and template.parents[21] == -1
+    write_hand_model(template, tmp_path)
+    assert_same_template(read_hand_model(tmp_path), template)
+
+
+def test_written_files_have_the_released_layout(folder):
+    assert (folder / "skeleton.txt").read_text().split("\n")[:2] == [
+        "# joint_name joint_id joint_parent_id",
+        "b_r_index_null 0 1",
+    ]
+    assert (folder / "hand.obj").read_text().split("\n")[1].startswith("v 9.12345")  # cm
+    assert (
+        "\n1 b_r_index_null 0.25 b_r_index2 0.5 b_r_index1 0.25 \n"
+        in (folder / "skinning_weight.txt").read_text()
+    )
+    rows = (folder / "global_pose.txt").read_text().split("\n")[1:-1]
+    assert [row.split()[0] for row in rows] == [f"b_r_{n}" for n in small_template().joint_names]
+    assert all(len(row.split()) == 17 and row.endswith(" ") for row in rows)
+    # The tip's transform in the model's frame is the product down from the root.
+    T = small_template().T_parent_joint.astype(np.float64)
+    np.testing.assert_allclose(
+        np.array(rows[0].split()[1:], float).reshape(4, 4), T[3] @ T[2] @ T[1] @ T[0], atol=1e-5
+    )
+
+
+def test_lines_may_come_in_any_order(folder):
+    for name in ("skeleton", "skinning_weight", "local_pose", "global_pose", "global_pose_inv"):
+        path = folder / f"{name}.txt"
+        path.write_text("\n".join(reversed(path.read_text().split("\n"))))
+    assert_same_template(read_hand_model(folder), small_template())
+
+
+def test_joint_ids_decide_the_order(folder):
+    path = folder / "skeleton.txt"
+    path.write_text("b_r_wrist 0 -1\nb_r_index1 2 0\nb_r_index2 1 2\nb_r_index_null 3 1\n")
+    template = read_hand_model(folder)
+    assert template.joint_names == ("wrist", "index2", "index1", "index_null")
+    assert template.parents == (-1, 2, 0, 1)
+    expected = small_template()
+    np.testing.assert_allclose(template.T_parent_joint[0], expected.T_parent_joint[3], atol=1e-6)
+    np.testing.assert_allclose(template.lbs_weights[:, 1], expected.lbs_weights[:, 1], atol=1e-6)
+
+
+def test_weights_just_off_one_are_renormalised(folder):
+    path = folder / "skinning_weight.txt"
+    path.write_text(path.read_text().replace("b_r_index2 0.5 ", "b_r_index2 0.5009 "))
+    row = read_hand_model(folder).lbs_weights[1]
+    np.testing.assert_allclose(row, np.array([0.25, 0.5009, 0.25, 0]) / 1.0009, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("skeleton", "b_r_index2 1 2\n", "", r"skeleton.txt: found ids \[0, 2, 3\], expected the "),
+        ("skeleton", "b_r_index2 1 2", "b_r_index2 1", "skeleton.txt:3: found 2 values, expected "),
+        ("skeleton", "b_r_index2 1 2", "b_r_index1 1 2", "joint b_r_index1 2: name or id a second"),
+        ("skeleton", "b_r_index2 1 2", "b_r_index2 0 2", "joint b_r_index2 0: name or id a second"),
+        ("skeleton", "b_r_index2 1 2", "b_r_index2 1 7", "skeleton.txt:3: found parent 7"),
+        ("skeleton", "b_r_index2 1 2", "b_r_index2 1 -1", "found 2 roots"),
+        ("skeleton", "b_r_wrist 3 -1", "b_r_wrist 3 2", "found 0 roots"),
+        ("skeleton", "b_r_index1 2 3", "b_r_index1 2 1", "found a cycle in the parents of b_r_ind"),
+        ("skeleton", "b_r_index1 2 3", "b_r_index1 2 x", "found 'x', expected an integer"),
+        ("skeleton", "b_r_wrist 3", "b_r_arm 3", "local_pose.txt:5: found unknown joint 'b_r_wris"),
+        ("local_pose", "b_r_wrist", "b_r_index2", "local_pose.txt:5: found joint b_r_index2 a sec"),
+        ("local_pose", "\nb_r_wrist", "\n#", "local_pose.txt: found no line for joint b_r_wrist"),
+        ("global_pose", "b_r_wrist", "wrist", "global_pose.txt:5: found unknown joint 'wrist'"),
+        ("local_pose", " 0 0 0 1 ", " 0 0 0 ", "local_pose.txt:2: found 15 values, expected 16 nu"),
+        ("local_pose", " 0 0 0 1 ", " 0 0 1 1 ", r"local_pose.txt:2: found last row"),
+        ("local_pose", "b_r_wrist 1", "b_r_wrist 1.01", "local_pose.txt:5: found a 3x3 part with"),
+        ("local_pose", "b_r_wrist 1", "b_r_wrist -1", "det -1, expected a rotation"),
+        ("local_pose", "b_r_wrist 1", "b_r_wrist nan", "local_pose.txt:5: found 'nan', expected a"),
+        ("local_pose", " 31.25 ", " 33.25 ", "global_pose.txt: found joint b_r_index_null off by"),
+        ("global_pose", " 31.25 ", " 33.25 ", "found joint b_r_wrist off by 2 mm and 0 in rotatio"),
+        ("global_pose_inv", " -31.25 ", " -33.25 ", "global_pose_inv.txt: found joint b_r_wrist o"),
+        ("skinning_weight", "2 b_r_index_null 1", "", "found no weights for vertex 2, expected a "),
+        ("skinning_weight", "index2 0.5 ", "index2 0.502 ", ":3: found weights that sum to 1.002"),
+        ("skinning_weight", "index2 0.5 ", "index2 -0.5 ", ":3: found weight -0.5 of joint b_r_in"),
+        ("skinning_weight", "index2 0.5 ", "index2 inf ", ":3: found 'inf', expected a finite num"),
+        ("skinning_weight", "index2 0.5 ", "index2 ", ":3: found 5 values after the id, expected "),
+        ("skinning_weight", "index2 0.5 ", "index9 0.5 ", ":3: found unknown joint 'b_r_index9'"),
+        ("skinning_weight", "index2 0.5 ", "index1 0.5 ", ":3: found joint b_r_index1 a second ti"),
+        ("skinning_weight", "\n2 b_r", "\n1 b_r", ":4: found vertex 1 a second time"),
+        ("skinning_weight", "\n2 b_r", "\n4 b_r", ":4: found vertex 4, expected an id from 0 to 3"),
+        ("skinning_weight", "2 b_r_index_null 1 ", "2", ":4: found 0 values after the id"),
+    ],
+)  # fmt: skip
+def test_contradictions_are_refused(folder, file, old, new, message):
+    path = folder / f"{file}.txt"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(BadInputError, match=message):
+        read_hand_model(folder)
+
+
+def test_a_mesh_without_texture_coordinates_is_refused(folder):
+    (folder / "hand.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\n")
+    with pytest.raises(BadInputError, match="a corner without a texture coordinate"):
+        read_hand_model(folder)
+
+
+def test_missing_files_are_refused(folder, tmp_path):
+    with pytest.raises(BadInputError, match="no such folder"):
+        read_hand_model(tmp_path / "absent")
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(BadInputError, match=f"{path.name}: found no such file"):
+            read_hand_model(folder)
+        path.write_bytes(content)
+
+
+def test_an_empty_skeleton_is_refused(tmp_path):
+    (tmp_path / "skeleton.txt").write_text("# joint_name joint_id joint_parent_id\n")
+    with pytest.raises(BadInputError, match="found no joint"):
+        read_skeleton(tmp_path / "skeleton.txt")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["hand.obj", "skeleton.txt", "skinning_weight.txt", "local_pose.txt", "global_pose_inv.txt"],
+)
+def test_only_bad_input_errors_come_out(folder, name, assert_survives):
+    assert_survives(folder / name, lambda: read_hand_model(folder), count=80)
