@@ -22,17 +22,18 @@ from dhm.data.prepared_files import (
     write_index,
     write_info,
     write_scan,
-    write_template,
 )
 from dhm.data.schema import (
     INFO_FILE,
     SCHEMA_VERSION,
+    TEMPLATE_FILE,
     TEST,
     TRAIN,
     PreparedInfo,
 )
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.scan import read_scan
+from dhm.formats.template_npz import write_template
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOption
         with replaced_when_done(out) as building:
             written = _write_records(building, splits, options)
             write_index(building, build_index(splits, written))
-            write_template(building, frames.template)
+            write_template(building / TEMPLATE_FILE, frames.template)
             evaluation_split = TEST if TEST in splits else TRAIN
             _copy_scans(building, splits[evaluation_split])
             info = PreparedInfo(

@@ -39,8 +39,12 @@ TOY_SEQUENCES = {
     "0002_RT_spread": "spread",
     "0003_RT_pinch": "pinch",
     "0004_RT_point": "point",
+    "0005_RT_hook": "hook",
 }
 """Right-hand sequences (by the rules of every subject) and the pose each one goes to."""
+
+TOY_HELD_OUT = ("0003_RT_pinch",)
+"""The sequences of TOY_SEQUENCES that are meant for testing."""
 
 _BULGE = 1.5  # mm that flesh swells out at a joint that is bent by a right angle or more
 _FIRST_FRAME = 7

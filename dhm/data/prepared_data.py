@@ -13,8 +13,9 @@ from jaxtyping import Float, UInt8
 from dhm.data import prepared_files
 from dhm.data.depth_codec import decode_depth
 from dhm.data.prepared_files import Scan
-from dhm.data.schema import RECORDS_FOLDER, TRAIN, HandRecord, SplitIndex
+from dhm.data.schema import RECORDS_FOLDER, TEMPLATE_FILE, TRAIN, HandRecord, SplitIndex
 from dhm.errors import BadInputError
+from dhm.formats.template_npz import read_template
 from dhm.types import HandTemplate
 
 
@@ -44,7 +45,7 @@ class PreparedData:
     @cached_property
     def template(self) -> HandTemplate:
         """The hand model that came with the capture."""
-        return prepared_files.read_template(self.root)
+        return read_template(self.root / TEMPLATE_FILE)
 
     @property
     def image_size(self) -> int:

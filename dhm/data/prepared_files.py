@@ -1,9 +1,7 @@
-"""Reads and writes the small files of a prepared folder: info, index, template, scans."""
+"""Reads and writes the small files of a prepared folder: info, index, scans."""
 
 import dataclasses
 import json
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +11,15 @@ from dhm.data.schema import (
     INDEX_FILE,
     INFO_FILE,
     SCHEMA_VERSION,
-    TEMPLATE_FILE,
     Index,
     PreparedInfo,
     SplitIndex,
     scan_file,
 )
 from dhm.errors import BadInputError
-from dhm.types import HandTemplate
+from dhm.formats.npz import Arrays
 
 # What `zipfile` and NumPy raise for damaged archives, by fuzzing.
-_DAMAGED = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 Scan = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 
@@ -106,33 +102,13 @@ def read_index(prepared: Path) -> Index:
         BadInputError: If the file is missing, damaged or lacks an array.
     """
     path = prepared / INDEX_FILE
-    arrays = _read_npz(path)
-    names = [_take(arrays, path, key) for key in ("splits", "sequences", "cameras")]
+    arrays = Arrays(path)
+    names = [arrays[key] for key in ("splits", "sequences", "cameras")]
     splits = {
-        str(split): SplitIndex(*(_take(arrays, path, f"{split}/{f}") for f in SplitIndex._fields))
+        str(split): SplitIndex(*(arrays[f"{split}/{field}"] for field in SplitIndex._fields))
         for split in names[0]
     }
     return Index(splits, tuple(map(str, names[1])), tuple(map(str, names[2])))
-
-
-def write_template(prepared: Path, template: HandTemplate) -> None:
-    """Writes the hand model of a folder, exactly."""
-    arrays = {f.name: np.asarray(getattr(template, f.name)) for f in dataclasses.fields(template)}
-    np.savez_compressed(prepared / TEMPLATE_FILE, **arrays)
-
-
-def read_template(prepared: Path) -> HandTemplate:
-    """Reads the hand model of a folder.
-
-    Raises:
-        BadInputError: If the file is missing, damaged or lacks an array.
-    """
-    path = prepared / TEMPLATE_FILE
-    arrays = _read_npz(path)
-    fields = {f.name: _take(arrays, path, f.name) for f in dataclasses.fields(HandTemplate)}
-    fields["joint_names"] = tuple(map(str, fields["joint_names"]))
-    fields["parents"] = tuple(map(int, fields["parents"]))
-    return HandTemplate(**fields)
 
 
 def write_scan(prepared: Path, sequence: str, frame: int, scan: Scan) -> None:
@@ -152,21 +128,5 @@ def read_scan(prepared: Path, sequence: str, frame: int) -> Scan | None:
     path = scan_file(prepared, sequence, frame)
     if not path.is_file():
         return None
-    arrays = _read_npz(path)
-    return _take(arrays, path, "vertices"), _take(arrays, path, "faces")
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except FileNotFoundError as error:
-        raise BadInputError(path, "no such file", "a complete prepared folder") from error
-    except _DAMAGED as error:
-        raise BadInputError(path, f"a damaged file ({error})", "NumPy arrays (.npz)") from error
-
-
-def _take(arrays: dict[str, np.ndarray], path: Path, key: str) -> np.ndarray:
-    if key not in arrays:
-        raise BadInputError(path, f"no array {key!r}", "a complete prepared folder")
-    return arrays[key]
+    arrays = Arrays(path)
+    return arrays["vertices"], arrays["faces"]

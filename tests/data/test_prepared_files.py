@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -8,15 +7,12 @@ from dhm.data.prepared_files import (
     read_index,
     read_info,
     read_scan,
-    read_template,
     write_index,
     write_info,
     write_scan,
-    write_template,
 )
 from dhm.data.schema import SCHEMA_VERSION, Index, PreparedInfo, SplitIndex
 from dhm.errors import BadInputError
-from tests.data_prep import synthetic
 
 INFO = PreparedInfo(SCHEMA_VERSION, "ab", 4, 24, "test", {"train": 2}, {}, {"x": 1}, {}, {})
 
@@ -58,20 +54,6 @@ def test_a_folder_without_or_with_damaged_info_is_refused(tmp_path):
         read_info(tmp_path)
 
 
-def assert_same(found, expected):
-    for field in dataclasses.fields(expected):
-        assert type(getattr(found, field.name)) is type(getattr(expected, field.name))
-        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
-
-
-def test_template_comes_back_exactly(tmp_path):
-    template = synthetic.template()
-    write_template(tmp_path, template)
-    back = read_template(tmp_path)
-    assert_same(back, template)
-    assert all(type(parent) is int for parent in back.parents)
-
-
 def test_index_comes_back(tmp_path):
     columns = SplitIndex(*(np.arange(3) for _ in range(4)), np.array([True, False, True]))
     index = Index({"train": columns}, ("a", "b"), ("400001",))
@@ -89,32 +71,6 @@ def test_scan_comes_back_and_may_be_absent(tmp_path):
     np.testing.assert_allclose(found[0], vertices, rtol=1e-6)
     np.testing.assert_array_equal(found[1], faces)
     assert read_scan(tmp_path, "0001_RT", 13) is None
-
-
-@pytest.mark.parametrize("keep", [0, 40, 0.5, 0.98])
-def test_a_truncated_file_is_refused(tmp_path, keep):
-    write_template(tmp_path, synthetic.template())
-    path = tmp_path / "template.npz"
-    data = path.read_bytes()
-    path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
-    with pytest.raises(BadInputError, match=r"template\.npz: found a damaged file"):
-        read_template(tmp_path)
-
-
-def test_any_flipped_byte_of_the_arrays_is_noticed_or_harmless(tmp_path):
-    write_template(tmp_path, synthetic.template())
-    path = tmp_path / "template.npz"
-    data = path.read_bytes()
-    refused = 0
-    for position in range(0, len(data), 13):
-        path.write_bytes(data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :])
-        try:
-            back = read_template(tmp_path)
-        except BadInputError:
-            refused += 1
-        else:
-            assert_same(back, synthetic.template())
-    assert refused > 0
 
 
 def test_a_missing_file_or_array_is_refused(tmp_path):

@@ -1,0 +1,107 @@
+"""Every setting with its unit and reason; the paper's values.
+
+Other files in this folder start from `get_config()` here and override. On the command line:
+`--config.train.batch_size=8`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The paper's settings (section 7), for the first subject."""
+    config = ConfigDict()
+
+    # Folder of a capture in the released layout. Empty: the built-in capture is made under data/.
+    config.capture = ""
+    # Number in the capture's subject_<S> folders; also the key of the identity code.
+    config.subject = 1
+    # Folder of the records. Empty: data/prepared/<capture>_subject<S>_<image size>.
+    config.prepared = ""
+
+    config.data = ConfigDict()
+    # Side of the square crops, pixels: network input and depth maps (section 7: 256).
+    config.data.image_size = 256
+    # Regular expression for the names of held-out sequences (section 8.1: the conversational
+    # gestures). Empty: nothing is held out and the evaluation runs on the training frames.
+    # A config file may set a tuple of names instead, inside `with config.ignore_type():`.
+    config.data.test_sequences = ""
+    # Regular expression for the sequences to train on; empty: all that are not held out.
+    config.data.train_sequences = ""
+
+    config.encoder = ConfigDict()
+    # Depth of the ResNet: 18, 34, 50, 101 or 152 (section 4.2: 50).
+    config.encoder.depth = 50
+    # Channels of its first stage; 64 is the published network, less only makes tests fast.
+    config.encoder.width = 64
+    # Hidden sizes of the pose head. Section 4.2: (512,); the released code: (512, 512).
+    config.encoder.head_hidden = (512,)
+    # ImageNet weights as a local .safetensors with torchvision's or timm's names (section 7).
+    # Empty: random weights. With weights the input is normalised as they expect.
+    config.encoder.weights = ""
+
+    config.decoder = ConfigDict()
+    # Length of the identity vector beta (section 5.1).
+    config.decoder.identity_size = 32
+    # Hidden size of the skeleton corrective. Section 5.1: 256; the released code: 64.
+    config.decoder.skeleton_hidden = 256
+    # Hidden size of the two per-vertex correctives (section 5.1).
+    config.decoder.skin_hidden = 256
+    # What the pose corrective sees: "enabled", the 28 angles (section 5.1), or "all", every
+    # joint's Euler triple (the released code).
+    config.decoder.pose_corrective_input = "enabled"
+
+    config.loss = ConfigDict()
+    # Weights of the four terms of section 6. mm, mm, mm and mm^2.
+    config.loss.joint = 1.0
+    config.loss.depth = 1.0
+    config.loss.penetration = 1.0
+    config.loss.laplacian = 5.0  # lambda_lap
+    # Weight of the fingertip-palm part within the penetration loss: lambda_nr.
+    config.loss.non_rigid = 5.0
+    # "foreground": mean over the pixels that both depth maps see, delta_c in section 6; "image":
+    # mean over all pixels, as released (about ten times weaker on a hand's crop).
+    config.loss.depth_reduction = "foreground"
+    # "mean" over pairs and spheres, as released, or "sum", eq. 2-3 to the letter.
+    config.loss.penetration_reduction = "mean"
+    # Half width of the quadratic part of the depth loss, mm.
+    config.loss.depth_beta = 1.0
+
+    config.train = ConfigDict()
+    # Seed of the weights, the order of the samples and the choice of views.
+    config.train.seed = 0
+    # Samples a step over all devices (section 7: 32, eight on each of four GPUs).
+    config.train.batch_size = 32
+    # Depth maps drawn a sample, C_out (section 7: 6).
+    config.train.num_views = 6
+    # Passes over the training images (section 7: 35).
+    config.train.epochs = 35
+    # Adam's learning rate, and where it drops to a tenth (section 7; epochs count from 0).
+    config.train.learning_rate = 1e-4
+    config.train.lr_drop_epochs = (30, 32)
+    config.train.lr_drop_factor = 0.1
+    # Epochs between checkpoints, and how many of the newest are kept.
+    config.train.checkpoint_every_epochs = 1
+    config.train.keep_checkpoints = 3
+    # Steps between two points in TensorBoard.
+    config.train.log_every = 20
+
+    config.input = ConfigDict()
+    # Threads that read and decode records, and batches kept ready.
+    config.input.num_threads = 8
+    config.input.prefetch_batches = 4
+
+    config.eval = ConfigDict()
+    # Samples a step of the evaluation.
+    config.eval.batch_size = 32
+    # M_err is measured on every n-th test image: a closest-point query takes a third of a second.
+    config.eval.mesh_stride = 1
+
+    config.export = ConfigDict()
+    # Posed test meshes that the export writes.
+    config.export.num_poses = 4
+
+    config.profile = ConfigDict()
+    # (first, last) training step of a JAX profiler trace, counted from 0; () writes none.
+    config.profile.steps = ()
+
+    return config

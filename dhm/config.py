@@ -1,0 +1,171 @@
+"""From the config's fields to the plain arguments of the library; refuses impossible values."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optax
+from ml_collections import ConfigDict
+
+from dhm.errors import BadInputError
+from dhm.losses.objective import ObjectiveSettings
+from dhm.networks.build import ModelSettings
+from dhm.networks.resnet import STAGES
+from dhm.training.loop import LoopSettings
+from dhm.training.state import learning_rate_schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    accepts: Callable[[Any], bool]
+    expected: str
+
+
+def _at_least(low: float) -> _Rule:
+    return _Rule(lambda x: math.isfinite(x) and x >= low, f"{low} or more")
+
+
+def _one_of(*values) -> _Rule:
+    return _Rule(lambda x: x in values, f"one of {', '.join(map(str, values))}")
+
+
+def _is_pattern(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(name, str) and name for name in value)
+    try:
+        re.compile(value)
+    except re.error:
+        return False
+    return True
+
+
+_PATTERN = _Rule(_is_pattern, "a regular expression or a list of names")
+_POSITIVE = _Rule(lambda x: math.isfinite(x) and x > 0, "a positive number")
+_SORTED_EPOCHS = _Rule(
+    lambda x: all(isinstance(e, int) and e >= 0 for e in x) and list(x) == sorted(set(x)),
+    "increasing whole numbers of epochs",
+)
+
+_RULES = {
+    "subject": _at_least(0),
+    "data.image_size": _at_least(32),
+    "data.test_sequences": _PATTERN,
+    "data.train_sequences": _PATTERN,
+    "encoder.depth": _one_of(*sorted(STAGES)),
+    "encoder.width": _at_least(1),
+    "encoder.head_hidden": _Rule(
+        lambda x: len(x) > 0 and all(isinstance(n, int) and n > 0 for n in x),
+        "positive whole numbers",
+    ),
+    "decoder.identity_size": _at_least(1),
+    "decoder.skeleton_hidden": _at_least(1),
+    "decoder.skin_hidden": _at_least(1),
+    "decoder.pose_corrective_input": _one_of("enabled", "all"),
+    "loss.joint": _at_least(0),
+    "loss.depth": _at_least(0),
+    "loss.penetration": _at_least(0),
+    "loss.laplacian": _at_least(0),
+    "loss.non_rigid": _at_least(0),
+    "loss.depth_reduction": _one_of("foreground", "image"),
+    "loss.penetration_reduction": _one_of("mean", "sum"),
+    "loss.depth_beta": _POSITIVE,
+    "train.seed": _at_least(0),
+    "train.batch_size": _at_least(1),
+    "train.num_views": _at_least(1),
+    "train.epochs": _at_least(1),
+    "train.learning_rate": _POSITIVE,
+    "train.lr_drop_epochs": _SORTED_EPOCHS,
+    "train.lr_drop_factor": _POSITIVE,
+    "train.checkpoint_every_epochs": _at_least(1),
+    "train.keep_checkpoints": _at_least(1),
+    "train.log_every": _at_least(1),
+    "input.num_threads": _at_least(0),
+    "input.prefetch_batches": _at_least(0),
+    "eval.batch_size": _at_least(1),
+    "eval.mesh_stride": _at_least(1),
+    "export.num_poses": _at_least(0),
+    "profile.steps": _Rule(
+        lambda x: len(x) == 0 or (len(x) == 2 and 0 <= x[0] <= x[1]), "() or (first, last) step"
+    ),
+}
+
+
+def check_config(config: ConfigDict, num_devices: int) -> None:
+    """Refuses impossible values before anything is loaded.
+
+    Args:
+        config: The whole config.
+        num_devices: Devices over which a batch is split, in all processes.
+
+    Raises:
+        BadInputError: Names the first field, its value and what is possible.
+    """
+    for key, rule in _RULES.items():
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        if not rule.accepts(value):
+            raise BadInputError(f"config.{key}", repr(value), rule.expected)
+    if config.train.batch_size % num_devices:
+        raise BadInputError(
+            "config.train.batch_size",
+            f"{config.train.batch_size}",
+            f"a multiple of the {num_devices} devices of this run",
+        )
+    for key, path, is_right, kind in (
+        ("capture", config.capture, Path.is_dir, "folder"),
+        ("encoder.weights", config.encoder.weights, Path.is_file, "file"),
+    ):
+        if path and not is_right(Path(path)):
+            raise BadInputError(f"config.{key}", path, f"an existing {kind}")
+
+
+def model_settings(config: ConfigDict) -> ModelSettings:
+    """Sizes of the networks; pretrained weights bring their normalisation along."""
+    return ModelSettings(
+        depth=config.encoder.depth,
+        width=config.encoder.width,
+        head_hidden=tuple(config.encoder.head_hidden),
+        imagenet_normalisation=bool(config.encoder.weights),
+        identity_size=config.decoder.identity_size,
+        skeleton_hidden=config.decoder.skeleton_hidden,
+        skin_hidden=config.decoder.skin_hidden,
+        pose_corrective_input=config.decoder.pose_corrective_input,
+    )
+
+
+def objective_settings(config: ConfigDict) -> ObjectiveSettings:
+    """Weights and reductions of the losses."""
+    return ObjectiveSettings(**{name: config.loss[name] for name in ObjectiveSettings._fields})
+
+
+def steps_per_epoch(config: ConfigDict, num_train: int) -> int:
+    """Whole batches in one pass over the training records, at least one."""
+    return max(1, num_train // config.train.batch_size)
+
+
+def loop_settings(config: ConfigDict, num_train: int) -> LoopSettings:
+    """The loop's numbers for a training set of `num_train` records."""
+    per_epoch = steps_per_epoch(config, num_train)
+    return LoopSettings(
+        num_steps=config.train.epochs * per_epoch,
+        steps_per_epoch=per_epoch,
+        batch_size=config.train.batch_size,
+        checkpoint_every_epochs=config.train.checkpoint_every_epochs,
+        keep_checkpoints=config.train.keep_checkpoints,
+        log_every=config.train.log_every,
+        profile_steps=tuple(config.profile.steps),
+    )
+
+
+def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:
+    """Learning rate by step."""
+    return learning_rate_schedule(
+        config.train.learning_rate,
+        tuple(config.train.lr_drop_epochs),
+        config.train.lr_drop_factor,
+        steps_per_epoch(config, num_train),
+    )

@@ -1,0 +1,149 @@
+"""Errors of a model over a split (paper section 8): sample by sample, then by sequence."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from tqdm import tqdm
+
+from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
+from dhm.data.prepared_data import PreparedData
+from dhm.evaluation.metrics import joint_errors, mesh_error
+from dhm.networks.aligned import decode_aligned
+from dhm.networks.hand_model import HandModel
+from dhm.types import Batch, HandOutput
+
+
+class SampleErrors(NamedTuple):
+    """Errors of one image, mm; NaN where there was nothing to compare with.
+
+    Attributes:
+        sequence: Name of its sequence.
+        P_err: Mean distance of its joints.
+        M_err: Mean distance of the output's vertices to the scan.
+        scan_to_mesh: Mean distance of the scan's vertices to the output.
+        chamfer: Mean of the two.
+        beyond_cut: Vertices left out of M_err because they lie beyond the scan's cut.
+    """
+
+    sequence: str
+    P_err: float
+    M_err: float = math.nan
+    scan_to_mesh: float = math.nan
+    chamfer: float = math.nan
+    beyond_cut: float = math.nan
+
+
+METRICS = SampleErrors._fields[1:]
+OVERALL = "overall"
+
+
+def eval_step(
+    model: HandModel, variables: dict[str, Any], batch: Batch
+) -> tuple[Float[Array, "b d"], HandOutput, Bool[Array, " b"]]:
+    """Pose vectors, hands aligned to the batch's joints, and which samples could be aligned."""
+    theta = model.apply(variables, batch.image, method="encode")
+    return theta, *decode_aligned(model, variables, theta, batch)
+
+
+def evaluate(
+    model: HandModel,
+    variables: dict[str, Any],
+    data: PreparedData,
+    *,
+    batch_size: int,
+    mesh_stride: int = 1,
+    num_threads: int = 4,
+) -> list[SampleErrors]:
+    """Errors of every image of the evaluation split, in order.
+
+    An image whose joints do not fix an alignment has NaN errors.
+
+    Args:
+        model: The hand model.
+        variables: Its variables.
+        data: A prepared folder.
+        batch_size: Images a step.
+        mesh_stride: Mesh errors are measured on every n-th image.
+        num_threads: Threads that read records.
+    """
+    split = data.info.evaluation_split
+    batches = make_dataset(
+        data, split, batch_size=batch_size, num_views=0, seed=0, shuffle=False,
+        num_threads=num_threads,
+    )  # fmt: skip
+    total = num_batches(len(data.split_index(split).frame), batch_size)
+    step = jax.jit(lambda variables, batch: eval_step(model, variables, batch))
+    errors = []
+    for batch in tqdm(batches, total=total, desc="evaluate", unit="batch"):
+        _, output, aligned = jax.device_get(step(variables, batch))
+        errors += _batch_errors(batch, output, aligned, model.template.faces, data, mesh_stride)
+    return errors
+
+
+def _batch_errors(
+    batch: Batch,
+    output: HandOutput,
+    aligned: np.ndarray,
+    faces: np.ndarray,
+    data: PreparedData,
+    mesh_stride: int,
+) -> Iterator[SampleErrors]:
+    split = data.info.evaluation_split
+    P_err = joint_errors(output.joints, batch.joints, batch.joint_valid)
+    for i, record in enumerate(batch.record.tolist()):
+        if record == PADDING:
+            continue
+        errors = SampleErrors(data.sequence(split, record), math.nan)
+        if aligned[i]:
+            errors = errors._replace(P_err=float(P_err[i]))
+            scan = data.scan(split, record) if record % mesh_stride == 0 else None
+            if scan is not None:
+                errors = errors._replace(**mesh_error(output.vertices[i], faces, *scan)._asdict())
+        yield errors
+
+
+def summarise(errors: Iterable[SampleErrors]) -> dict[str, dict[str, float | int | None]]:
+    """Means by sequence, then over all images; None where nothing was measured.
+
+    Each row has the number of images, of those with an alignment and of those with mesh errors.
+    """
+    groups: dict[str, list[SampleErrors]] = {}
+    for sample in errors:
+        groups.setdefault(sample.sequence, []).append(sample)
+    rows = {name: groups[name] for name in sorted(groups)}
+    rows[OVERALL] = [sample for group in rows.values() for sample in group]
+    return {name: _means(group) for name, group in rows.items()}
+
+
+def _means(group: list[SampleErrors]) -> dict[str, float | int | None]:
+    row: dict[str, float | int | None] = {
+        "images": len(group),
+        "aligned": sum(not math.isnan(sample.P_err) for sample in group),
+        "with_scan": sum(not math.isnan(sample.M_err) for sample in group),
+    }
+    for name in METRICS:
+        values = np.array([getattr(sample, name) for sample in group])
+        measured = values[~np.isnan(values)]
+        row[name] = float(measured.mean()) if len(measured) else None
+    return row
+
+
+def format_table(summary: dict[str, dict[str, float | int | None]]) -> str:
+    """Lays out a summary for a terminal, one line a sequence, mm."""
+    columns = list(next(iter(summary.values())))
+    names = max(len(name) for name in summary)
+    lines = [" " * names + "".join(f"{column:>14}" for column in columns)]
+    for name, row in summary.items():
+        cells = "".join(f"{_cell(row[column]):>14}" for column in columns)
+        lines.append(f"{name:<{names}}{cells}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"

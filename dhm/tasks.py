@@ -1,0 +1,213 @@
+"""What the launcher can do: train, evaluate, export. Each task can be called from Python."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from dhm import config as configuration
+from dhm.data.input_pipeline import make_dataset
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError, DhmError
+from dhm.evaluation.evaluate import evaluate, format_table, summarise
+from dhm.export.meshes import write_mesh
+from dhm.export.package import save_model
+from dhm.networks.build import build_model
+from dhm.networks.hand_model import HandModel
+from dhm.networks.pretrained import load_backbone
+from dhm.sources import prepared_data
+from dhm.training.checkpoint import Checkpoints
+from dhm.training.loop import train
+from dhm.training.parallel import AXIS
+from dhm.training.state import create_train_state, initial_variables
+from dhm.training.step import make_step_spec
+
+log = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoints"
+METRICS_FILE = "metrics.json"
+CONFIG_FILE = "config.json"
+EXPORT_FOLDER = "export"
+
+# A run may be continued with other values of these.
+_FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", "input", "eval",
+                   "export", "profile")  # fmt: skip
+
+
+def train_task(config: ConfigDict, workdir: Path) -> None:
+    """Trains a model, from the workdir's newest checkpoint on if there is one.
+
+    Raises:
+        BadInputError: If the data cannot be used, or the workdir belongs to another config.
+        TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
+    """
+    data = prepared_data(config)
+    claim_workdir(config, workdir)
+    settings = configuration.model_settings(config)
+    model = build_model(data.template, settings, AXIS)
+    schedule = configuration.schedule(config, data.num_train)
+    state = create_train_state(model, _initial_variables(config, model), optax.adam(schedule))
+
+    def batches_from(step: int):
+        return make_dataset(
+            data,
+            "train",
+            batch_size=config.train.batch_size,
+            num_views=config.train.num_views,
+            seed=config.train.seed,
+            shuffle=True,
+            start_step=step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            num_threads=config.input.num_threads,
+            prefetch_batches=config.input.prefetch_batches,
+        )
+
+    train(
+        state,
+        make_step_spec(model, configuration.objective_settings(config), AXIS),
+        batches_from,
+        schedule,
+        configuration.loop_settings(config, data.num_train),
+        workdir,
+    )
+
+
+def evaluate_task(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Measures the workdir's newest checkpoint; prints a table, writes metrics.json.
+
+    Returns:
+        What metrics.json holds: the step, the split, and the errors by sequence and overall, mm.
+
+    Raises:
+        DhmError: If the workdir has no checkpoint.
+    """
+    data = prepared_data(config)
+    model = build_model(data.template, configuration.model_settings(config))
+    step, variables = _trained(workdir)
+    errors = evaluate(
+        model,
+        variables,
+        data,
+        batch_size=config.eval.batch_size,
+        mesh_stride=config.eval.mesh_stride,
+        num_threads=config.input.num_threads,
+    )
+    summary = summarise(errors)
+    split = data.info.evaluation_split
+    print(f"Errors in mm on the {split} split after the alignment, step {step}")
+    print(format_table(summary))
+    if split == "train":
+        print("No sequence is held out: these are errors on training frames.")
+    result = {"step": step, "split": split, "unit": "mm", "errors": summary}
+    (workdir / METRICS_FILE).write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def export_task(config: ConfigDict, workdir: Path) -> Path:
+    """Writes the newest checkpoint as msgpack, and meshes of it, into <workdir>/export.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DhmError: If the workdir has no checkpoint.
+    """
+    data = prepared_data(config)
+    settings = configuration.model_settings(config)
+    model = build_model(data.template, settings)
+    _, variables = _trained(workdir)
+    folder = workdir / EXPORT_FOLDER
+    save_model(folder, variables, data.template, settings, _plain(config))
+    theta = np.zeros((1, len(model.bind(variables).dofs)), np.float32)
+    zero = model.apply(variables, theta, method="decode")
+    write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), data.template)
+    for record in _spread(len(data.split_index(data.info.evaluation_split).frame), config):
+        _write_posed_mesh(folder, model, variables, data, record)
+    print(f"Exported to {folder}")
+    return folder
+
+
+def _write_posed_mesh(
+    folder: Path, model: HandModel, variables: dict, data: PreparedData, record: int
+) -> None:
+    split = data.info.evaluation_split
+    fields = data.record(split, record)
+    _, output = model.apply(variables, data.decode_image(split, record, fields)[None])
+    name = f"{fields.sequence}_{fields.frame:06d}_{fields.camera}"
+    write_mesh(folder / "posed" / name, np.asarray(output.vertices[0]), data.template)
+
+
+def _spread(num_records: int, config: ConfigDict) -> list[int]:
+    """Records spread evenly over the evaluation split."""
+    count = min(config.export.num_poses, num_records)
+    return np.linspace(0, num_records - 1, count).round().astype(int).tolist()
+
+
+def _initial_variables(config: ConfigDict, model: HandModel) -> dict[str, Any]:
+    variables = initial_variables(
+        model,
+        seed=config.train.seed,
+        subject=config.subject,
+        image_size=config.data.image_size,
+    )
+    if not config.encoder.weights:
+        log.info("the ResNet starts from random weights (config.encoder.weights is empty)")
+        return variables
+    params, stats = variables["params"]["encoder"], variables["batch_stats"]["encoder"]
+    params["backbone"], stats["backbone"] = load_backbone(
+        Path(config.encoder.weights), params["backbone"], stats["backbone"]
+    )
+    return variables
+
+
+def _trained(workdir: Path) -> tuple[int, dict[str, Any]]:
+    folder = workdir / CHECKPOINTS
+    if not folder.is_dir():
+        raise DhmError(f"{workdir} holds no checkpoint: train first")
+    checkpoints = Checkpoints(folder)
+    try:
+        step = checkpoints.latest_step()
+        if step is None:
+            raise DhmError(f"{folder} holds no checkpoint: train first")
+        return step, checkpoints.restore_variables()
+    finally:
+        checkpoints.close()
+
+
+def _plain(config: ConfigDict) -> dict[str, Any]:
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def claim_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Notes the config in a new workdir; in one that has a config already, compares.
+
+    Raises:
+        BadInputError: If a setting that shapes the training differs from the workdir's.
+    """
+    path = workdir / CONFIG_FILE
+    if path.is_file():
+        before, now = _flat(json.loads(path.read_text())), _flat(_plain(config))
+        for key in sorted(before.keys() | now.keys()):
+            free = any(key == name or key.startswith(f"{name}.") for name in _FREE_ON_RESUME)
+            if not free and before.get(key) != now.get(key):
+                raise BadInputError(
+                    path,
+                    f"config.{key} = {before.get(key)!r}",
+                    f"{now.get(key)!r} as asked for now; give another --workdir, or remove it",
+                )
+    workdir.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_plain(config), indent=1) + "\n")
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        nested = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat

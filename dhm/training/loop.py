@@ -1,0 +1,133 @@
+"""The training loop: feeds batches to the step, logs, saves, resumes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import optax
+
+from dhm.training.checkpoint import Checkpoints
+from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
+from dhm.training.logbook import Logbook
+from dhm.training.parallel import ParallelStep, make_parallel_step, replicate, shard
+from dhm.training.profile import Profiler
+from dhm.training.state import TrainState
+from dhm.training.step import StepSpec
+from dhm.types import Batch
+
+
+class LoopSettings(NamedTuple):
+    """Plain numbers of a run.
+
+    Attributes:
+        num_steps: Steps in all.
+        steps_per_epoch: Steps between two checkpoints' worth of data.
+        batch_size: Global batch size.
+        checkpoint_every_epochs: Epochs between checkpoints.
+        keep_checkpoints: How many of the newest are kept.
+        log_every: Steps between points in TensorBoard.
+        profile_steps: (first, last) step of a profiler trace, or () for none.
+    """
+
+    num_steps: int
+    steps_per_epoch: int
+    batch_size: int
+    checkpoint_every_epochs: int
+    keep_checkpoints: int
+    log_every: int
+    profile_steps: tuple[int, ...]
+
+
+def train(
+    state: TrainState,
+    spec: StepSpec,
+    batches_from: Callable[[int], Iterable[Batch]],
+    schedule: optax.Schedule,
+    settings: LoopSettings,
+    workdir: Path,
+    devices: Sequence[jax.Device] | None = None,
+) -> TrainState:
+    """Trains to the last step, from the newest checkpoint in the workdir if there is one.
+
+    Args:
+        state: Initial state, used if there is no checkpoint.
+        spec: Static data of the step.
+        batches_from: Gives this process's batches from a global step on.
+        schedule: Learning rate by step; the optimiser's own, for the log.
+        settings: Plain numbers.
+        workdir: Gets checkpoints/, tensorboard/ and profile/.
+        devices: Local devices to use; all by default.
+
+    Returns:
+        The state after the last step, on the host.
+
+    Raises:
+        TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
+        NonFiniteLossError: If a loss is NaN or infinite.
+        BadInputError: If a process's batch does not divide by its devices.
+    """
+    devices = devices or jax.local_devices()
+    checkpoints = Checkpoints(workdir / "checkpoints", settings.keep_checkpoints)
+    if checkpoints.latest_step() is not None:
+        state = checkpoints.restore(state)
+    start, is_main = int(state.step), jax.process_index() == 0
+    logbook = Logbook(
+        workdir / "tensorboard" if is_main else None,
+        first_step=start,
+        num_steps=settings.num_steps,
+        batch_size=settings.batch_size,
+        every=settings.log_every,
+        quiet=not is_main,
+    )
+    step = make_parallel_step(spec, devices)
+    run = _Run(step, len(devices), schedule, settings, checkpoints, logbook, workdir / "profile")
+    try:
+        state = run(replicate(state, devices), start, batches_from(start))
+    finally:
+        logbook.close()
+        checkpoints.close()
+    return jax.device_get(state)
+
+
+class _Run(NamedTuple):
+    """The parts of a run that stay the same from step to step."""
+
+    step: ParallelStep
+    num_devices: int
+    schedule: optax.Schedule
+    settings: LoopSettings
+    checkpoints: Checkpoints
+    logbook: Logbook
+    profile_folder: Path
+
+    def __call__(self, state: TrainState, start: int, batches: Iterable[Batch]) -> TrainState:
+        # The metrics of a step are fetched when the next one is already queued on the devices.
+        pending = None
+        with (
+            stop_on_signal() as stop,
+            Profiler(self.profile_folder, self.settings.profile_steps) as profiler,
+        ):
+            for done, batch in zip(range(start, self.settings.num_steps), batches, strict=False):
+                profiler.before_step(done, state)
+                state, metrics = self.step(state, shard(batch, self.num_devices))
+                self._log(pending)
+                pending = (done + 1, metrics)
+                if stop.signum is not None or self._is_checkpoint(done + 1):
+                    self._log(pending)
+                    pending = None
+                    self.checkpoints.save(state)
+                if stop.signum is not None:
+                    self.checkpoints.wait()
+                    raise TrainingInterrupted(stop.signum, done + 1)
+        return state
+
+    def _is_checkpoint(self, step: int) -> bool:
+        period = self.settings.steps_per_epoch * self.settings.checkpoint_every_epochs
+        return step % period == 0 or step == self.settings.num_steps
+
+    def _log(self, pending: tuple[int, dict] | None) -> None:
+        if pending is not None:
+            step, metrics = pending
+            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            self.logbook.record(step, values, float(self.schedule(step - 1)))

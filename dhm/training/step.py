@@ -1,0 +1,110 @@
+"""One training step as a pure function (paper section 6)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+from dhm.losses.objective import (
+    ObjectiveSettings,
+    ObjectiveTopology,
+    objective,
+    objective_topology,
+)
+from dhm.networks.aligned import decode_aligned
+from dhm.networks.hand_model import HandModel
+from dhm.rendering import render_depth
+from dhm.training.state import TrainState
+from dhm.types import Batch
+
+
+class StepSpec(NamedTuple):
+    """What a step needs besides its state and batch; fixed for a run.
+
+    Attributes:
+        model: The hand model.
+        topology: Static data of the losses.
+        settings: Weights and reductions of the losses.
+        axis_name: pmap axis that the batch is sharded over, or None.
+    """
+
+    model: HandModel
+    topology: ObjectiveTopology
+    settings: ObjectiveSettings
+    axis_name: str | None
+
+
+def make_step_spec(
+    model: HandModel, settings: ObjectiveSettings, axis_name: str | None = None
+) -> StepSpec:
+    """Builds the static data of the losses from the model's template."""
+    return StepSpec(model, objective_topology(model.template), settings, axis_name)
+
+
+def sample_terms(
+    spec: StepSpec, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
+) -> tuple[dict[str, Float[Array, " b"]], Bool[Array, " b"]]:
+    """Every loss term and P_err of each sample, and which samples count."""
+    output, aligned = decode_aligned(spec.model, variables, theta, batch)
+    size = batch.target_depth.shape[-2:]
+    faces = jnp.asarray(spec.model.template.faces, jnp.int32)
+    with jax.named_scope("rasterize"):
+        rendered = render_depth(output.vertices, faces, batch.target_camera, size)
+    terms = objective(
+        output, rendered, batch.joints, batch.joint_valid, batch.target_depth,
+        spec.topology, spec.settings,
+    )  # fmt: skip
+    distance = jnp.linalg.norm(jax.lax.stop_gradient(output.joints) - batch.joints, axis=-1)
+    distance = jnp.sum(jnp.where(batch.joint_valid, distance, 0), axis=-1)
+    terms["P_err"] = distance / jnp.maximum(jnp.sum(batch.joint_valid, axis=-1), 1)
+    return terms, aligned
+
+
+def _sum_over_devices(tree: Any, axis_name: str | None) -> Any:
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def _weighted_means(
+    terms: dict[str, Float[Array, " b"]], counts: Bool[Array, " b"], axis_name: str | None
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""]]:
+    """The device's share of each term's mean over the samples that count, and their number."""
+    total = _sum_over_devices(jnp.sum(counts.astype(jnp.float32)), axis_name)
+    share = {name: jnp.sum(jnp.where(counts, term, 0)) for name, term in terms.items()}
+    return {name: value / jnp.maximum(total, 1) for name, value in share.items()}, total
+
+
+def train_step(
+    state: TrainState, batch: Batch, spec: StepSpec
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+    """One update on one global batch, of which each device holds a shard.
+
+    Samples with fewer than three valid alignment joints do not count.
+
+    Args:
+        state: Replicated over the devices.
+        batch: This device's shard.
+        spec: Static.
+
+    Returns:
+        The new state and, by name, the mean of every term over the global batch, "P_err" (mm),
+        "grad_norm" and "dropped", the number of samples that did not count.
+    """
+
+    def loss(params):
+        variables = {**state.variables, "params": params}
+        theta, updates = spec.model.apply(
+            variables, batch.image, train=True, method="encode", mutable=["batch_stats"]
+        )
+        terms, counts = sample_terms(spec, variables, theta, batch)
+        means, total = _weighted_means(terms, counts, spec.axis_name)
+        return means["total"], (means, total, updates["batch_stats"])
+
+    gradients, (means, total, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
+    with jax.named_scope("update"):
+        gradients, metrics = _sum_over_devices((gradients, means), spec.axis_name)
+        state = state.apply_gradients(grads=gradients, batch_stats=batch_stats)
+    size = _sum_over_devices(jnp.float32(len(batch.image)), spec.axis_name)
+    metrics |= {"grad_norm": optax.tree.norm(gradients), "dropped": size - total}
+    return state, metrics

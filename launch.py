@@ -1,0 +1,62 @@
+"""Trains, evaluates and exports a personal hand model, or measures how fast this machine is.
+
+    python launch.py [train|evaluate|export|benchmark] --config configs/x.py
+                     [--config.key=value ...] [--workdir DIR]
+
+Without a task: train, then evaluate, then export.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from dhm.errors import DhmError
+from dhm.training.interrupt import TrainingInterrupted
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/tiny.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
+
+_ALL = ("train", "evaluate", "export")
+
+
+def _run(tasks: tuple[str, ...]) -> None:
+    # Slow imports come after the flags: a mistyped one is refused at once.
+    import jax
+
+    from dhm import tasks as library
+    from dhm.config import check_config
+
+    check_config(_CONFIG.value, jax.device_count())
+    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    workdir = Path(_WORKDIR.value or Path("runs") / name)
+    for task in tasks:
+        getattr(library, f"{task}_task")(_CONFIG.value, workdir)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the task that the command line names."""
+    logging.set_verbosity(logging.INFO)
+    task = argv[1] if len(argv) > 1 else None
+    if len(argv) > 2 or task not in (None, "benchmark", *_ALL):
+        raise app.UsageError(f"unknown task {' '.join(argv[1:])}")
+    if task != "benchmark" and _CONFIG.value is None:
+        raise app.UsageError("--config is missing, e.g. --config configs/tiny.py")
+    try:
+        if task == "benchmark":
+            from dhm.benchmarks.report import benchmark
+
+            benchmark()
+        else:
+            _run((task,) if task else _ALL)
+    except TrainingInterrupted as interruption:
+        print(interruption, file=sys.stderr)
+        sys.exit(interruption.exit_code)
+    except DhmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)

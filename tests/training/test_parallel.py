@@ -1,0 +1,122 @@
+"""Four devices with eight samples each are one device with thirty-two."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from data_prep.toy_hand import make_toy_template
+from dhm.errors import BadInputError
+from dhm.losses.objective import ObjectiveSettings
+from dhm.networks.encoder import ImageEncoder
+from dhm.networks.hand_model import HandModel
+from dhm.rendering import render_depth
+from dhm.training import parallel
+from dhm.training.state import create_train_state, initial_variables
+from dhm.training.step import make_step_spec, train_step
+from dhm.types import Batch, Camera
+from tests.references.geometry import random_rotation
+
+SETTINGS = ObjectiveSettings(
+    joint=1, depth=1, penetration=1, laplacian=5, non_rigid=5,
+    depth_reduction="foreground", penetration_reduction="mean", depth_beta=1.0,
+)  # fmt: skip
+SIZE, VIEWS = 32, 2
+
+
+def _batch(size: int) -> Batch:
+    """Tiles for images; joints and depth maps of hands in random poses, some joints missing."""
+    rng, (spec, state) = np.random.default_rng(0), _set_up()
+    root = np.tile(np.eye(4, dtype=np.float32), (size, 1, 1))
+    root[:, :3, :3] = random_rotation(rng, size)
+    view = np.tile(np.eye(4, dtype=np.float32), (size, VIEWS, 1, 1))
+    view[..., :3, :3] = random_rotation(rng, size * VIEWS).reshape(size, VIEWS, 3, 3)
+    view[..., 2, 3] = 800
+    K = np.tile(np.array([[120, 0, 16], [0, 120, 16], [0, 0, 1]], np.float32), (size, VIEWS, 1, 1))
+    theta = rng.uniform(-0.3, 0.5, (size, 28)).astype(np.float32)
+    arguments = jax.tree.map(jnp.asarray, (state.variables, theta, root))
+    hand = spec.model.apply(*arguments, method="decode")
+    camera = Camera(*jax.tree.map(jnp.asarray, (K, view)))
+    depth = render_depth(hand.vertices, spec.model.template.faces, camera, (SIZE, SIZE))
+    valid = rng.random((size, 22)) < 0.95
+    valid[3] = False  # a sample that must not count, on one device only
+    batch = Batch(
+        image=rng.integers(0, 255, (size, 4, 4, 3), np.uint8).repeat(8, axis=1).repeat(8, axis=2),
+        joints=hand.joints,
+        joint_valid=valid,
+        target_depth=depth,
+        target_camera=camera,
+        frame=np.arange(size, dtype=np.int32),
+        record=np.arange(size, dtype=np.int32),
+    )
+    return jax.device_get(batch)
+
+
+@functools.cache
+def _set_up():
+    template = make_toy_template(800)
+    encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS)
+    model = HandModel(template, encoder)
+    variables = initial_variables(model, seed=0, subject=1, image_size=SIZE)
+    # Momentum without memory keeps the exact gradient in its state.
+    state = jax.device_get(create_train_state(model, variables, optax.trace(decay=0.0)))
+    return make_step_spec(model, SETTINGS, parallel.AXIS), state
+
+
+def _run(num_devices: int, batch: Batch):
+    spec, before = _set_up()
+    devices = jax.devices()[:num_devices]
+    step = parallel.make_parallel_step(spec, devices)
+    after, metrics = step(parallel.replicate(before, devices), parallel.shard(batch, num_devices))
+    return jax.device_get((metrics, after.opt_state.trace, after.batch_stats))
+
+
+def _relative(a, b):
+    leaves = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    difference = np.sqrt(sum(np.sum((np.float64(x) - y) ** 2) for x, y in leaves))
+    return difference / np.sqrt(sum(np.sum(np.float64(y) ** 2) for _, y in leaves))
+
+
+def test_four_devices_with_eight_samples_are_one_with_thirty_two():
+    batch = _batch(32)
+    metrics, gradient, stats = _run(4, batch)
+    expected_metrics, expected_gradient, expected_stats = _run(1, batch)
+    assert metrics["dropped"] == expected_metrics["dropped"] == 1
+    for name, value in expected_metrics.items():
+        assert metrics[name] == pytest.approx(value, rel=1e-5), name
+    assert expected_metrics["depth"] > 0
+    for name in expected_gradient:
+        print(name, _relative(gradient[name], expected_gradient[name]))
+        assert _relative(gradient[name], expected_gradient[name]) < 1e-5, name
+    assert _relative(stats, expected_stats) < 1e-5
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(BadInputError, match=r"6 samples a process.*multiple of its 4 devices"):
+        parallel.shard(_batch(6), 4)
+
+
+def test_a_step_is_traced_once_and_reuses_its_buffers(monkeypatch):
+    traces = []
+
+    def counted(state, batch, spec):
+        traces.append(batch.image.shape)
+        return train_step(state, batch, spec)
+
+    monkeypatch.setattr(parallel, "train_step", counted)
+    spec, host_state = _set_up()
+    devices = jax.devices()[:2]
+    step, state = (
+        parallel.make_parallel_step(spec, devices),
+        parallel.replicate(host_state, devices),
+    )
+    batch = parallel.shard(_batch(4), 2)
+    for expected_step in (1, 2, 3):
+        before, (state, _) = state, step(state, batch)
+        assert int(state.step) == expected_step
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
+    assert traces == [(2, SIZE, SIZE, 3)]
+    np.testing.assert_array_equal(state.identity["code"], host_state.identity["code"])
