@@ -6,10 +6,12 @@
 Without a task: train, then evaluate, then export.
 """
 
+import logging
 import sys
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from dhm.errors import DhmError
@@ -35,9 +37,21 @@ def _run(tasks: tuple[str, ...]) -> None:
         getattr(library, f"{task}_task")(_CONFIG.value, workdir)
 
 
+def _show_own_messages() -> None:
+    """Shows what dhm reports; of the libraries' messages only warnings."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name in ("dhm", "data_prep"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
 def main(argv: list[str]) -> None:
     """Runs the task that the command line names."""
-    logging.set_verbosity(logging.INFO)
+    _show_own_messages()
     task = argv[1] if len(argv) > 1 else None
     if len(argv) > 2 or task not in (None, "benchmark", *_ALL):
         raise app.UsageError(f"unknown task {' '.join(argv[1:])}")

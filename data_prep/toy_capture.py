@@ -15,10 +15,8 @@ from data_prep.toy_motion import finger_motion, hand_motion
 from data_prep.toy_rig import model_from_hand
 from data_prep.toy_scene import (
     place_cameras,
-    shade,
     skin_colours,
     studio_centre,
-    vertex_normals,
     write_jpeg,
 )
 from dhm.errors import BadInputError
@@ -32,6 +30,7 @@ from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import euler_angles_to_matrix
 from dhm.geometry.skinning import linear_blend_skinning
 from dhm.rendering import rasterize
+from dhm.rendering.shading import shade, vertex_normals
 from dhm.types import HandTemplate
 
 TOY_SEQUENCES = {

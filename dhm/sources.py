@@ -50,5 +50,5 @@ def _built_in_capture(subject: int) -> tuple[Path, tuple[str, ...]]:
     folder = DATA_FOLDER / f"toy_subject{subject}"
     if not folder.is_dir():
         log.info("config.capture is empty: writing the built-in capture to %s", folder)
-        write_toy_capture(folder, subject=subject, seed=subject)
+        write_toy_capture(folder, subject=subject, num_cameras=4, seed=subject)
     return folder, TOY_HELD_OUT

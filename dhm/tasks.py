@@ -17,6 +17,7 @@ from dhm.errors import BadInputError, DhmError
 from dhm.evaluation.evaluate import evaluate, format_table, summarise
 from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
+from dhm.export.preview import write_preview
 from dhm.networks.build import build_model
 from dhm.networks.hand_model import HandModel
 from dhm.networks.pretrained import load_backbone
@@ -127,8 +128,10 @@ def export_task(config: ConfigDict, workdir: Path) -> Path:
     theta = np.zeros((1, len(model.bind(variables).dofs)), np.float32)
     zero = model.apply(variables, theta, method="decode")
     write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), data.template)
-    for record in _spread(len(data.split_index(data.info.evaluation_split).frame), config):
+    records = _spread(len(data.split_index(data.info.evaluation_split).frame), config)
+    for record in records:
         _write_posed_mesh(folder, model, variables, data, record)
+    write_preview(folder / "preview.png", model, variables, data, records)
     print(f"Exported to {folder}")
     return folder
 

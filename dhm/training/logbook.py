@@ -46,7 +46,7 @@ class Logbook:
             dynamic_ncols=True, disable=quiet,
         )  # fmt: skip
         self._batch_size, self._every = batch_size, every
-        self._mark = (time.perf_counter(), first_step)
+        self._mark, self._images_per_second = (time.perf_counter(), first_step), float("nan")
 
     def record(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
         """Takes the metrics of the step that led to `step`.
@@ -60,10 +60,14 @@ class Logbook:
                 f"step {step}: {', '.join(f'{name} is {metrics[name]}' for name in bad)}; "
                 "training stopped, the last checkpoint is untouched"
             )
-        seconds, steps = time.perf_counter() - self._mark[0], step - self._mark[1]
-        rate = steps * self._batch_size / max(seconds, 1e-9)
+        written = step % self._every == 0
+        if written:
+            seconds, steps = time.perf_counter() - self._mark[0], step - self._mark[1]
+            self._images_per_second = steps * self._batch_size / seconds
+            self._mark = (time.perf_counter(), step)
+        rate = self._images_per_second
         shown = {_SHORT.get(name, name): f"{value:.4g}" for name, value in metrics.items()}
-        shown |= {"lr": f"{learning_rate:.1g}", "img/s": f"{rate:.4g}"}
+        shown |= {"lr": f"{learning_rate:.1g}", "img/s": f"{rate:.3g}"}
         if not metrics.get("dropped"):
             shown.pop("dropped", None)
         self._bar.set_postfix(shown, refresh=False)

@@ -1,0 +1,168 @@
+"""The loop around the step, with a step that costs nothing."""
+
+import os
+import signal
+import threading
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dhm.training import loop
+from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
+from dhm.training.logbook import NonFiniteLossError
+from dhm.training.loop import LoopSettings
+from dhm.training.state import TrainState
+from dhm.types import Batch, Camera
+
+SETTINGS = LoopSettings(
+    num_steps=10, steps_per_epoch=3, batch_size=2, checkpoint_every_epochs=1,
+    keep_checkpoints=2, log_every=2, profile_steps=(),
+)  # fmt: skip
+
+
+def _state():
+    params = {"w": jnp.zeros(3)}
+    return TrainState.create(
+        apply_fn=None, params=params, tx=optax.adam(0.1), batch_stats={"m": jnp.zeros(2)},
+        identity={"code": jnp.arange(4.0)},
+    )  # fmt: skip
+
+
+def _batches(start):
+    """Batch number k holds the number k."""
+    step = start
+    while True:
+        zeros = np.zeros((2, 1, 1))
+        yield Batch(
+            image=np.full((2, 4, 4, 3), step, np.uint8), joints=zeros, joint_valid=zeros[..., 0],
+            target_depth=zeros, target_camera=Camera(zeros, zeros), frame=zeros[:, 0, 0],
+            record=zeros[:, 0, 0],
+        )  # fmt: skip
+        step += 1
+
+
+def _fake_step(seen, hook=None):
+    def step(state, batch):
+        number = int(batch.image[0, 0, 0, 0, 0])
+        seen.append(number)
+        value = jnp.float32(number)
+        state = state.apply_gradients(grads={"w": jnp.full(3, value + 1)})
+        metrics = {"total": value, "dropped": jnp.float32(0)}
+        return state, hook(number, metrics) if hook else metrics
+
+    return step
+
+
+def _train(monkeypatch, workdir, settings=SETTINGS, hook=None):
+    seen = []
+    monkeypatch.setattr(loop, "make_parallel_step", lambda spec, devices: _fake_step(seen, hook))
+    monkeypatch.setattr(loop, "replicate", lambda tree, devices: tree)
+    state = loop.train(
+        _state(), None, _batches, optax.constant_schedule(0.1), settings, workdir, devices=[None]
+    )
+    return state, seen
+
+
+def test_runs_to_the_last_step_and_keeps_the_newest_checkpoints(monkeypatch, tmp_path):
+    state, seen = _train(monkeypatch, tmp_path)
+    assert seen == list(range(10))
+    assert int(state.step) == 10
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["10", "9"]
+
+
+def test_a_second_launch_does_nothing_and_more_epochs_go_on(monkeypatch, tmp_path):
+    first, _ = _train(monkeypatch, tmp_path)
+    second, seen = _train(monkeypatch, tmp_path)
+    assert seen == []
+    np.testing.assert_array_equal(second.params["w"], first.params["w"])
+    _, seen = _train(monkeypatch, tmp_path, SETTINGS._replace(num_steps=12))
+    assert seen == [10, 11]
+
+
+def test_resuming_from_the_middle_ends_where_one_run_does(monkeypatch, tmp_path):
+    whole, _ = _train(monkeypatch, tmp_path / "whole")
+    _train(monkeypatch, tmp_path / "parts", SETTINGS._replace(num_steps=4))
+    parts, seen = _train(monkeypatch, tmp_path / "parts")
+    assert seen == list(range(4, 10))
+    for a, b in ((whole.params, parts.params), (whole.opt_state[0].mu, parts.opt_state[0].mu)):
+        np.testing.assert_array_equal(a["w"], b["w"])
+    np.testing.assert_array_equal(parts.identity["code"], np.arange(4.0))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops(monkeypatch, tmp_path, signum):
+    def hook(number, metrics):
+        if number == 4:
+            os.kill(os.getpid(), signum)
+        return metrics
+
+    with pytest.raises(TrainingInterrupted) as caught:
+        _train(monkeypatch, tmp_path, hook=hook)
+    assert caught.value.exit_code == 128 + signum
+    state, seen = _train(monkeypatch, tmp_path)
+    assert seen == [5, 6, 7, 8, 9]
+    assert int(state.step) == 10
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_it_is_saved(monkeypatch, tmp_path, value):
+    def hook(number, metrics):
+        return metrics | {"depth": jnp.float32(value if number == 5 else 1)}
+
+    with pytest.raises(NonFiniteLossError, match=f"step 6: depth is {value}"):
+        _train(monkeypatch, tmp_path, hook=hook)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["3"]
+
+
+def test_the_second_interrupt_is_immediate_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_signal() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signum == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_leave_the_handlers_alone():
+    found = []
+
+    def work():
+        with stop_on_signal() as stop:
+            found.append((signal.getsignal(signal.SIGINT), stop.signum))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(signal.getsignal(signal.SIGINT), None)]
+
+
+def test_tensorboard_files_hold_every_term(monkeypatch, tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    _train(monkeypatch, tmp_path)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    data, values = file.read_bytes(), {}
+    while data:  # each record: length, its checksum, the event, its checksum
+        length = int.from_bytes(data[:8], "little")
+        event = Event.FromString(data[12 : 12 + length])
+        for value in event.summary.value:
+            values.setdefault(value.tag, {})[event.step] = value.simple_value
+        data = data[16 + length :]
+    assert values["train/total"] == {2: 1, 4: 3, 6: 5, 8: 7, 10: 9}
+    assert set(values) == {
+        f"train/{name}" for name in ("total", "dropped", "learning_rate", "images_per_second")
+    }
+
+
+def test_a_save_that_was_cut_short_is_ignored(monkeypatch, tmp_path):
+    _train(monkeypatch, tmp_path)
+    half = tmp_path / "checkpoints" / "11.orbax-checkpoint-tmp"
+    half.mkdir()
+    (half / "rubbish").write_bytes(b"x")
+    state, seen = _train(monkeypatch, tmp_path, SETTINGS._replace(num_steps=11))
+    assert seen == [10]
+    assert int(state.step) == 11
