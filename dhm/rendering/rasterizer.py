@@ -1,0 +1,181 @@
+"""Differentiable z-buffer rasterization of triangle meshes into depth maps."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from dhm.errors import BadInputError
+from dhm.geometry.cameras import world_to_camera
+from dhm.rendering.depth import barycentric_coordinates, depth_of_faces
+from dhm.rendering.depth_gradient import depth_gradient
+from dhm.rendering.settings import RasterSettings, checked_settings
+from dhm.rendering.visibility import visible_faces
+from dhm.types import Camera
+
+
+class Fragments(NamedTuple):
+    """What each pixel of each view sees.
+
+    Attributes:
+        pix_to_face: Index of the visible face, -1 = background.
+        bary_coords: Perspective-correct barycentric coordinates on that face, 0 = background.
+        zbuf: Depth along the camera's z in mm, 0 = background.
+    """
+
+    pix_to_face: Int[Array, "n h w"]
+    bary_coords: Float[Array, "n h w 3"]
+    zbuf: Float[Array, "n h w"]
+
+
+def rasterize(
+    v_camera: Float[Array, "n v 3"],
+    faces: Int[Array, "f 3"] | Int[np.ndarray, "f 3"],
+    K: Float[Array, "n 3 3"] | Float[np.ndarray, "n 3 3"],
+    image_size: tuple[int, int],
+    *,
+    near: float = 1.0,
+    pixel_center: float = 0.0,
+    cull_backfaces: bool = False,
+    window: int | None = None,
+    schedule: str | None = None,
+) -> Fragments:
+    """Nearest face at each pixel centre of n views of one topology, whatever the faces' sizes.
+
+    Of equally near faces the one with the lowest index wins. A face is left out where one of
+    its corners is not finite, or where it is so thin on the screen that its area is rounding.
+    `zbuf` and `bary_coords` are differentiable in the vertices with the visible faces held fixed
+    (there is no gradient of the silhouette); the gradient with respect to K is zero.
+
+    Args:
+        v_camera: Vertices in each view's camera frame, mm.
+        faces: Vertex indices, shared by the views.
+        K: Intrinsics, upper triangular with last row (0, 0, 1).
+        image_size: Height and width in pixels.
+        near: Smallest depth that is drawn, mm, above 0; faces may pass through it.
+        pixel_center: Coordinate of the centre of the first pixel in K's convention: 0 as
+            everywhere in dhm and in OpenCV, or 0.5.
+        cull_backfaces: Leave out faces that are clockwise seen from the camera.
+        window: Side of the dense window in pixels; speed only, see `default_window`.
+        schedule: Views one after the other ("in_turn", the default on a CPU) or all in one call
+            ("at_once", the default elsewhere); speed only.
+
+    Raises:
+        BadInputError: an image size, near plane, window or schedule that is not possible, or
+            NumPy faces that name a vertex that is not there.
+    """
+    faces = _checked_faces(faces, v_camera.shape[1])
+    settings = checked_settings(
+        len(faces), image_size, near, pixel_center, cull_backfaces, window, schedule
+    )
+    v_camera, K = jnp.asarray(v_camera, jnp.float32), jnp.asarray(K, jnp.float32)
+    zbuf, pix_to_face = _draw(v_camera, faces, K, settings)
+
+    def coordinates(vertices, intrinsics, visible):
+        return barycentric_coordinates(vertices, faces, intrinsics, visible, settings)
+
+    K = jax.lax.stop_gradient(K)
+    weights = _over_views(coordinates, settings, v_camera, K, pix_to_face)
+    return Fragments(pix_to_face, weights, zbuf)
+
+
+def render_depth(
+    vertices: Float[Array, "*b v 3"],
+    faces: Int[Array, "f 3"] | Int[np.ndarray, "f 3"],
+    camera: Camera,
+    image_size: tuple[int, int],
+    *,
+    near: float = 1.0,
+    pixel_center: float = 0.0,
+    cull_backfaces: bool = False,
+    window: int | None = None,
+    schedule: str | None = None,
+) -> Float[Array, "*b c h w"]:
+    """Depth maps of a batch of meshes, each seen by c cameras (paper section 6, depth loss).
+
+    Differentiable in the vertices and, through them, in the extrinsics, with the visible faces
+    held fixed; the gradient with respect to K is zero.
+
+    Args:
+        vertices: World coordinates, mm.
+        faces: Vertex indices.
+        camera: Cameras with leading axes (*b, c).
+        image_size: Height and width in pixels.
+        near: As in `rasterize`, like all that follow.
+        pixel_center: Coordinate of the centre of the first pixel.
+        cull_backfaces: Leave out faces seen from behind.
+        window: Side of the dense window in pixels.
+        schedule: Views "in_turn" or "at_once".
+
+    Returns:
+        Depth along each camera's z in mm, 0 = background.
+
+    Raises:
+        BadInputError: as `rasterize`.
+    """
+    faces = _checked_faces(faces, vertices.shape[-2])
+    settings = checked_settings(
+        len(faces), image_size, near, pixel_center, cull_backfaces, window, schedule
+    )
+    T_camera_world = jnp.asarray(camera.T_camera_world, jnp.float32)
+    v_camera = world_to_camera(jnp.asarray(vertices, jnp.float32)[..., None, :, :], T_camera_world)
+    views = v_camera.shape[:-2]
+    K = jnp.broadcast_to(jnp.asarray(camera.K, jnp.float32), (*views, 3, 3)).reshape(-1, 3, 3)
+    zbuf, _ = _draw(v_camera.reshape(-1, *v_camera.shape[-2:]), faces, K, settings)
+    return zbuf.reshape(*views, *settings.image_size)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _draw_views(v_camera, faces, K, settings):
+    """Depth [n h w] and visible faces [n h w] of all views."""
+
+    def draw_view(vertices, intrinsics):
+        visible = visible_faces(vertices, faces, intrinsics, settings)
+        return depth_of_faces(vertices, faces, intrinsics, visible, settings), visible
+
+    with jax.named_scope("rasterize"):
+        return _over_views(draw_view, settings, v_camera, K)
+
+
+def _draw_forward(v_camera, faces, K, settings):
+    zbuf, pix_to_face = _draw_views(v_camera, faces, K, settings)
+    return (zbuf, pix_to_face), (v_camera, faces, K, zbuf, pix_to_face)
+
+
+def _draw_backward(settings, residuals, cotangents):
+    v_camera, faces, K, zbuf, pix_to_face = residuals
+
+    def view_gradient(vertices, intrinsics, visible, depth, cotangent):
+        return depth_gradient(vertices, faces, intrinsics, visible, depth, cotangent, settings)
+
+    with jax.named_scope("rasterize_backward"):
+        gradient = _over_views(
+            view_gradient, settings, v_camera, K, pix_to_face, zbuf, cotangents[0]
+        )
+    return gradient, None, None
+
+
+_draw_views.defvjp(_draw_forward, _draw_backward)
+# So that calls outside of any jit compile once, too.
+_draw = jax.jit(_draw_views, static_argnums=3)
+
+
+def _over_views(function: Callable, settings: RasterSettings, *arrays):
+    """Maps over the leading axis: on a CPU in turn, which stays in cache; else all at once."""
+    if settings.views_at_once:
+        return jax.vmap(function)(*arrays)
+    return jax.lax.map(lambda view: function(*view), arrays)
+
+
+def _checked_faces(faces, num_vertices):
+    if isinstance(faces, np.ndarray) and faces.size:
+        low, high = int(faces.min()), int(faces.max())
+        if low < 0 or high >= num_vertices:
+            raise BadInputError("faces", f"vertex indices {low}..{high}", f"0..{num_vertices - 1}")
+    # A mesh without faces is drawn as one face without area.
+    faces = jnp.asarray(faces, jnp.int32)
+    return faces if len(faces) else jnp.zeros((1, 3), jnp.int32)

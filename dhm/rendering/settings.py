@@ -1,0 +1,73 @@
+"""The static choices of one rasterization."""
+
+import math
+import operator
+from dataclasses import dataclass
+
+import jax
+
+from dhm.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class RasterSettings:
+    """What is fixed when the rasterizer is traced.
+
+    Attributes:
+        image_size: Height and width in pixels.
+        near: Smallest depth that is drawn, mm.
+        pixel_center: Coordinate of the centre of pixel 0 in K's convention (0 or 0.5).
+        cull_backfaces: Whether faces that are clockwise seen from the camera are left out.
+        window: Side in pixels of the dense window that every face is tried on.
+        views_at_once: Whether all views are drawn in one call (GPU) or one after the other (CPU).
+    """
+
+    image_size: tuple[int, int]
+    near: float
+    pixel_center: float
+    cull_backfaces: bool
+    window: int
+    views_at_once: bool
+
+
+def default_window(num_faces: int, image_size: tuple[int, int]) -> int:
+    """Side of the dense window for a mesh and a resolution.
+
+    A mesh that fills the image has faces of about sqrt(h w / f) pixels; 2.5 times that holds
+    nearly all of them. A smaller window leaves more to the slower work list, a larger one
+    evaluates pixels in vain: 2 to 8 bound both. The result of a rasterization does not depend
+    on it.
+    """
+    height, width = image_size
+    typical = math.sqrt(height * width / max(num_faces, 1))
+    return min(max(round(2.5 * typical), 2), 8)
+
+
+def checked_settings(
+    num_faces: int,
+    image_size: tuple[int, int],
+    near: float,
+    pixel_center: float,
+    cull_backfaces: bool,
+    window: int | None,
+    schedule: str | None,
+) -> RasterSettings:
+    """Settings from the arguments of `rasterize`, with its defaults filled in.
+
+    Raises:
+        BadInputError: a value that is not possible.
+    """
+    height, width = (operator.index(side) for side in image_size)
+    if height < 1 or width < 1:
+        raise BadInputError("image_size", f"{image_size}", "a height and a width above 0")
+    if not 0 < near < math.inf:
+        raise BadInputError("near", f"{near}", "a finite depth above 0 mm")
+    window = default_window(num_faces, (height, width)) if window is None else window
+    if window < 1:
+        raise BadInputError("window", f"{window}", "at least 1 pixel")
+    if schedule not in ("in_turn", "at_once", None):
+        raise BadInputError("schedule", repr(schedule), "'in_turn', 'at_once' or None")
+    at_once = schedule == "at_once" or (schedule is None and jax.default_backend() != "cpu")
+    return RasterSettings(
+        (height, width), float(near), float(pixel_center), cull_backfaces, window, at_once
+    )

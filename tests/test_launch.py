@@ -1,0 +1,164 @@
+"""The launcher as a user runs it: in processes of its own, on a small capture."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_prep.toy_capture import write_toy_capture
+from dhm.export.package import load_model
+from dhm.formats.obj import read_obj
+from dhm.formats.ply import read_ply
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = (
+    "--config.data.image_size=48", "--config.encoder.width=8", "--config.train.batch_size=4",
+    "--config.train.epochs=60", "--config.train.lr_drop_epochs=(45,)", "--config.train.log_every=5",
+    "--config.train.checkpoint_every_epochs=5", "--config.export.num_poses=2",
+    "--config.train.learning_rate=0.001",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A working folder with a capture: three sequences of two frames, seen by three cameras."""
+    folder = tmp_path_factory.mktemp("home")
+    write_toy_capture(
+        folder / "capture", frames_per_sequence=2, num_cameras=3, num_vertices=800, seed=3,
+        sequences={"0001_RT_fist": "fist", "0002_RT_spread": "spread", "0003_RT_hook": "hook"},
+    )  # fmt: skip
+    return folder
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "launch.py"), *arguments]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    # One device: the whole batch on it, and compiled steps shared between the processes.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(home / "cache"),
+             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}  # fmt: skip
+    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **cache}
+
+
+def _launch(home: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        _command(*arguments), cwd=home, env=_environment(home), capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+
+
+def _job(workdir: str, *more: str, task: tuple[str, ...] = ()) -> tuple[str, ...]:
+    config = ("--config", str(ROOT / "configs/tiny.py"), "--config.capture=capture")
+    return (*task, *config, *SMALL, *more, "--workdir", workdir)
+
+
+@pytest.fixture(scope="module")
+def finished(home) -> Path:
+    """The workdir of a run that went through without a break."""
+    done = _launch(home, *_job("whole", "--config.profile.steps=(3,4)"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "errors on training frames" in done.stdout
+    return home / "whole"
+
+
+def test_the_main_job_learns_and_reports_its_errors(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    overall = metrics["errors"]["overall"]
+    assert (metrics["split"], metrics["unit"], overall["images"]) == ("train", "mm", 18)
+    assert overall["P_err"] < 6  # 20 to 30 at the start
+    assert overall["M_err"] < 4
+    assert overall["chamfer"] == pytest.approx((overall["M_err"] + overall["scan_to_mesh"]) / 2)
+
+
+def test_the_export_rebuilds_the_model_without_the_data(finished):
+    folder = finished / "export"
+    model, variables = load_model(folder)
+    theta = jnp.zeros((1, 28))
+    zero = model.apply(variables, theta, method="decode")
+    mesh = read_obj(folder / "zero_pose.obj")
+    np.testing.assert_allclose(mesh.vertices, zero.v_zero[0], atol=1e-3)
+    np.testing.assert_array_equal(mesh.faces_uv, model.template.faces_uv)
+    np.testing.assert_allclose(read_ply(folder / "zero_pose.ply")[0], mesh.vertices, atol=1e-3)
+    assert len(list((folder / "posed").glob("*.obj"))) == 2
+    assert json.loads((folder / "config.json").read_text())["train"]["epochs"] == 60
+
+
+def test_the_trace_names_the_stages(finished):
+    (trace,) = (finished / "profile").rglob("*.xplane.pb")
+    data = trace.read_bytes()
+    for stage in ("encode", "decode", "rasterize", "joint_loss", "depth_loss", "penetration_loss",
+                  "laplacian_loss", "update"):  # fmt: skip
+        assert stage.encode() in data, stage
+
+
+def test_a_second_launch_goes_on_from_the_end(home, finished):
+    before = (finished / "export" / "params.msgpack").read_bytes()
+    again = _launch(home, *_job("whole", "--config.profile.steps=(3,4)"))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert (finished / "export" / "params.msgpack").read_bytes() == before
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_and_launched_again_it_ends_where_one_run_does(home, finished, signum):
+    workdir = f"stopped_by_{signum}"
+    with subprocess.Popen(
+        _command(*_job(workdir, task=("train",))), cwd=home, env=_environment(home),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 200
+        while not list((home / workdir / "checkpoints").glob("[0-9]*[0-9]")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signum)
+        code = process.wait()
+    assert code == (-signal.SIGKILL if signum == signal.SIGKILL else 128 + signum)
+    rest = _launch(home, *_job(workdir))
+    assert rest.returncode == 0, rest.stderr[-3000:]
+    ended = [(w / "export" / "params.msgpack").read_bytes() for w in (home / workdir, finished)]
+    assert ended[0] == ended[1]
+
+
+def test_another_config_on_the_same_workdir_is_refused(home, finished):
+    other = _launch(home, *_job("whole", "--config.train.seed=1", task=("train",)))
+    assert other.returncode == 1
+    assert "config.train.seed = 0, expected 1" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config.train.batch_sise=8",), "Did you mean"),
+        (("--config.train.batch_size=many",), "batch_size"),
+        (("--config.train.batch_size=0",), "config.train.batch_size: found 0, expected 1 or more"),
+        (("--config.encoder.depth=51",), "config.encoder.depth: found 51, expected one of 18, 34"),
+        (("--config.capture=nowhere",), "config.capture: found nowhere, expected an existing"),
+    ],
+)
+def test_mistyped_keys_and_impossible_values_are_refused(home, arguments, message):
+    refused = _launch(home, *_job("never", *arguments))
+    assert refused.returncode not in (0, None)
+    assert message in refused.stderr + refused.stdout
+    assert not (home / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--config is missing"),
+        (("trian", "--config", str(ROOT / "configs/tiny.py")), "unknown task trian"),
+        (("evaluate", *_job("empty")), "holds no checkpoint: train first"),
+    ],
+)
+def test_wrong_commands_say_what_is_missing(home, arguments, message):
+    refused = _launch(home, *arguments)
+    assert refused.returncode not in (0, None)
+    assert message in refused.stderr + refused.stdout

@@ -1,0 +1,87 @@
+"""The import arrows of docs/architecture.md, read off the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What each room may import from inside the project, besides itself.
+_BASE = {"dhm.types", "dhm.errors"}
+ALLOWED = {
+    "dhm.types": set(),
+    "dhm.errors": set(),
+    "dhm.formats": _BASE,
+    "dhm.geometry": _BASE,
+    "dhm.rendering": _BASE | {"dhm.geometry"},
+    "dhm.networks": _BASE | {"dhm.geometry"},
+    "dhm.losses": _BASE | {"dhm.geometry"},
+    "dhm.data": _BASE | {"dhm.formats"},
+    "dhm.training": _BASE | {"dhm.geometry", "dhm.rendering", "dhm.networks", "dhm.losses"},
+    "dhm.evaluation": _BASE | {"dhm.networks", "dhm.geometry", "dhm.data", "dhm.rendering"},
+    "dhm.export": _BASE | {"dhm.networks", "dhm.geometry", "dhm.data", "dhm.rendering",
+                           "dhm.formats"},
+    "data_prep": _BASE | {"dhm.formats", "dhm.geometry", "dhm.rendering", "dhm.data"},
+    "configs": {"configs"},
+}  # fmt: skip
+# Third-party packages that only some rooms may name.
+ONLY_IN = {
+    "flax": {"dhm.networks", "dhm.losses", "dhm.training", "dhm.export"},
+    "tensorflow_datasets": {"dhm.data", "data_prep"},
+    "grain": {"dhm.data"},
+    "cv2": {"dhm.data", "data_prep"},
+    "igl": {"dhm.evaluation"},
+    "ml_collections": {"configs", "dhm.config", "dhm.sources", "dhm.tasks", "launch"},
+    "trimesh": set(),
+    "matplotlib": set(),
+    "tensorflow": set(),
+    "pickle": {"dhm.formats"},
+}  # fmt: skip
+
+
+def _room(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "dhm" else parts[0]
+
+
+def _sources():
+    files = [*ROOT.glob("dhm/**/*.py"), *ROOT.glob("data_prep/**/*.py"), *ROOT.glob("configs/*.py")]
+    for file in [*files, ROOT / "launch.py"]:
+        yield ".".join(file.relative_to(ROOT).with_suffix("").parts), file
+
+
+def _imports(file: Path):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            yield node.module
+            if node.module == "dhm":
+                yield from (f"dhm.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(("module", "file"), list(_sources()), ids=lambda value: str(value))
+def test_imports_follow_the_arrows(module, file):
+    room = _room(module)
+    for name in _imports(file):
+        top = name.split(".")[0]
+        if top in ("dhm", "data_prep", "configs", "tests") and room in ALLOWED:
+            target = _room(name)
+            assert target in ALLOWED[room] | {room, "dhm"}, f"{module} imports {name}"
+        if top in ONLY_IN:
+            assert room in ONLY_IN[top], f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("package", ["dhm.training.loop", "dhm.training.step", "dhm.rendering"])
+def test_the_step_needs_no_data_or_viewing_packages(package):
+    code = (
+        f"import sys, {package}; "
+        "bad = {'tensorflow_datasets', 'trimesh', 'cv2', 'matplotlib', 'grain', 'tensorflow', "
+        "'igl', 'ml_collections', 'viser'} & set(sys.modules); "
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
