@@ -59,9 +59,10 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--config is missing, e.g. --config configs/tiny.py")
     try:
         if task == "benchmark":
+            from data_prep.toy_hand import make_toy_template
             from dhm.benchmarks.report import benchmark
 
-            benchmark()
+            benchmark(make_toy_template())
         else:
             _run((task,) if task else _ALL)
     except TrainingInterrupted as interruption:
