@@ -23,20 +23,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs
 _ALL = ("train", "evaluate", "export")
 
 
-def _run(tasks: tuple[str, ...]) -> None:
-    # Slow imports come after the flags: a mistyped one is refused at once.
-    import jax
-
-    from dhm import tasks as library
-    from dhm.config import check_config
-
-    check_config(_CONFIG.value, jax.device_count())
-    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    workdir = Path(_WORKDIR.value or Path("runs") / name)
-    for task in tasks:
-        getattr(library, f"{task}_task")(_CONFIG.value, workdir)
-
-
 def _show_own_messages() -> None:
     """Shows what dhm reports; of the libraries' messages only warnings."""
     absl_logging.set_verbosity(absl_logging.WARNING)
@@ -57,14 +43,18 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown task {' '.join(argv[1:])}")
     if task != "benchmark" and _CONFIG.value is None:
         raise app.UsageError("--config is missing, e.g. --config configs/tiny.py")
-    try:
+    try:  # Slow imports come after the flags: a mistyped one is refused at once.
         if task == "benchmark":
             from data_prep.toy_hand import make_toy_template
             from dhm.benchmarks.report import benchmark
 
             benchmark(make_toy_template())
         else:
-            _run((task,) if task else _ALL)
+            from dhm.tasks import run
+
+            name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+            workdir = Path(_WORKDIR.value or Path("runs") / name)
+            run((task,) if task else _ALL, _CONFIG.value, workdir)
     except TrainingInterrupted as interruption:
         print(interruption, file=sys.stderr)
         sys.exit(interruption.exit_code)

@@ -28,6 +28,14 @@ def _at_least(low: float) -> _Rule:
     return _Rule(lambda x: math.isfinite(x) and x >= low, f"{low} or more")
 
 
+def _between(low: int, high: int) -> _Rule:
+    return _Rule(lambda x: low <= x <= high, f"{low} to {high}")
+
+
+def _whole_numbers(value: Any) -> bool:
+    return all(isinstance(x, int) and x >= 0 for x in value)
+
+
 def _one_of(*values) -> _Rule:
     return _Rule(lambda x: x in values, f"one of {', '.join(map(str, values))}")
 
@@ -36,28 +44,28 @@ def _is_pattern(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(isinstance(name, str) and name for name in value)
     try:
-        re.compile(value)
+        return isinstance(value, str) and bool(re.compile(value))
     except re.error:
         return False
-    return True
 
 
 _PATTERN = _Rule(_is_pattern, "a regular expression or a list of names")
 _POSITIVE = _Rule(lambda x: math.isfinite(x) and x > 0, "a positive number")
+_SEED = _between(0, 2**32 - 1)  # JAX keeps no more bits
 _SORTED_EPOCHS = _Rule(
-    lambda x: all(isinstance(e, int) and e >= 0 for e in x) and list(x) == sorted(set(x)),
+    lambda x: _whole_numbers(x) and list(x) == sorted(set(x)),
     "increasing whole numbers of epochs",
 )
 
 _RULES = {
-    "subject": _at_least(0),
+    "subject": _SEED,  # of the identity code
     "data.image_size": _at_least(32),
     "data.test_sequences": _PATTERN,
     "data.train_sequences": _PATTERN,
     "encoder.depth": _one_of(*sorted(STAGES)),
     "encoder.width": _at_least(1),
     "encoder.head_hidden": _Rule(
-        lambda x: len(x) > 0 and all(isinstance(n, int) and n > 0 for n in x),
+        lambda x: len(x) > 0 and _whole_numbers(x) and min(x) > 0,
         "positive whole numbers",
     ),
     "decoder.identity_size": _at_least(1),
@@ -72,7 +80,7 @@ _RULES = {
     "loss.depth_reduction": _one_of("foreground", "image"),
     "loss.penetration_reduction": _one_of("mean", "sum"),
     "loss.depth_beta": _POSITIVE,
-    "train.seed": _at_least(0),
+    "train.seed": _SEED,
     "train.batch_size": _at_least(1),
     "train.num_views": _at_least(1),
     "train.epochs": _at_least(1),
@@ -88,13 +96,18 @@ _RULES = {
     "eval.mesh_stride": _at_least(1),
     "export.num_poses": _at_least(0),
     "profile.steps": _Rule(
-        lambda x: len(x) == 0 or (len(x) == 2 and 0 <= x[0] <= x[1]), "() or (first, last) step"
+        lambda x: len(x) == 0 or (len(x) == 2 and _whole_numbers(x) and x[0] <= x[1]),
+        "() or (first, last) step",
     ),
 }
 
 
+# Of these only the ones that are set have to exist; `prepared` may be about to be written.
+_PATHS = ("capture", "prepared", "encoder.weights")
+
+
 def check_config(config: ConfigDict, num_devices: int) -> None:
-    """Refuses impossible values before anything is loaded.
+    """Refuses unknown fields and impossible values before anything is loaded.
 
     Args:
         config: The whole config.
@@ -103,12 +116,13 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
     Raises:
         BadInputError: Names the first field, its value and what is possible.
     """
+    fields = flat_fields(config.to_dict())
+    for key in sorted(fields.keys() ^ {*_RULES, *_PATHS}):
+        found = "a field that nothing reads" if key in fields else "no such field"
+        raise BadInputError(f"config.{key}", found, "the fields of configs/default.py")
     for key, rule in _RULES.items():
-        value = config
-        for part in key.split("."):
-            value = value[part]
-        if not rule.accepts(value):
-            raise BadInputError(f"config.{key}", repr(value), rule.expected)
+        if fields[key] is None or not rule.accepts(fields[key]):
+            raise BadInputError(f"config.{key}", repr(fields[key]), rule.expected)
     if config.train.batch_size % num_devices:
         raise BadInputError(
             "config.train.batch_size",
@@ -121,6 +135,15 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
     ):
         if path and not is_right(Path(path)):
             raise BadInputError(f"config.{key}", path, f"an existing {kind}")
+
+
+def flat_fields(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a nested config by their dotted names."""
+    flat = {}
+    for key, value in tree.items():
+        nested = isinstance(value, dict)
+        flat |= flat_fields(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 def model_settings(config: ConfigDict) -> ModelSettings:

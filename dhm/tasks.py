@@ -2,10 +2,12 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -13,7 +15,6 @@ from ml_collections import ConfigDict
 from dhm import config as configuration
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
-from dhm.errors import BadInputError, DhmError
 from dhm.evaluation.evaluate import evaluate, format_table, summarise
 from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
@@ -22,33 +23,48 @@ from dhm.networks.build import build_model
 from dhm.networks.hand_model import HandModel
 from dhm.networks.pretrained import load_backbone
 from dhm.sources import prepared_data
-from dhm.training.checkpoint import Checkpoints
 from dhm.training.loop import train
 from dhm.training.parallel import AXIS
 from dhm.training.state import create_train_state, initial_variables
 from dhm.training.step import make_step_spec
+from dhm.workdir import claim_workdir, plain_config, require_checkpoint, trained_variables
 
 log = logging.getLogger(__name__)
 
-CHECKPOINTS = "checkpoints"
 METRICS_FILE = "metrics.json"
-CONFIG_FILE = "config.json"
 EXPORT_FOLDER = "export"
 
-# A run may be continued with other values of these.
-_FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", "input", "eval",
-                   "export", "profile")  # fmt: skip
+
+def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
+    """Checks the config, prepares the data once and runs tasks on them, in the given order.
+
+    Args:
+        tasks: Among "train", "evaluate" and "export".
+        config: From a file in configs/.
+        workdir: Folder of the run.
+
+    Raises:
+        DhmError: If the config, the data or the workdir cannot be used.
+    """
+    configuration.check_config(config, jax.device_count())
+    if "train" in tasks:
+        claim_workdir(config, workdir)
+    else:
+        require_checkpoint(workdir)
+    data = prepared_data(config)
+    for task in tasks:
+        {"train": train_task, "evaluate": evaluate_task, "export": export_task}[task](
+            config, workdir, data
+        )
 
 
-def train_task(config: ConfigDict, workdir: Path) -> None:
+def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
     """Trains a model, from the workdir's newest checkpoint on if there is one.
 
     Raises:
-        BadInputError: If the data cannot be used, or the workdir belongs to another config.
+        BadInputError: If a file the config names cannot be used.
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
     """
-    data = prepared_data(config)
-    claim_workdir(config, workdir)
     settings = configuration.model_settings(config)
     model = build_model(data.template, settings, AXIS)
     schedule = configuration.schedule(config, data.num_train)
@@ -79,7 +95,7 @@ def train_task(config: ConfigDict, workdir: Path) -> None:
     )
 
 
-def evaluate_task(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict[str, Any]:
     """Measures the workdir's newest checkpoint; prints a table, writes metrics.json.
 
     Returns:
@@ -88,9 +104,8 @@ def evaluate_task(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    data = prepared_data(config)
     model = build_model(data.template, configuration.model_settings(config))
-    step, variables = _trained(workdir)
+    step, variables = trained_variables(workdir)
     errors = evaluate(
         model,
         variables,
@@ -110,7 +125,7 @@ def evaluate_task(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     return result
 
 
-def export_task(config: ConfigDict, workdir: Path) -> Path:
+def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     """Writes the newest checkpoint as msgpack, and meshes of it, into <workdir>/export.
 
     Returns:
@@ -119,14 +134,12 @@ def export_task(config: ConfigDict, workdir: Path) -> Path:
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    data = prepared_data(config)
     settings = configuration.model_settings(config)
     model = build_model(data.template, settings)
-    _, variables = _trained(workdir)
+    _, variables = trained_variables(workdir)
     folder = workdir / EXPORT_FOLDER
-    save_model(folder, variables, data.template, settings, _plain(config))
-    theta = np.zeros((1, len(model.bind(variables).dofs)), np.float32)
-    zero = model.apply(variables, theta, method="decode")
+    save_model(folder, variables, data.template, settings, plain_config(config))
+    zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
     write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), data.template)
     records = _spread(len(data.split_index(data.info.evaluation_split).frame), config)
     for record in records:
@@ -141,7 +154,8 @@ def _write_posed_mesh(
 ) -> None:
     split = data.info.evaluation_split
     fields = data.record(split, record)
-    _, output = model.apply(variables, data.decode_image(split, record, fields)[None])
+    image = jnp.asarray(data.decode_image(split, record, fields)[None])
+    _, output = model.apply(variables, image)
     name = f"{fields.sequence}_{fields.frame:06d}_{fields.camera}"
     write_mesh(folder / "posed" / name, np.asarray(output.vertices[0]), data.template)
 
@@ -167,50 +181,3 @@ def _initial_variables(config: ConfigDict, model: HandModel) -> dict[str, Any]:
         Path(config.encoder.weights), params["backbone"], stats["backbone"]
     )
     return variables
-
-
-def _trained(workdir: Path) -> tuple[int, dict[str, Any]]:
-    folder = workdir / CHECKPOINTS
-    if not folder.is_dir():
-        raise DhmError(f"{workdir} holds no checkpoint: train first")
-    checkpoints = Checkpoints(folder)
-    try:
-        step = checkpoints.latest_step()
-        if step is None:
-            raise DhmError(f"{folder} holds no checkpoint: train first")
-        return step, checkpoints.restore_variables()
-    finally:
-        checkpoints.close()
-
-
-def _plain(config: ConfigDict) -> dict[str, Any]:
-    return json.loads(json.dumps(config.to_dict()))
-
-
-def claim_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Notes the config in a new workdir; in one that has a config already, compares.
-
-    Raises:
-        BadInputError: If a setting that shapes the training differs from the workdir's.
-    """
-    path = workdir / CONFIG_FILE
-    if path.is_file():
-        before, now = _flat(json.loads(path.read_text())), _flat(_plain(config))
-        for key in sorted(before.keys() | now.keys()):
-            free = any(key == name or key.startswith(f"{name}.") for name in _FREE_ON_RESUME)
-            if not free and before.get(key) != now.get(key):
-                raise BadInputError(
-                    path,
-                    f"config.{key} = {before.get(key)!r}",
-                    f"{now.get(key)!r} as asked for now; give another --workdir, or remove it",
-                )
-    workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_plain(config), indent=1) + "\n")
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        nested = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat

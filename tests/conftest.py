@@ -28,3 +28,39 @@ def release_mini() -> Path:
     if not path.is_dir():
         pytest.skip(f"no foreign capture at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def toy_prepared(tmp_path_factory) -> Path:
+    """Records of a small built-in capture: 32x32 pixels, 6 views to train on and 6 held out.
+
+    Tests must not change it.
+    """
+    from data_prep.prepare import prepare
+    from data_prep.toy_capture import write_toy_capture
+
+    root = tmp_path_factory.mktemp("toy")
+    write_toy_capture(
+        root / "capture",
+        sequences={"0001_RT_fist": "fist", "0002_RT_spread": "spread"},
+        frames_per_sequence=2,
+        num_cameras=3,
+        num_vertices=800,
+    )
+    prepare(root / "capture", 1, root / "prepared", image_size=32, test_sequences="spread")
+    return root / "prepared"
+
+
+@pytest.fixture(scope="session")
+def toy_model(toy_prepared):
+    """Settings, a small model of the toy hand and its random variables; not to be changed."""
+    from dhm.data.prepared_data import PreparedData
+    from dhm.networks.build import ModelSettings, build_model
+    from dhm.training.state import initial_variables
+
+    settings = ModelSettings(
+        depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8, identity_size=4
+    )
+    model = build_model(PreparedData(toy_prepared).template, settings)
+    variables = initial_variables(model, seed=0, subject=1, image_size=32)
+    return settings, model, variables

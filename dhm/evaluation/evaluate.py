@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
+from dhm.errors import DhmError
 from dhm.evaluation.metrics import joint_errors, mesh_error
 from dhm.networks.aligned import decode_aligned
 from dhm.networks.hand_model import HandModel
@@ -69,6 +70,10 @@ def evaluate(
         batch_size: Images a step.
         mesh_stride: Mesh errors are measured on every n-th image.
         num_threads: Threads that read records.
+
+    Raises:
+        DhmError: If the model gives a NaN or infinite hand.
+        BadInputError: If a record or a scan is damaged.
     """
     split = data.info.evaluation_split
     batches = make_dataset(
@@ -99,6 +104,8 @@ def _batch_errors(
             continue
         errors = SampleErrors(data.sequence(split, record), math.nan)
         if aligned[i]:
+            if not np.isfinite(output.vertices[i]).all():
+                raise DhmError(f"the model gives NaN or infinity for {split} record {record}")
             errors = errors._replace(P_err=float(P_err[i]))
             scan = data.scan(split, record) if record % mesh_stride == 0 else None
             if scan is not None:

@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float, Int
 
 from dhm.geometry.topology import boundary_loops, unique_edges
 
-# A point is at a triangle's edge if the opposite corner weighs less than this.
-_ON_EDGE = 1e-6
+# mm; float64 keeps a closest point on its edge far better than this.
+_ON_RIM = 1e-6
+# Height over length of a triangle, below which libigl misplaces closest points on it.
+_SLIVER = 1e-12
 
 
 def joint_errors(
@@ -43,13 +45,43 @@ def closest_points(
     vertices: Float[np.ndarray, "v 3"],
     faces: Int[np.ndarray, "f 3"],
 ) -> ClosestPoints:
-    """Exact closest points on a triangle mesh, by libigl's AABB tree."""
+    """Exact closest points on a triangle mesh, by libigl's AABB tree.
+
+    Args:
+        queries: Finite points, mm.
+        vertices: Of the mesh, mm.
+        faces: Of the mesh; triangles without area count as the segment or point that they are.
+    """
+    return _closest(queries, vertices, _without_slivers(vertices, faces))
+
+
+def _closest(
+    queries: Float[np.ndarray, "n 3"],
+    vertices: Float[np.ndarray, "v 3"],
+    simplices: Int[np.ndarray, "f k"],
+) -> ClosestPoints:
+    """Closest points on triangles (k = 3) or segments (k = 2)."""
     squared, face, point = igl.point_mesh_squared_distance(
         np.asarray(queries, np.float64, order="C"),
         np.asarray(vertices, np.float64, order="C"),
-        np.asarray(faces, np.int64, order="C"),
+        np.asarray(simplices, np.int64, order="C"),
     )
     return ClosestPoints(np.sqrt(squared), face, point)
+
+
+def _without_slivers(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+) -> Int[np.ndarray, "f 3"]:
+    """Faces with each that has no area replaced by its longest side, as (p, q, q)."""
+    a, b, c = np.moveaxis(np.asarray(vertices, np.float64)[faces], 1, 0)
+    sides = np.linalg.norm(np.stack([b - a, c - b, a - c]), axis=-1)
+    double_area = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
+    slivers = np.flatnonzero(double_area <= _SLIVER * sides.max(axis=0) ** 2)
+    start = sides.argmax(axis=0)[slivers]
+    end = (start + 1) % 3
+    result = np.array(faces)
+    result[slivers] = faces[slivers[:, None], np.stack([start, end, end], axis=1)]
+    return result
 
 
 def on_cut(
@@ -63,34 +95,23 @@ def on_cut(
     as its closest point, at a distance that says nothing about the model. Holes inside the scan
     are shorter borders and do not count.
     """
-    loops = boundary_loops(faces)
-    if not loops:
+    rim = _longest_border(vertices, faces)
+    if not len(rim):
         return np.zeros(len(closest.face), bool)
+    return _closest(closest.point, vertices, rim).distance < _ON_RIM
+
+
+def _longest_border(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+) -> Int[np.ndarray, "e 2"]:
+    """Edges of the border that is longest in mm; none for a closed mesh."""
+    # A face that repeats a vertex would count its edge twice.
+    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
     edges, counts = unique_edges(faces)
-    rim = edges[(counts == 1) & np.isin(edges[:, 0], loops[0])]
-    triangles = faces[closest.face]
-    weights = _barycentric(closest.point, vertices[triangles].astype(np.float64))
-    result = np.zeros(len(triangles), bool)
-    for corner in range(3):
-        opposite = np.sort(np.delete(triangles, corner, axis=1).astype(np.int64), axis=1)
-        at_rim = np.isin(opposite @ [len(vertices), 1], rim @ [len(vertices), 1])
-        result |= at_rim & (weights[:, corner] < _ON_EDGE)
-    return result
-
-
-def _barycentric(
-    points: Float[np.ndarray, "n 3"], corners: Float[np.ndarray, "n 3 3"]
-) -> Float[np.ndarray, "n 3"]:
-    """Coordinates of points in the planes of triangles; a degenerate one gives equal thirds."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    normal = np.cross(b - a, c - a)
-    area = np.einsum("ni,ni->n", normal, normal)
-    parts = [
-        np.einsum("ni,ni->n", np.cross(q - p, points - p), normal)
-        for p, q in ((b, c), (c, a), (a, b))
-    ]
-    safe = np.where(area > 0, area, 1)[:, None]
-    return np.where(area[:, None] > 0, np.stack(parts, axis=1) / safe, 1 / 3)
+    border = edges[counts == 1]
+    lengths = np.linalg.norm(np.subtract(*np.moveaxis(vertices[border], 1, 0)), axis=-1)
+    loops = [np.isin(border[:, 0], loop) for loop in boundary_loops(faces)]
+    return border[max(loops, key=lambda loop: lengths[loop].sum())] if loops else border
 
 
 class MeshError(NamedTuple):

@@ -14,5 +14,5 @@ def write_mesh(stem: Path, vertices: Float[np.ndarray, "v 3"], template: HandTem
     """Writes <stem>.obj and <stem>.ply in mm, with the template's faces and UVs."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     mesh = ObjMesh(vertices, template.faces, template.uvs, template.faces_uv)
-    write_obj(stem.with_suffix(".obj"), mesh)
-    write_ply(stem.with_suffix(".ply"), vertices, template.faces)
+    write_obj(stem.with_name(f"{stem.name}.obj"), mesh)
+    write_ply(stem.with_name(f"{stem.name}.ply"), vertices, template.faces)

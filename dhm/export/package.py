@@ -2,12 +2,13 @@
 
     params.msgpack   every variable of the model, by flax.serialization
     template.npz     the hand template
-    model.json       sizes of the networks
+    model.json       sizes of the networks, and the SHA-256 of params.msgpack
     config.json      the config of the run, for the record
 
 That is enough to rebuild the model without the training data.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +24,15 @@ from dhm.errors import BadInputError
 from dhm.formats.template_npz import read_template, write_template
 from dhm.networks.build import ModelSettings, build_model
 from dhm.networks.hand_model import HandModel
+from dhm.networks.resnet import STAGES
 from dhm.types import HandTemplate
 
 PARAMS_FILE = "params.msgpack"
 TEMPLATE_FILE = "template.npz"
 MODEL_FILE = "model.json"
 CONFIG_FILE = "config.json"
+
+_MAX_SIZE = 1 << 16  # no layer is wider
 
 
 def save_model(
@@ -49,9 +53,11 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     host = jax.tree.map(np.asarray, jax.device_get(dict(variables)))
-    (folder / PARAMS_FILE).write_bytes(serialization.msgpack_serialize(host))
+    params = serialization.msgpack_serialize(host)
+    (folder / PARAMS_FILE).write_bytes(params)
     write_template(folder / TEMPLATE_FILE, template)
-    for name, values in ((MODEL_FILE, settings._asdict()), (CONFIG_FILE, config)):
+    description = {"settings": settings._asdict(), "params_sha256": _digest(params)}
+    for name, values in ((MODEL_FILE, description), (CONFIG_FILE, config)):
         (folder / name).write_text(json.dumps(values, indent=1) + "\n")
 
 
@@ -65,30 +71,59 @@ def load_model(folder: str | Path) -> tuple[HandModel, dict[str, Any]]:
         BadInputError: If a file is missing or damaged, or the parameters do not fit the model.
     """
     folder = Path(folder)
-    settings = _read_settings(folder / MODEL_FILE)
+    settings, digest = _read_description(folder / MODEL_FILE)
     model = build_model(read_template(folder / TEMPLATE_FILE), settings)
-    variables = _read_params(folder / PARAMS_FILE)
+    variables = _read_params(folder / PARAMS_FILE, digest)
     _check_fit(model, variables, folder / PARAMS_FILE)
-    return model, variables
+    return model, jax.tree.map(jnp.asarray, variables)
 
 
-def _read_settings(path: Path) -> ModelSettings:
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path) -> bytes:
     try:
-        fields = json.loads(path.read_text())
-        return ModelSettings(**{**fields, "head_hidden": tuple(fields["head_hidden"])})
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise BadInputError(path, "no such file", "an exported model") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise BadInputError(path, f"{error}", f"JSON with {ModelSettings._fields}") from error
 
 
-def _read_params(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> tuple[ModelSettings, str]:
+    """The sizes of the networks, and the digest of their parameters."""
     try:
-        variables = serialization.msgpack_restore(path.read_bytes())
-    except FileNotFoundError as error:
-        raise BadInputError(path, "no such file", "an exported model") from error
+        description = json.loads(_read(path))
+        fields, digest = description["settings"], str(description["params_sha256"])
+        settings = ModelSettings(**{**fields, "head_hidden": tuple(fields["head_hidden"])})
+    except ValueError as error:
+        raise BadInputError(path, f"damaged JSON ({error})", "an exported model") from error
+    except (TypeError, KeyError) as error:
+        expected = f"params_sha256 and the settings {', '.join(ModelSettings._fields)}"
+        raise BadInputError(path, f"{type(error).__name__} {error}", expected) from error
+    for name, value in settings._asdict().items():
+        if not _is_possible(name, value):
+            raise BadInputError(path, f"{name} = {value!r}", "a size that a network can have")
+    return settings, digest
+
+
+def _is_possible(name: str, value: Any) -> bool:
+    if name == "imagenet_normalisation":
+        return isinstance(value, bool)
+    if name == "pose_corrective_input":
+        return value in ("enabled", "all")
+    sizes = value if name == "head_hidden" else (value,)
+    possible = STAGES if name == "depth" else range(1, _MAX_SIZE)
+    return all(type(size) is int and size in possible for size in sizes)
+
+
+def _read_params(path: Path, digest: str) -> dict[str, Any]:
+    data = _read(path)
+    if (found := _digest(data)) != digest:
+        raise BadInputError(path, f"damaged data (SHA-256 {found})", f"{digest} by {MODEL_FILE}")
+    try:
+        variables = serialization.msgpack_restore(data)
     except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
-        raise BadInputError(path, f"damaged data ({error})", "an exported model") from error
+        raise BadInputError(path, f"no variables ({error})", "an exported model") from error
     if not isinstance(variables, dict):
         raise BadInputError(path, f"a {type(variables).__name__}", "a tree of variables")
     return variables
@@ -98,22 +133,30 @@ def _check_fit(model: HandModel, variables: dict[str, Any], path: Path) -> None:
     keys = {"params": jax.random.key(0), "identity": jax.random.key(0)}
     # The encoder is fully convolutional: any input size has the same variables.
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    wanted = _shapes(jax.eval_shape(model.init, keys, image))
-    found = _shapes(variables)
-    for name in wanted.keys() | found.keys():
-        if wanted.get(name) != found.get(name):
+    wanted = _arrays(jax.eval_shape(model.init, keys, image))
+    found = _arrays(variables)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name, "nothing") != found.get(name, "nothing"):
             raise BadInputError(
-                path, f"{name} of shape {found.get(name)}", f"{wanted.get(name)} by {MODEL_FILE}"
+                path,
+                f"{found.get(name, 'nothing')} for {name}",
+                f"{wanted.get(name, 'nothing')} by {MODEL_FILE}",
             )
     for key, leaf in jax.tree_util.tree_leaves_with_path(variables):
         if not np.isfinite(leaf).all():
-            raise BadInputError(path, f"{_name(key)} with NaN or infinity", "finite numbers")
+            raise BadInputError(path, f"NaN or infinity in {_name(key)}", "finite numbers")
 
 
 def _name(path: tuple) -> str:
-    return "/".join(str(entry.key) for entry in path)
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def _arrays(tree: Any) -> dict[str, str]:
+    """Type and shape of every leaf, by name."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {_name(path): tuple(leaf.shape) for path, leaf in leaves}
+    return {_name(path): _kind(leaf) for path, leaf in leaves}
+
+
+def _kind(leaf: Any) -> str:
+    is_array = isinstance(leaf, np.ndarray | jax.ShapeDtypeStruct)
+    return f"{leaf.dtype}{list(leaf.shape)}" if is_array else f"a {type(leaf).__name__}"

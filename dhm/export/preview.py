@@ -54,7 +54,7 @@ def _row(
     joints, valid = jnp.asarray(fields.joints[None]), jnp.asarray(fields.joint_valid[None])
     T_world_model, _ = align_to_joints(model, output.joints, joints, valid)
     output = model.apply(variables, theta, T_world_model, method="decode")
-    K = np.diag([_TILE / data.image_size, _TILE / data.image_size, 1]) @ fields.K
+    K = _stretch(_TILE / data.image_size) @ fields.K
     vertices, faces = np.asarray(output.vertices[0]), model.template.faces
     tiles = [_resize(image), _draw(vertices, faces, K, fields.T_camera_world)]
     for degrees in _TURNS_DEG:
@@ -62,6 +62,12 @@ def _row(
         K_turned = _whole_hand(turned, fields.T_camera_world)
         tiles.append(_draw(turned, faces, K_turned, fields.T_camera_world))
     return np.concatenate(tiles, axis=1)
+
+
+def _stretch(scale: float) -> Float[np.ndarray, "3 3"]:
+    """Pixels of a picture to those of `_resize`, which enlarges every pixel about its area."""
+    shift = (scale - 1) / 2
+    return np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1]])
 
 
 def _whole_hand(

@@ -16,6 +16,8 @@ from dhm.training.state import TrainState
 from dhm.training.step import StepSpec
 from dhm.types import Batch
 
+CHECKPOINTS_FOLDER = "checkpoints"
+
 
 class LoopSettings(NamedTuple):
     """Plain numbers of a run.
@@ -68,7 +70,7 @@ def train(
         BadInputError: If a process's batch does not divide by its devices.
     """
     devices = devices or jax.local_devices()
-    checkpoints = Checkpoints(workdir / "checkpoints", settings.keep_checkpoints)
+    checkpoints = Checkpoints(workdir / CHECKPOINTS_FOLDER, settings.keep_checkpoints)
     if checkpoints.latest_step() is not None:
         state = checkpoints.restore(state)
     start, is_main = int(state.step), jax.process_index() == 0

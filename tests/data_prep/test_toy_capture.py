@@ -11,10 +11,10 @@ from data_prep import toy_capture
 from data_prep.release_capture import K_SIZE, read_release_capture
 from data_prep.toy_capture import TOY_SEQUENCES, write_toy_capture
 from data_prep.toy_motion import TOY_POSES, finger_motion, joint_limits
-from data_prep.toy_scene import vertex_normals
 from dhm.errors import BadInputError
 from dhm.formats.depth_pickle import read_depth_pickle
 from dhm.formats.scan import read_scan
+from dhm.rendering.shading import vertex_normals
 
 SEQUENCES = {"0001_RT_fist": "fist", "0002_RT_spread": "spread"}
 SMALL = {

@@ -1,0 +1,90 @@
+"""The folder of a run: whose config it is, and the newest checkpoint in it."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dhm.config import flat_fields
+from dhm.errors import BadInputError, DhmError
+from dhm.training.checkpoint import Checkpoints
+from dhm.training.loop import CHECKPOINTS_FOLDER
+
+CONFIG_FILE = "config.json"
+
+# A run may be continued with other values of these.
+_FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", "input", "eval",
+                   "export", "profile")  # fmt: skip
+
+
+def claim_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Notes the config in a workdir; where something was trained already, compares first.
+
+    Raises:
+        BadInputError: If a setting that shapes the training differs from the workdir's.
+    """
+    path = workdir / CONFIG_FILE
+    if path.is_file() and newest_step(workdir) is not None:
+        _compare(path, config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    # Renamed when complete: a run that is killed meanwhile leaves the config it had.
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(plain_config(config), indent=1) + "\n")
+    partial.replace(path)
+
+
+def _compare(path: Path, config: ConfigDict) -> None:
+    try:
+        before = flat_fields(json.loads(path.read_text()))
+    except ValueError as error:
+        raise BadInputError(path, f"damaged JSON ({error})", "the config of the run") from error
+    now = flat_fields(plain_config(config))
+    for key in sorted(before.keys() | now.keys()):
+        free = any(key == name or key.startswith(f"{name}.") for name in _FREE_ON_RESUME)
+        if not free and before.get(key) != now.get(key):
+            raise BadInputError(
+                path,
+                f"config.{key} = {before.get(key)!r}",
+                f"{now.get(key)!r} as asked for now; give another --workdir, or remove it",
+            )
+
+
+def plain_config(config: ConfigDict) -> dict[str, Any]:
+    """The config as JSON would give it back."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def newest_step(workdir: Path) -> int | None:
+    """Step of the workdir's newest checkpoint, None if there is none."""
+    folder = workdir / CHECKPOINTS_FOLDER
+    if not folder.is_dir():
+        return None
+    with closing(Checkpoints(folder)) as checkpoints:
+        return checkpoints.latest_step()
+
+
+def require_checkpoint(workdir: Path) -> int:
+    """Step of the workdir's newest checkpoint.
+
+    Raises:
+        DhmError: If there is none.
+    """
+    step = newest_step(workdir)
+    if step is None:
+        raise DhmError(f"{workdir} holds no checkpoint: train first")
+    return step
+
+
+def trained_variables(workdir: Path) -> tuple[int, dict[str, Any]]:
+    """Newest step of a workdir, and the model's variables there.
+
+    Raises:
+        DhmError: If there is no checkpoint.
+    """
+    step = require_checkpoint(workdir)
+    with closing(Checkpoints(workdir / CHECKPOINTS_FOLDER)) as checkpoints:
+        return step, jax.tree.map(jnp.asarray, checkpoints.restore_variables())
