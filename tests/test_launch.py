@@ -75,6 +75,8 @@ def test_the_main_job_learns_and_reports_its_errors(finished):
     assert (metrics["split"], metrics["unit"], overall["images"]) == ("train", "mm", 18)
     assert overall["P_err"] < 6  # 20 to 30 at the start
     assert overall["M_err"] < 4
+    assert metrics["errors_fitted"]["overall"]["images"] == 6
+    assert metrics["errors_fitted"]["overall"]["P_err"] < 2  # the decoder alone
     assert overall["chamfer"] == pytest.approx((overall["M_err"] + overall["scan_to_mesh"]) / 2)
 
 

@@ -13,9 +13,10 @@ from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import DhmError
 from dhm.evaluation.metrics import joint_errors, mesh_error
+from dhm.fitting import fit_pose
 from dhm.networks.aligned import decode_aligned
 from dhm.networks.hand_model import HandModel
-from dhm.types import Batch, HandOutput
+from dhm.types import Batch, Camera, HandOutput
 
 
 class SampleErrors(NamedTuple):
@@ -87,6 +88,63 @@ def evaluate(
         _, output, aligned = jax.device_get(step(variables, batch))
         errors += _batch_errors(batch, output, aligned, model.template.faces, data, mesh_stride)
     return errors
+
+
+def evaluate_fitted(
+    model: HandModel,
+    variables: dict[str, Any],
+    data: PreparedData,
+    *,
+    batch_size: int,
+) -> list[SampleErrors]:
+    """Errors of the decoder alone: one sample a frame, with angles fitted to its true joints.
+
+    Args:
+        model: The hand model.
+        variables: Its variables.
+        data: A prepared folder.
+        batch_size: Frames a step.
+
+    Raises:
+        DhmError: If the model gives a NaN or infinite hand.
+        BadInputError: If a record or a scan is damaged.
+    """
+    split = data.info.evaluation_split
+    _, first_views = np.unique(data.split_index(split).frame_id, return_index=True)
+    step = jax.jit(lambda variables, batch: fitted_step(model, variables, batch))
+    errors = []
+    for start in tqdm(range(0, len(first_views), batch_size), desc="fit", unit="batch"):
+        batch = _frames(data, split, first_views[start : start + batch_size], batch_size)
+        _, output, aligned = jax.device_get(step(variables, batch))
+        errors += _batch_errors(batch, output, aligned, model.template.faces, data, 1)
+    return errors
+
+
+def fitted_step(
+    model: HandModel, variables: dict[str, Any], batch: Batch
+) -> tuple[Float[Array, "b d"], HandOutput, Bool[Array, " b"]]:
+    """As `eval_step`, with the angles that bring the model's joints closest to the batch's."""
+    template, rest = model.template, model.apply(variables, method="skeleton")
+    theta = fit_pose(
+        rest, template.parents, template.joint_names, batch.joints, batch.joint_valid
+    ).theta
+    return theta, *decode_aligned(model, variables, theta, batch)
+
+
+def _frames(data: PreparedData, split: str, records: np.ndarray, size: int) -> Batch:
+    """A batch of joints alone, filled up with copies of the last."""
+    fields = [data.record(split, record) for record in records.tolist()]
+    fields += fields[-1:] * (size - len(fields))
+    padding = [PADDING] * (size - len(records))
+    return Batch(
+        image=np.zeros((size, 0, 0, 3), np.uint8),
+        joints=np.stack([field.joints for field in fields]).astype(np.float32),
+        joint_valid=np.stack([field.joint_valid for field in fields]),
+        target_depth=np.zeros((size, 0, 0, 0), np.float32),
+        target_camera=Camera(*np.zeros((2, size, 0), np.float32)),
+        frame=np.array([field.frame for field in fields], np.int32),
+        record=np.array([*records, *padding], np.int32),
+    )
 
 
 def _batch_errors(

@@ -55,6 +55,29 @@ def dof_names(joint_names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{joint_names[joint]}_{_AXES[axis]}" for joint, axis in dof_indices(joint_names))
 
 
+def joint_limits(
+    joint_names: tuple[str, ...],
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """Smallest and largest angle of each enabled rotation, radians, in the order of theta.
+
+    Wider than a hand's own range by 0.2 to 0.3 radians: a rig's rest pose is some pose of a
+    relaxed hand, and the limits have to hold for all of them.
+    """
+    low, high = zip(*(_limits(name) for name in dof_names(joint_names)), strict=True)
+    return np.array(low), np.array(high)
+
+
+def _limits(dof: str) -> tuple[float, float]:
+    joint, axis = dof.split("_")
+    if joint in ("thumb0", "thumb1"):
+        return {"x": (-0.8, 1.1), "y": (-0.9, 0.9), "z": (-0.8, 0.9)}[axis]
+    if axis != "z":
+        return (-0.5, 0.5) if axis == "x" else (-0.6, 0.6)
+    if joint.startswith("thumb"):
+        return (-0.6, 1.6)
+    return {"1": (-0.7, 1.9), "2": (-0.4, 2.1), "3": (-0.5, 1.6)}[joint[-1]]
+
+
 def pose_to_euler(
     theta: Float[Array, "*b d"], dofs: tuple[tuple[int, int], ...], num_joints: int
 ) -> Float[Array, "*b j 3"]:
