@@ -23,6 +23,16 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs
 _ALL = ("train", "evaluate", "export")
 
 
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line; a mistyped key or config file is a message, not a traceback."""
+    try:
+        rest = app.parse_flags_with_usage(argv)
+        getattr(_CONFIG.value, "to_dict", None)  # raises if the config file did not load
+    except (AttributeError, KeyError, OSError) as error:
+        sys.exit("error: " + " ".join(str(error).replace("\\n", " ").split()))
+    return rest
+
+
 def _show_own_messages() -> None:
     """Shows what dhm reports; of the libraries' messages only warnings."""
     absl_logging.set_verbosity(absl_logging.WARNING)
@@ -55,6 +65,9 @@ def main(argv: list[str]) -> None:
             name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
             workdir = Path(_WORKDIR.value or Path("runs") / name)
             run((task,) if task else _ALL, _CONFIG.value, workdir)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except TrainingInterrupted as interruption:
         print(interruption, file=sys.stderr)
         sys.exit(interruption.exit_code)
@@ -64,4 +77,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse_flags)

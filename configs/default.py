@@ -15,7 +15,8 @@ def get_config() -> ConfigDict:
     config.capture = ""
     # Number in the capture's subject_<S> folders; also the key of the identity code.
     config.subject = 1
-    # Folder of the records. Empty: data/prepared/<capture>_subject<S>_<image size>.
+    # Folder of the records. Empty: one under data/prepared/, named after the capture. Without a
+    # capture it names records that exist; then subject and image_size have to be theirs.
     config.prepared = ""
 
     config.data = ConfigDict()
@@ -61,7 +62,8 @@ def get_config() -> ConfigDict:
     # "foreground": mean over the pixels that both depth maps see, delta_c in section 6; "image":
     # mean over all pixels, as released (about ten times weaker on a hand's crop).
     config.loss.depth_reduction = "foreground"
-    # "mean" over pairs and spheres, as released, or "sum", eq. 2-3 to the letter.
+    # "mean" over pairs and spheres, as released, or "sum", as eq. 2-4 (each pair once, bones that
+    # share a joint left out).
     config.loss.penetration_reduction = "mean"
     # Half width of the quadratic part of the depth loss, mm.
     config.loss.depth_beta = 1.0
@@ -73,7 +75,8 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 32
     # Depth maps drawn a sample, C_out (section 7: 6).
     config.train.num_views = 6
-    # Passes over the training images (section 7: 35).
+    # Passes over the training images (section 7: 35), in whole batches, at least one: a pass over
+    # 100 images in batches of 32 is 3 steps, and the other 4 images open the next.
     config.train.epochs = 35
     # Adam's learning rate, and where it drops to a tenth (section 7; epochs count from 0).
     config.train.learning_rate = 1e-4

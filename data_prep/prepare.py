@@ -25,6 +25,8 @@ from dhm.data.prepared_files import (
 )
 from dhm.data.schema import (
     INFO_FILE,
+    MAX_IMAGE_SIZE,
+    MIN_IMAGE_SIZE,
     SCHEMA_VERSION,
     TEMPLATE_FILE,
     TEST,
@@ -34,10 +36,9 @@ from dhm.data.schema import (
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.scan import read_scan
 from dhm.formats.template_npz import write_template
+from dhm.geometry.hand_rig import REQUIRED_JOINTS
 
 log = logging.getLogger(__name__)
-
-MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 16, 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,12 @@ def prepare(
         BadInputError: If the capture, one of its files, a pattern or the folder cannot be used.
     """
     options = PrepareOptions(subject, image_size, test_sequences, train_sequences, workers)
-    return prepare_views(read_release_capture(capture, subject), Path(capture), Path(out), options)
+    frames = read_release_capture(capture, subject)
+    names = frames.template.joint_names
+    if missing := [name for name in REQUIRED_JOINTS if name not in names]:
+        file = Path(capture) / "hand_model" / "skeleton.txt"
+        raise BadInputError(file, f"no joint {missing[0]!r}", f"all of {REQUIRED_JOINTS}")
+    return prepare_views(frames, Path(capture), Path(out), options)
 
 
 def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOptions) -> PreparedInfo:

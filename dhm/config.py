@@ -10,6 +10,7 @@ from typing import Any
 import optax
 from ml_collections import ConfigDict
 
+from dhm.data.schema import MAX_IMAGE_SIZE
 from dhm.errors import BadInputError
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings
@@ -59,7 +60,7 @@ _SORTED_EPOCHS = _Rule(
 
 _RULES = {
     "subject": _SEED,  # of the identity code
-    "data.image_size": _at_least(32),
+    "data.image_size": _between(32, MAX_IMAGE_SIZE),
     "data.test_sequences": _PATTERN,
     "data.train_sequences": _PATTERN,
     "encoder.depth": _one_of(*sorted(STAGES)),
@@ -106,12 +107,12 @@ _RULES = {
 _PATHS = ("capture", "prepared", "encoder.weights")
 
 
-def check_config(config: ConfigDict, num_devices: int) -> None:
+def check_config(config: ConfigDict, num_devices: int = 1) -> None:
     """Refuses unknown fields and impossible values before anything is loaded.
 
     Args:
         config: The whole config.
-        num_devices: Devices over which a batch is split, in all processes.
+        num_devices: Devices over which training splits a batch, in all processes.
 
     Raises:
         BadInputError: Names the first field, its value and what is possible.

@@ -1,11 +1,13 @@
 """Where a config's training data come from: prepared records, a capture, or the built-in hand."""
 
+import hashlib
 import logging
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ def prepared_data(config: ConfigDict) -> PreparedData:
         BadInputError: If the capture, the records or a setting cannot be used.
     """
     if config.prepared and not config.capture:
-        return PreparedData(config.prepared)
+        return _existing_records(config)
     # Needs more than training does, and only here.
     from data_prep.prepare import prepare
 
@@ -30,7 +32,8 @@ def prepared_data(config: ConfigDict) -> PreparedData:
     if not config.capture:
         capture, held_out = _built_in_capture(config.subject)
         test_sequences = test_sequences or held_out
-    name = f"{capture.resolve().name}_subject{config.subject}_{config.data.image_size}"
+    train_sequences = config.data.train_sequences or None
+    name = _name(capture, config, (test_sequences, train_sequences))
     out = Path(config.prepared or DATA_FOLDER / "prepared" / name)
     prepare(
         capture,
@@ -38,9 +41,34 @@ def prepared_data(config: ConfigDict) -> PreparedData:
         out,
         image_size=config.data.image_size,
         test_sequences=test_sequences,
-        train_sequences=config.data.train_sequences or None,
+        train_sequences=train_sequences,
     )
     return PreparedData(out)
+
+
+def _name(capture: Path, config: ConfigDict, splits: tuple) -> str:
+    """A folder of its own for every capture and split: a job never takes another's records."""
+    what = repr((str(capture.resolve()), splits)).encode()
+    digest = hashlib.sha256(what).hexdigest()[:8]
+    return f"{capture.resolve().name}_subject{config.subject}_{config.data.image_size}_{digest}"
+
+
+def _existing_records(config: ConfigDict) -> PreparedData:
+    data = PreparedData(config.prepared)
+    for key, asked, found in (
+        ("subject", config.subject, data.info.subject),
+        ("data.image_size", config.data.image_size, data.info.image_size),
+    ):
+        if asked != found:
+            raise BadInputError(f"config.{key}", f"{asked}", f"{found}, as in {config.prepared}")
+    for key in ("test_sequences", "train_sequences"):
+        if config.data[key]:
+            raise BadInputError(
+                f"config.data.{key}",
+                f"{config.data[key]!r}",
+                f"nothing: the records of {config.prepared} were split when they were made",
+            )
+    return data
 
 
 def _built_in_capture(subject: int) -> tuple[Path, tuple[str, ...]]:
@@ -48,7 +76,7 @@ def _built_in_capture(subject: int) -> tuple[Path, tuple[str, ...]]:
     from data_prep.toy_capture import TOY_HELD_OUT, write_toy_capture
 
     folder = DATA_FOLDER / f"toy_subject{subject}"
+    log.info("config.capture is empty: the data are the built-in toy capture, %s", folder)
     if not folder.is_dir():
-        log.info("config.capture is empty: writing the built-in capture to %s", folder)
         write_toy_capture(folder, subject=subject, num_cameras=4, seed=subject)
     return folder, TOY_HELD_OUT

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,13 @@ from dhm.training.loop import train
 from dhm.training.parallel import AXIS
 from dhm.training.state import create_train_state, initial_variables
 from dhm.training.step import make_step_spec
-from dhm.workdir import claim_workdir, plain_config, require_checkpoint, trained_variables
+from dhm.workdir import (
+    claim_workdir,
+    noted_config,
+    require_checkpoint,
+    require_same_model,
+    trained_variables,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +53,13 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
     Raises:
         DhmError: If the config, the data or the workdir cannot be used.
     """
-    configuration.check_config(config, jax.device_count())
     if "train" in tasks:
+        configuration.check_config(config, jax.device_count())
         claim_workdir(config, workdir)
     else:
+        configuration.check_config(config)
         require_checkpoint(workdir)
+        require_same_model(config, workdir)
     data = prepared_data(config)
     for task in tasks:
         {"train": train_task, "evaluate": evaluate_task, "export": export_task}[task](
@@ -142,10 +151,11 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     model = build_model(data.template, settings)
     _, variables = trained_variables(workdir)
     folder = workdir / EXPORT_FOLDER
-    save_model(folder, variables, data.template, settings, plain_config(config))
+    save_model(folder, variables, data.template, settings, noted_config(workdir))
     zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
     write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), data.template)
     records = _spread(len(data.split_index(data.info.evaluation_split).frame), config)
+    shutil.rmtree(folder / "posed", ignore_errors=True)  # of an earlier export
     for record in records:
         _write_posed_mesh(folder, model, variables, data, record)
     write_preview(folder / "preview.png", model, variables, data, records)

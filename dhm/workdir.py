@@ -1,6 +1,7 @@
 """The folder of a run: whose config it is, and the newest checkpoint in it."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ CONFIG_FILE = "config.json"
 # A run may be continued with other values of these.
 _FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", "input", "eval",
                    "export", "profile")  # fmt: skip
+# A trained model may be measured and exported with other values of everything but these.
+_SHAPES_THE_MODEL = ("subject", "encoder", "decoder", "data.image_size")
 
 
 def claim_workdir(config: ConfigDict, workdir: Path) -> None:
@@ -29,7 +32,7 @@ def claim_workdir(config: ConfigDict, workdir: Path) -> None:
     """
     path = workdir / CONFIG_FILE
     if path.is_file() and newest_step(workdir) is not None:
-        _compare(path, config)
+        _compare(workdir, config, lambda key: not _within(key, _FREE_ON_RESUME))
     workdir.mkdir(parents=True, exist_ok=True)
     # Renamed when complete: a run that is killed meanwhile leaves the config it had.
     partial = path.with_suffix(".partial")
@@ -37,20 +40,43 @@ def claim_workdir(config: ConfigDict, workdir: Path) -> None:
     partial.replace(path)
 
 
-def _compare(path: Path, config: ConfigDict) -> None:
+def require_same_model(config: ConfigDict, workdir: Path) -> None:
+    """Compares a config with the one that a workdir's model was trained with.
+
+    Raises:
+        BadInputError: If a setting that shapes the model differs, or the noted config is gone.
+    """
+    _compare(workdir, config, lambda key: _within(key, _SHAPES_THE_MODEL))
+
+
+def noted_config(workdir: Path) -> dict[str, Any]:
+    """The config that a workdir was trained with.
+
+    Raises:
+        BadInputError: If it is missing or damaged.
+    """
+    path = workdir / CONFIG_FILE
     try:
-        before = flat_fields(json.loads(path.read_text()))
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise BadInputError(path, "no such file", "the config of the run") from error
     except ValueError as error:
         raise BadInputError(path, f"damaged JSON ({error})", "the config of the run") from error
-    now = flat_fields(plain_config(config))
-    for key in sorted(before.keys() | now.keys()):
-        free = any(key == name or key.startswith(f"{name}.") for name in _FREE_ON_RESUME)
-        if not free and before.get(key) != now.get(key):
+
+
+def _compare(workdir: Path, config: ConfigDict, matters: Callable[[str], bool]) -> None:
+    before, now = flat_fields(noted_config(workdir)), flat_fields(plain_config(config))
+    for key in filter(matters, sorted(before.keys() | now.keys())):
+        if before.get(key) != now.get(key):
             raise BadInputError(
-                path,
+                workdir / CONFIG_FILE,
                 f"config.{key} = {before.get(key)!r}",
                 f"{now.get(key)!r} as asked for now; give another --workdir, or remove it",
             )
+
+
+def _within(key: str, names: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def plain_config(config: ConfigDict) -> dict[str, Any]:

@@ -135,10 +135,22 @@ def test_another_config_on_the_same_workdir_is_refused(home, finished):
     assert "config.train.seed = 0, expected 1" in other.stderr
 
 
+@pytest.mark.parametrize("task", ["evaluate", "export"])
+def test_a_model_is_measured_and_exported_as_it_was_trained(home, finished, task):
+    before = (finished / "export" / "config.json").read_bytes()
+    (home / "some.safetensors").touch()
+    weights = "--config.encoder.weights=some.safetensors"
+    other = _launch(home, *_job("whole", weights, task=(task,)))
+    assert other.returncode == 1
+    assert "config.encoder.weights = '', expected 'some.safetensors'" in other.stderr
+    assert (finished / "export" / "config.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--config.train.batch_sise=8",), "Did you mean"),
+        (("--config.train.batch_sise=8",), "error: '\\'batch_sise\\' Did you mean"),
+        (("--config.data.image_size=9000",), "config.data.image_size: found 9000, expected 32 to"),
         (("--config.train.batch_size=many",), "batch_size"),
         (("--config.train.batch_size=0",), "config.train.batch_size: found 0, expected 1 or more"),
         (("--config.encoder.depth=51",), "config.encoder.depth: found 51, expected one of 18, 34"),
@@ -158,6 +170,7 @@ def test_mistyped_keys_and_impossible_values_are_refused(home, arguments, messag
         ((), "--config is missing"),
         (("trian", "--config", str(ROOT / "configs/tiny.py")), "unknown task trian"),
         (("evaluate", *_job("empty")), "holds no checkpoint: train first"),
+        (("--config", "configs/tinny.py"), "error: Configuration is not available"),
     ],
 )
 def test_wrong_commands_say_what_is_missing(home, arguments, message):

@@ -35,7 +35,7 @@ ONLY_IN = {
     "tensorflow_datasets": {"dhm.data", "data_prep"},
     "grain": {"dhm.data"},
     "cv2": {"dhm.data", "data_prep"},
-    "igl": {"dhm.evaluation"},
+    "igl": {"dhm.evaluation", "data_prep"},
     "ml_collections": {"configs", "launch", "dhm.config", "dhm.sources", "dhm.tasks",
                        "dhm.workdir"},
     "trimesh": set(),

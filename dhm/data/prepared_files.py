@@ -19,8 +19,6 @@ from dhm.data.schema import (
 from dhm.errors import BadInputError
 from dhm.formats.npz import Arrays
 
-# What `zipfile` and NumPy raise for damaged archives, by fuzzing.
-
 Scan = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 
 

@@ -22,6 +22,9 @@ SCHEMA_VERSION = "1.0.0"
 
 TRAIN, TEST = "train", "test"
 
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 16, 4096
+"""Sides of a crop that can be prepared, pixels."""
+
 INFO_FILE = "prepared.json"
 INDEX_FILE = "index.npz"
 TEMPLATE_FILE = "template.npz"

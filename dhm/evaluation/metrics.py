@@ -120,7 +120,8 @@ class MeshError(NamedTuple):
     Attributes:
         M_err: The paper's: mean distance of the output's vertices to the closest point of the
             scan, without those beyond the scan's cut.
-        scan_to_mesh: Mean distance of the scan's vertices to the closest point of the output.
+        scan_to_mesh: Mean distance of the vertices of the scan's faces to the closest point of
+            the output.
         chamfer: Mean of the two.
         beyond_cut: Number of vertices left out of M_err.
     """
@@ -141,5 +142,6 @@ def mesh_error(
     forward = closest_points(vertices, scan_vertices, scan_faces)
     beyond = on_cut(forward, scan_vertices, scan_faces)
     M_err = float(forward.distance[~beyond].mean()) if not beyond.all() else float("nan")
-    reverse = float(closest_points(scan_vertices, vertices, faces).distance.mean())
+    seen = scan_vertices[np.unique(scan_faces)]
+    reverse = float(closest_points(seen, vertices, faces).distance.mean())
     return MeshError(M_err, reverse, (M_err + reverse) / 2, int(beyond.sum()))

@@ -7,10 +7,12 @@ import numpy as np
 from dhm.errors import BadInputError
 from dhm.formats.obj import ObjMesh, read_obj, write_obj
 from dhm.formats.skeleton import Skeleton, read_skeleton, write_skeleton
-from dhm.formats.text import Line, read_lines
+from dhm.formats.text import Line, read_bytes, read_lines
 from dhm.types import HandTemplate
 
 _MM_PER_CM = 10.0
+# Of a complete template hardly any vertex is in no face; of one cut inside its faces many are.
+_MAX_LOOSE_VERTICES = 0.01
 _SIDE = "b_r_"
 
 
@@ -29,9 +31,17 @@ def read_hand_model(folder: str | Path) -> HandTemplate:
     skeleton = read_skeleton(folder / "skeleton.txt")
     T_parent_joint = _read_rest_pose(folder, skeleton)
     mesh = read_obj(folder / "hand.obj")
+    if not read_bytes(folder / "hand.obj").endswith(b"\n"):
+        # A last index that lost its last digit would be read as another one.
+        found = "a last line without its end"
+        raise BadInputError(folder / "hand.obj", found, "a complete file (or add a newline)")
     if mesh.uvs is None or mesh.faces_uv is None:
         found = "a corner without a texture coordinate"
         raise BadInputError(folder / "hand.obj", found, "faces of v/vt or v/vt/vn corners")
+    loose = len(mesh.vertices) - len(np.unique(mesh.faces))
+    if loose > _MAX_LOOSE_VERTICES * len(mesh.vertices):
+        found = f"{loose} of {len(mesh.vertices)} vertices in no face"
+        raise BadInputError(folder / "hand.obj", found, "a complete file")
     lbs_weights = _read_weights(folder / "skinning_weight.txt", skeleton, len(mesh.vertices))
     return HandTemplate(
         joint_names=tuple(name.removeprefix(_SIDE) for name in skeleton.names),

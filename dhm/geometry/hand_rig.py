@@ -23,6 +23,10 @@ JOINT_NAMES = (
 ALIGNMENT_JOINTS = ("index1", "middle1", "ring1", "pinky1", "wrist")
 PALM_JOINTS = ("thumb1", "wrist")
 FINGERTIPS = tuple(f"{finger}_null" for finger in FINGERS)
+REQUIRED_JOINTS = tuple(dict.fromkeys(
+    (*(joint for joint, _ in _ENABLED), *ALIGNMENT_JOINTS, *PALM_JOINTS, *FINGERTIPS)
+))  # fmt: skip
+"""What the pose vector, the alignment and the losses refer to by name."""
 
 
 def joint_indices(joint_names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[int, ...]:

@@ -31,8 +31,9 @@ def laplacian_coordinates(
     The gradient is a gather too: with the symmetric adjacency A and the degrees D, the transpose
     of I - D^-1 A is I - A D^-1. XLA would scatter instead, which costs ten times as much.
     """
-    degree = jnp.asarray(neighbours.degree, vertices.dtype)[:, None]
-    connected, inverse = degree > 0, 1 / jnp.maximum(degree, 1)
+    # NumPy: a traced value would leak out of the custom rule under jax.checkpoint.
+    degree = neighbours.degree[:, None]
+    connected, inverse = degree > 0, np.float32(1) / np.maximum(degree, 1).astype(np.float32)
 
     @jax.custom_vjp
     def apply(x):

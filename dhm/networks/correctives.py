@@ -1,5 +1,8 @@
 """The decoder's three learned correctives (paper section 5.1), in mm."""
 
+from functools import partial
+
+import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -14,8 +17,9 @@ class _TwoLayers(nn.Module):
 
     @nn.compact
     def __call__(self, code: Float[Array, "*b n"]) -> Float[Array, "*b r 3"]:
-        x = nn.relu(nn.Dense(self.hidden, kernel_init=dense_init)(code))
-        x = nn.Dense(3 * self.rows, kernel_init=dense_init)(x)
+        dense = partial(nn.Dense, kernel_init=dense_init, precision=jax.lax.Precision.HIGHEST)
+        x = nn.relu(dense(self.hidden, name="Dense_0")(code))
+        x = dense(3 * self.rows, name="Dense_1")(x)
         return x.reshape(*x.shape[:-1], self.rows, 3)
 
 

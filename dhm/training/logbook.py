@@ -6,6 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dhm.errors import DhmError
+from dhm.types import Batch
 
 _SHORT = {"penetration_rigid": "rigid", "penetration_non_rigid": "palm", "laplacian": "lap"}
 
@@ -46,42 +47,52 @@ class Logbook:
             dynamic_ncols=True, disable=quiet,
         )  # fmt: skip
         self._batch_size, self._every = batch_size, every
-        self._mark, self._images_per_second = (time.perf_counter(), first_step), float("nan")
+        self._num_steps = num_steps
+        self._mark: tuple[float, int] = (time.perf_counter(), first_step)
+        self._images_per_second: float | None = None
 
-    def record(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
-        """Takes the metrics of the step that led to `step`.
+    def record(
+        self, step: int, metrics: dict[str, float], learning_rate: float, batch: Batch
+    ) -> None:
+        """Takes the metrics of the step that led to `step`, and the batch it took.
 
         Raises:
-            NonFiniteLossError: If one of them is NaN or infinite; names it and the step.
+            NonFiniteLossError: If one of them is NaN or infinite; names it, the step, the frames
+                and the records.
         """
         bad = [name for name, value in metrics.items() if not abs(value) < float("inf")]
         if bad:
             raise NonFiniteLossError(
-                f"step {step}: {', '.join(f'{name} is {metrics[name]}' for name in bad)}; "
-                "training stopped, the last checkpoint is untouched"
+                f"step {step}: {', '.join(f'{name} is {metrics[name]}' for name in bad)}; the "
+                f"batch had frames {sorted(set(batch.frame.ravel().tolist()))}, records "
+                f"{batch.record.ravel().tolist()}; training stopped, the last checkpoint is "
+                "untouched"
             )
-        written = step % self._every == 0
-        if written:
-            seconds, steps = time.perf_counter() - self._mark[0], step - self._mark[1]
-            self._images_per_second = steps * self._batch_size / seconds
-            self._mark = (time.perf_counter(), step)
-        rate = self._images_per_second
+        rate = self._rate(step)
         shown = {_SHORT.get(name, name): f"{value:.4g}" for name, value in metrics.items()}
         shown |= {"lr": f"{learning_rate:.1g}", "img/s": f"{rate:.3g}"}
         if not metrics.get("dropped"):
             shown.pop("dropped", None)
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(1)
-        if step % self._every == 0:
-            self._write(
-                step, {**metrics, "learning_rate": learning_rate, "images_per_second": rate}
-            )
-            self._mark = (time.perf_counter(), step)
-
-    def _write(self, step: int, values: dict[str, float]) -> None:
-        if self._writer is not None:
+        if self._writer is not None and (step % self._every == 0 or step == self._num_steps):
+            values = {**metrics, "learning_rate": learning_rate, "images_per_second": rate}
             for name, value in values.items():
                 self._writer.add_scalar(f"train/{name}", value, step)
+
+    def _rate(self, step: int) -> float:
+        """Images a second over the last `every` steps; since the start before there are so many."""
+        now, (then, first) = time.perf_counter(), self._mark
+        if self._images_per_second is None or step - first >= self._every:
+            rate = (step - first) * self._batch_size / (now - then)
+        if step - first >= self._every:
+            self._mark, self._images_per_second = (now, step), rate
+        return rate if self._images_per_second is None else self._images_per_second
+
+    def flush(self) -> None:
+        """Writes to disk what was recorded so far."""
+        if self._writer is not None:
+            self._writer.flush()
 
     def close(self) -> None:
         """Flushes the files and ends the progress line."""

@@ -1,5 +1,6 @@
 """The training loop: feeds batches to the step, logs, saves, resumes."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from dhm.training.state import TrainState
 from dhm.training.step import StepSpec
 from dhm.types import Batch
 
+log = logging.getLogger(__name__)
+
 CHECKPOINTS_FOLDER = "checkpoints"
 
 
@@ -24,7 +27,7 @@ class LoopSettings(NamedTuple):
 
     Attributes:
         num_steps: Steps in all.
-        steps_per_epoch: Steps between two checkpoints' worth of data.
+        steps_per_epoch: Steps of one pass over the training records.
         batch_size: Global batch size.
         checkpoint_every_epochs: Epochs between checkpoints.
         keep_checkpoints: How many of the newest are kept.
@@ -82,6 +85,11 @@ def train(
         every=settings.log_every,
         quiet=not is_main,
     )
+    if settings.profile_steps and not start <= settings.profile_steps[0] < settings.num_steps:
+        log.warning(
+            "no trace: steps %s are outside this run's, %d to %d",
+            settings.profile_steps, start, settings.num_steps - 1,
+        )  # fmt: skip
     step = make_parallel_step(spec, devices)
     run = _Run(step, len(devices), schedule, settings, checkpoints, logbook, workdir / "profile")
     try:
@@ -114,10 +122,11 @@ class _Run(NamedTuple):
                 profiler.before_step(done, state)
                 state, metrics = self.step(state, shard(batch, self.num_devices))
                 self._log(pending)
-                pending = (done + 1, metrics)
+                pending = (done + 1, metrics, batch)
                 if stop.signum is not None or self._is_checkpoint(done + 1):
                     self._log(pending)
                     pending = None
+                    self.logbook.flush()
                     self.checkpoints.save(state)
                 if stop.signum is not None:
                     self.checkpoints.wait()
@@ -128,8 +137,8 @@ class _Run(NamedTuple):
         period = self.settings.steps_per_epoch * self.settings.checkpoint_every_epochs
         return step % period == 0 or step == self.settings.num_steps
 
-    def _log(self, pending: tuple[int, dict] | None) -> None:
+    def _log(self, pending: tuple[int, dict, Batch] | None) -> None:
         if pending is not None:
-            step, metrics = pending
+            step, metrics, batch = pending
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            self.logbook.record(step, values, float(self.schedule(step - 1)))
+            self.logbook.record(step, values, float(self.schedule(step - 1)), batch)

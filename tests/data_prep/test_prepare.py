@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -249,3 +250,14 @@ def test_pictures_of_the_capture_arrive_in_the_records(tmp_path, capture):
     data = PreparedData(tmp_path / "out")
     original = cv2.cvtColor(cv2.imread(str(capture.views[0].image_path)), cv2.COLOR_BGR2RGB)
     np.testing.assert_allclose(data.image("train", 0)[12, 12], original[30, 20], atol=3)
+
+
+def test_a_rig_without_a_joint_that_the_model_needs_is_refused(release_mini, tmp_path):
+    shutil.copytree(release_mini, tmp_path / "capture", copy_function=os.symlink)
+    for file in (tmp_path / "capture" / "hand_model").glob("*.txt"):
+        text = file.read_text().replace("b_r_index1 ", "b_r_forefinger1 ")
+        file.unlink()
+        file.write_text(text)
+    with pytest.raises(BadInputError, match=r"skeleton\.txt: found no joint 'index1'"):
+        prepare(tmp_path / "capture", 4, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

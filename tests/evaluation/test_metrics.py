@@ -263,3 +263,9 @@ def test_a_rim_edge_split_by_a_triangle_without_area():
     output, _ = _tube(OUTPUT_ROWS, 22.0)
     found = on_cut(closest_points(output, *scan), *scan)
     np.testing.assert_array_equal(found, output[:, 2] < 0)
+
+
+def test_scan_vertices_of_no_face_do_not_count():
+    vertices, faces = _tube(SCAN_ROWS)
+    stray = np.concatenate([vertices, [[1e4, 0, 0]]])
+    assert mesh_error(vertices, faces, stray, faces).scan_to_mesh == pytest.approx(0, abs=1e-9)

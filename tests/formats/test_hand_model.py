@@ -184,3 +184,16 @@ def test_an_empty_skeleton_is_refused(tmp_path):
 )
 def test_only_bad_input_errors_come_out(folder, name, assert_survives):
     assert_survives(folder / name, lambda: read_hand_model(folder), count=80)
+
+
+def test_a_mesh_cut_inside_its_faces_is_refused(folder):
+    path = folder / "hand.obj"
+    text = path.read_text()
+    lines = text.splitlines(keepends=True)
+    first_face = next(i for i, line in enumerate(lines) if line.startswith("f "))
+    path.write_text("".join(lines[: first_face + 1]))  # vertex 3 is in no face then
+    with pytest.raises(BadInputError, match=r"hand\.obj: found 1 of 4 vertices in no face"):
+        read_hand_model(folder)
+    path.write_text(text.rstrip()[:-1])
+    with pytest.raises(BadInputError, match=r"hand\.obj: found a last line without its end"):
+        read_hand_model(folder)

@@ -84,6 +84,17 @@ def test_laplacian_agrees_with_the_loop_in_value_and_gradient():
         assert float(np.sum(gradient * step)) == pytest.approx(slope, rel=1e-3, abs=1e-2)
 
 
+def test_laplacian_can_be_rematerialised():
+    neighbours = vertex_neighbours(np.array([[0, 1, 2], [1, 3, 2]]), 4)
+    vertices = jnp.float32(np.random.default_rng(3).normal(size=(4, 3)))
+
+    def loss(x):
+        return laplacian_loss(x, neighbours).sum()
+
+    again = jax.jit(jax.grad(jax.checkpoint(loss)))(vertices)
+    np.testing.assert_allclose(again, jax.grad(loss)(vertices), rtol=1e-5)
+
+
 def test_laplacian_does_not_change_under_rigid_motion_and_vanishes_on_a_flat_grid():
     n = 7
     grid = np.stack([*np.meshgrid(np.arange(n), np.arange(n)), np.zeros((n, n))], -1).reshape(-1, 3)

@@ -111,7 +111,10 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(monkeypatch, tmp_pat
     def hook(number, metrics):
         return metrics | {"depth": jnp.float32(value if number == 5 else 1)}
 
-    with pytest.raises(NonFiniteLossError, match=f"step 6: depth is {value}"):
+    with pytest.raises(
+        NonFiniteLossError,
+        match=f"step 6: depth is {value}; the batch had frames .0.0., records .0.0, 0.0.",
+    ):
         _train(monkeypatch, tmp_path, hook=hook)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["3"]
 
@@ -143,7 +146,7 @@ def test_other_threads_leave_the_handlers_alone():
 def test_tensorboard_files_hold_every_term(monkeypatch, tmp_path):
     from tensorboardX.proto.event_pb2 import Event
 
-    _train(monkeypatch, tmp_path)
+    _train(monkeypatch, tmp_path, SETTINGS._replace(log_every=4))
     (file,) = (tmp_path / "tensorboard").iterdir()
     data, values = file.read_bytes(), {}
     while data:  # each record: length, its checksum, the event, its checksum
@@ -152,7 +155,7 @@ def test_tensorboard_files_hold_every_term(monkeypatch, tmp_path):
         for value in event.summary.value:
             values.setdefault(value.tag, {})[event.step] = value.simple_value
         data = data[16 + length :]
-    assert values["train/total"] == {2: 1, 4: 3, 6: 5, 8: 7, 10: 9}
+    assert values["train/total"] == {4: 3, 8: 7, 10: 9}  # every 4 steps, and the last
     assert set(values) == {
         f"train/{name}" for name in ("total", "dropped", "learning_rate", "images_per_second")
     }
@@ -166,3 +169,8 @@ def test_a_save_that_was_cut_short_is_ignored(monkeypatch, tmp_path):
     state, seen = _train(monkeypatch, tmp_path, SETTINGS._replace(num_steps=11))
     assert seen == [10]
     assert int(state.step) == 11
+
+
+def test_a_trace_outside_the_run_is_announced(monkeypatch, tmp_path, caplog):
+    _train(monkeypatch, tmp_path, SETTINGS._replace(profile_steps=(20, 21)))
+    assert "no trace: steps (20, 21) are outside this run's, 0 to 9" in caplog.text

@@ -89,7 +89,6 @@ def test_four_devices_with_eight_samples_are_one_with_thirty_two():
         assert metrics[name] == pytest.approx(value, rel=1e-5), name
     assert expected_metrics["depth"] > 0
     for name in expected_gradient:
-        print(name, _relative(gradient[name], expected_gradient[name]))
         assert _relative(gradient[name], expected_gradient[name]) < 1e-5, name
     assert _relative(stats, expected_stats) < 1e-5
 

@@ -1,0 +1,59 @@
+import pytest
+
+from configs import tiny
+from data_prep.toy_capture import TOY_HELD_OUT
+from dhm import sources
+from dhm.errors import BadInputError
+
+
+@pytest.fixture
+def config(toy_prepared):
+    """Records of subject 1 at 32 pixels, made by hand."""
+    config = tiny.get_config()
+    config.prepared = str(toy_prepared)
+    config.data.image_size = 32
+    return config
+
+
+def test_records_that_exist_are_opened(config, toy_prepared):
+    assert sources.prepared_data(config).root == toy_prepared
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("subject", 2, "config.subject: found 2, expected 1, as in"),
+        ("data.image_size", 64, "config.data.image_size: found 64, expected 32, as in"),
+        ("data.test_sequences", "fist", "config.data.test_sequences: found 'fist', expected noth"),
+        ("data.train_sequences", "fist", "config.data.train_sequences: found 'fist', expected no"),
+    ],
+)
+def test_settings_that_the_records_contradict_are_refused(config, key, value, message):
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(BadInputError, match=message):
+        sources.prepared_data(config)
+
+
+def test_every_capture_and_split_gets_a_folder_of_its_own(tmp_path):
+    config = tiny.get_config()
+    same = [sources._name(tmp_path / "a" / "capture", config, ("x", None)) for _ in range(2)]
+    others = {
+        sources._name(tmp_path / "b" / "capture", config, ("x", None)),
+        sources._name(tmp_path / "a" / "capture", config, ("y", None)),
+        sources._name(tmp_path / "a" / "capture", config, ("x", "z")),
+    }
+    assert same[0] == same[1]
+    assert len(others | {same[0]}) == 4
+
+
+def test_without_a_capture_the_toy_hand_is_written_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny.get_config()
+    config.data.image_size = 32
+    data = sources.prepared_data(config)
+    held_out = {data.sequence("test", record) for record in range(data.info.num_records["test"])}
+    assert held_out == set(TOY_HELD_OUT)
+    (capture,) = (tmp_path / "data").glob("toy_*")
+    written = capture.stat().st_mtime_ns
+    assert sources.prepared_data(config).info == data.info
+    assert capture.stat().st_mtime_ns == written
