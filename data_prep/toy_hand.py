@@ -7,16 +7,9 @@ forearm; the other tubes are closed and start inside it.
 import numpy as np
 from jaxtyping import Float, Int
 
+from data_prep.joint_tree import digit_joints, rest_transforms, rig_parents
 from data_prep.toy_palm import palm_profile, palm_surface
-from data_prep.toy_rig import (
-    Proportions,
-    digit_joints,
-    model_from_hand,
-    rest_frames,
-    rest_transforms,
-    rig_parents,
-    vary_proportions,
-)
+from data_prep.toy_rig import Proportions, model_from_hand, rest_frames, vary_proportions
 from data_prep.toy_tubes import (
     Digit,
     TubeGrid,
@@ -86,7 +79,7 @@ def _make_hand(proportions: Proportions, grids: list[TubeGrid]) -> HandTemplate:
     return HandTemplate(
         joint_names=JOINT_NAMES,
         parents=rig_parents(),
-        T_parent_joint=rest_transforms(frames).astype(np.float32),
+        T_parent_joint=rest_transforms(frames, T_model_hand).astype(np.float32),
         v_template=v_template.astype(np.float32),
         faces=_joined([tube_faces(grid) for grid in grids], [len(v) for v in vertices]),
         lbs_weights=np.concatenate(weights).astype(np.float32),

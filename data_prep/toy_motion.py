@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from data_prep.toy_rig import axis_rotation
+from data_prep.joint_tree import axis_rotation
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_names
 
 _CURLED = {

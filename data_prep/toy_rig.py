@@ -1,16 +1,12 @@
-"""Proportions and rest frames of a made-up hand, for captures that need no download.
-
-In the hand's own frame the wrist is the origin, x points to the fingers, y out of the palm and z
-to the thumb; every joint's x axis runs along its bone and its positive z rotation is flexion.
-"""
+"""Proportions and rest frames of a made-up hand, for captures that need no download."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
 
-from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
+from data_prep.joint_tree import axis_rotation, chain_frames, frame_along
+from dhm.geometry.hand_rig import FINGERS
 
 # The wrist's rest transform is no identity, as in the released rig.
 _WRIST_ANGLES = (0.25, -0.35, 0.45)
@@ -77,57 +73,18 @@ def vary_proportions(proportions: Proportions, seed: int) -> Proportions:
     )
 
 
-def digit_joints(finger: str) -> tuple[str, ...]:
-    """Returns the names of a finger's joints from its root to its tip."""
-    parts = ("0", "1", "2", "3", "_null") if finger == "thumb" else ("1", "2", "3", "_null")
-    return tuple(finger + part for part in parts)
-
-
-def axis_rotation(axis: int, angle: float) -> Float[np.ndarray, "3 3"]:
-    """Returns the right-handed rotation by an angle about a coordinate axis."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    rotation = np.eye(3)
-    one, other = (axis + 1) % 3, (axis + 2) % 3
-    rotation[[one, one, other, other], [one, other, one, other]] = cos, -sin, sin, cos
-    return rotation
-
-
 def rest_frames(proportions: Proportions) -> dict[str, Float[np.ndarray, "4 4"]]:
     """Returns each joint's rest transform in the hand's frame, by name."""
     frames = {"wrist": np.eye(4)}
-    thumb = [_frame_along(bone, _THUMB_FLEXES_TO) for bone in _THUMB_BONES]
-    _add_chain(frames, 0, thumb, proportions)
-    for finger, (splay, roll) in enumerate(zip(proportions.splay, proportions.roll, strict=True)):
+    thumb = [frame_along(bone, _THUMB_FLEXES_TO) for bone in _THUMB_BONES]
+    frames |= chain_frames("thumb", proportions.roots[0], thumb, proportions.lengths[0])
+    angles = zip(proportions.splay, proportions.roll, strict=True)
+    for finger, (splay, roll) in enumerate(angles, start=1):
         straight = axis_rotation(1, -splay) @ axis_rotation(0, roll)
         bones = [straight @ axis_rotation(2, flexion) for flexion in np.cumsum(_REST_FLEXION)]
-        _add_chain(frames, finger + 1, bones, proportions)
+        root, lengths = proportions.roots[finger], proportions.lengths[finger]
+        frames |= chain_frames(FINGERS[finger], root, bones, lengths)
     return frames
-
-
-def _add_chain(frames: dict, finger: int, bones: list, proportions: Proportions) -> None:
-    position = np.array(proportions.roots[finger])
-    lengths = (*proportions.lengths[finger], 0.0)
-    names = digit_joints(FINGERS[finger])
-    for name, rotation, length in zip(names, [*bones, bones[-1]], lengths, strict=True):
-        frames[name] = np.eye(4)
-        frames[name][:3, :3], frames[name][:3, 3] = rotation, position
-        position = position + rotation[:, 0] * length
-
-
-def _frame_along(bone: tuple, flexes_to: tuple) -> np.ndarray:
-    x = np.array(bone) / np.linalg.norm(bone)
-    y = np.array(flexes_to) - x * (x @ np.array(flexes_to))
-    y /= np.linalg.norm(y)
-    return np.stack([x, y, np.cross(x, y)], axis=1)
-
-
-def rig_parents() -> tuple[int, ...]:
-    """Returns the parent of each of the 22 joints; the wrist is the root."""
-    above = {"wrist": -1}
-    for finger in FINGERS:
-        chain = ("wrist", *digit_joints(finger))
-        above |= {name: JOINT_NAMES.index(parent) for parent, name in pairwise(chain)}
-    return tuple(above[name] for name in JOINT_NAMES)
 
 
 def model_from_hand() -> Float[np.ndarray, "4 4"]:
@@ -136,12 +93,3 @@ def model_from_hand() -> Float[np.ndarray, "4 4"]:
     x, y, z = (axis_rotation(axis, angle) for axis, angle in enumerate(_WRIST_ANGLES))
     T_model_hand[:3, :3], T_model_hand[:3, 3] = z @ y @ x, _WRIST_POSITION
     return T_model_hand
-
-
-def rest_transforms(frames: dict[str, np.ndarray]) -> Float[np.ndarray, "22 4 4"]:
-    """Returns each joint's rest transform in its parent's frame, in the order of JOINT_NAMES."""
-    transforms = []
-    for name, parent in zip(JOINT_NAMES, rig_parents(), strict=True):
-        above = frames[JOINT_NAMES[parent]] if parent >= 0 else np.linalg.inv(model_from_hand())
-        transforms.append(np.linalg.inv(above) @ frames[name])
-    return np.stack(transforms)
