@@ -29,6 +29,7 @@ from dhm.training.parallel import AXIS
 from dhm.training.state import create_train_state, initial_variables
 from dhm.training.step import make_step_spec
 from dhm.workdir import (
+    claim_data,
     claim_workdir,
     noted_config,
     require_checkpoint,
@@ -71,9 +72,11 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
     """Trains a model, from the workdir's newest checkpoint on if there is one.
 
     Raises:
-        BadInputError: If a file the config names cannot be used.
+        BadInputError: If a file the config names cannot be used, or the workdir's run was begun
+            on other data.
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
     """
+    claim_data(workdir, data.info.fingerprint)
     settings = configuration.model_settings(config)
     model = build_model(data.template, settings, AXIS)
     schedule = configuration.schedule(config, data.num_train)
@@ -115,7 +118,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
         DhmError: If the workdir has no checkpoint.
     """
     model = build_model(data.template, configuration.model_settings(config))
-    step, variables = trained_variables(workdir)
+    step, variables = trained_variables(workdir, data.template.num_vertices)
     errors = evaluate(
         model,
         variables,
@@ -149,7 +152,7 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     """
     settings = configuration.model_settings(config)
     model = build_model(data.template, settings)
-    _, variables = trained_variables(workdir)
+    _, variables = trained_variables(workdir, data.template.num_vertices)
     folder = workdir / EXPORT_FOLDER
     save_model(folder, variables, data.template, settings, noted_config(workdir))
     zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")

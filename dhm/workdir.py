@@ -16,6 +16,7 @@ from dhm.training.checkpoint import Checkpoints
 from dhm.training.loop import CHECKPOINTS_FOLDER
 
 CONFIG_FILE = "config.json"
+DATA_FILE = "data.fingerprint"
 
 # A run may be continued with other values of these.
 _FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", "input", "eval",
@@ -38,6 +39,28 @@ def claim_workdir(config: ConfigDict, workdir: Path) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(plain_config(config), indent=1) + "\n")
     partial.replace(path)
+
+
+def claim_data(workdir: Path, fingerprint: str) -> None:
+    """Notes which records a workdir is trained on; after the first checkpoint compares instead.
+
+    Args:
+        workdir: Folder of the run.
+        fingerprint: `PreparedInfo.fingerprint`.
+
+    Raises:
+        BadInputError: If the run was begun on other records.
+    """
+    path = workdir / DATA_FILE
+    if path.is_file() and newest_step(workdir) is not None:
+        before = path.read_text().strip()
+        if before != fingerprint:
+            raise BadInputError(
+                path,
+                f"records {before[:12]}",
+                f"{fingerprint[:12]}: the data changed since; give another --workdir",
+            )
+    path.write_text(fingerprint + "\n")
 
 
 def require_same_model(config: ConfigDict, workdir: Path) -> None:
@@ -105,12 +128,22 @@ def require_checkpoint(workdir: Path) -> int:
     return step
 
 
-def trained_variables(workdir: Path) -> tuple[int, dict[str, Any]]:
+def trained_variables(workdir: Path, num_vertices: int) -> tuple[int, dict[str, Any]]:
     """Newest step of a workdir, and the model's variables there.
+
+    Args:
+        workdir: Folder of the run.
+        num_vertices: Of the template that the variables are for.
 
     Raises:
         DhmError: If there is no checkpoint.
+        BadInputError: If it was trained on another template.
     """
     step = require_checkpoint(workdir)
     with closing(Checkpoints(workdir / CHECKPOINTS_FOLDER)) as checkpoints:
-        return step, jax.tree.map(jnp.asarray, checkpoints.restore_variables())
+        variables = checkpoints.restore_variables()
+    found = len(variables["params"]["identity_corrective"]["Dense_1"]["bias"]) // 3
+    if found != num_vertices:
+        expected = f"{num_vertices}, those of the data's hand model"
+        raise BadInputError(workdir, f"a model of {found} vertices", expected)
+    return step, jax.tree.map(jnp.asarray, variables)

@@ -1,11 +1,17 @@
 import json
 import re
+from contextlib import closing
 
+import jax
+import numpy as np
+import optax
 import pytest
 
 from configs import tiny
 from dhm import workdir
 from dhm.errors import BadInputError, DhmError
+from dhm.training.checkpoint import Checkpoints
+from dhm.training.state import create_train_state
 
 
 @pytest.fixture
@@ -115,11 +121,37 @@ def test_before_the_first_checkpoint_another_config_may_take_over(tmp_path):
 def test_a_workdir_without_checkpoints_says_train_first(tmp_path):
     for _ in ("no folder for them", "an empty one"):
         with pytest.raises(DhmError, match=rf"^{tmp_path} holds no checkpoint: train first"):
-            workdir.trained_variables(tmp_path)
+            workdir.trained_variables(tmp_path, 10)
         (tmp_path / "checkpoints").mkdir(exist_ok=True)
 
 
 def test_a_workdir_that_does_not_exist_says_so_and_stays_away(tmp_path):
     with pytest.raises(DhmError, match="nowhere holds no checkpoint: train first"):
-        workdir.trained_variables(tmp_path / "nowhere")
+        workdir.trained_variables(tmp_path / "nowhere", 10)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_run_keeps_to_the_data_it_was_begun_on(trained):
+    workdir.claim_data(trained, "a" * 64)
+    workdir.claim_data(trained, "a" * 64)
+    with pytest.raises(BadInputError, match=r"data\.fingerprint: found records aaaaaaaaaaaa, exp"):
+        workdir.claim_data(trained, "b" * 64)
+
+
+def test_before_the_first_checkpoint_the_data_may_change(tmp_path):
+    workdir.claim_data(tmp_path, "a" * 64)
+    workdir.claim_data(tmp_path, "b" * 64)
+    assert (tmp_path / "data.fingerprint").read_text() == "b" * 64 + "\n"
+
+
+def test_a_model_of_another_template_is_refused(tmp_path, toy_model):
+    _, model, variables = toy_model
+    state = create_train_state(model, variables, optax.sgd(0.1))
+    with closing(Checkpoints(tmp_path / "checkpoints")) as checkpoints:
+        checkpoints.save(state)
+    count = model.template.num_vertices
+    step, restored = workdir.trained_variables(tmp_path, count)
+    assert step == 0
+    jax.tree.map(np.testing.assert_array_equal, restored, dict(variables))
+    with pytest.raises(BadInputError, match=f"found a model of {count} vertices, expected 7, "):
+        workdir.trained_variables(tmp_path, 7)

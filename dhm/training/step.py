@@ -80,7 +80,8 @@ def train_step(
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """One update on one global batch, of which each device holds a shard.
 
-    Samples with fewer than three valid alignment joints do not count.
+    Samples with fewer than three valid alignment joints do not count in the losses; their images
+    still enter BatchNorm's statistics.
 
     Args:
         state: Replicated over the devices.
