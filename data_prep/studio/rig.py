@@ -31,8 +31,8 @@ JOINT_LIMITS = np.array(
 )  # fmt: skip
 # Share of the cupping, and the rotations that bring it about: the finger's own flexion and the
 # thumb's opposition, each divided by the angle at which it acts in full.
-_CUPPED = {"ring1": 0.5, "pinky1": 1.0}
-_FULL_FLEXION, _FULL_OPPOSITION = 1.4, 0.6
+CUPPED = {"ring1": 0.5, "pinky1": 1.0}
+FULL_FLEXION, FULL_OPPOSITION = 1.4, 0.6
 _DOF_NAMES = dof_names(JOINT_NAMES)
 _DOFS = dof_indices(JOINT_NAMES)
 
@@ -93,9 +93,9 @@ def _joint_rotations(theta: np.ndarray) -> Float[np.ndarray, "22 3 3"]:
 
 def _cupped_transforms(proportions: Proportions, theta: np.ndarray) -> np.ndarray:
     local = rig_transforms(proportions)
-    opposition = np.clip(theta[_DOF_NAMES.index("thumb1_y")] / _FULL_OPPOSITION, 0.0, 1.0)
-    for name, share in _CUPPED.items():
-        own = np.clip(flexion(theta, name) / _FULL_FLEXION, 0.0, 1.0)
+    opposition = np.clip(theta[_DOF_NAMES.index("thumb1_y")] / FULL_OPPOSITION, 0.0, 1.0)
+    for name, share in CUPPED.items():
+        own = np.clip(flexion(theta, name) / FULL_FLEXION, 0.0, 1.0)
         turn = np.eye(4)
         turn[:3, :3] = axis_rotation(2, proportions.cupping * share * (own + opposition) / 2)
         joint = JOINT_NAMES.index(name)

@@ -1,0 +1,298 @@
+"""The motions of the studio: 40 to train on and 15 gestures to test on (paper section 8.1).
+
+A motion depends on the person, the seed, its own number and the number of frames, on no other
+motion; of the training motions, no frame comes near a frame of the gestures.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from data_prep.joint_tree import axis_rotation
+from data_prep.studio.collision import penetration_depth
+from data_prep.studio.keys import (
+    DrawKey,
+    Schedule,
+    common_schedule,
+    extreme_digit,
+    open_hand,
+    own_schedules,
+    random_hand,
+    smooth_path,
+    vary,
+)
+from data_prep.studio.poses import POSES, solve_pose
+from data_prep.studio.proportions import Proportions
+from data_prep.studio.repair import TOLERANCE, repair
+from data_prep.studio.spheres import SphereHand, sphere_hand
+from dhm.errors import BadInputError
+from dhm.geometry.hand_rig import FINGERS
+
+EXCLUSION = 0.3
+"""A training frame differs from each frame of the gestures by more in some rotation, rad."""
+
+FASTEST = 0.4
+"""Largest change of an angle from a frame to the next, rad: 12 rad/s at 30 frames a second."""
+
+# Poses that only the gestures show. "two" is one of them because it is too near to "victory".
+HELD_OUT_POSES = (
+    "thumbs_up", "gun", "shaka", "horns", "victory", "two", "three", "pinch_ring", "five_pinch",
+    "tabletop", "ball",
+)  # fmt: skip
+_TRAINING_POSES = tuple(name for name in POSES if name not in HELD_OUT_POSES)
+_GESTURES = (
+    *((name, name) for name in HELD_OUT_POSES),
+    ("victory", "thumbs_up"), ("gun", "shaka"), ("three", "two"), ("ball", "five_pinch"),
+)  # fmt: skip
+_TOURS = (
+    ("fist", "spread"), ("point", "open"), ("open", "cylinder"), ("pinch_index", "flat"),
+    ("hook", "fist"), ("relaxed", "key"), ("precision", "open"), ("pinch_middle", "spread"),
+    ("thumb_and_two", "flat"), ("four", "pinch_pinky"), ("cylinder", "relaxed"), ("key", "point"),
+)  # fmt: skip
+_WAVES = (("spread", "hook"), ("open", "fist"), ("relaxed", "cylinder"))
+_NUM_FREE = 20
+_WAVE_LAG = 3.0  # frames from finger to finger
+
+TRAINING_NAMES = (
+    *(f"range_of_{finger}" for finger in FINGERS),
+    *(f"{first}_to_{second}" for first, second in _TOURS),
+    *(f"wave_{first}_to_{second}" for first, second in _WAVES),
+    *(f"free_{number:02d}" for number in range(1, _NUM_FREE + 1)),
+)
+HELD_OUT_NAMES = tuple(
+    f"gesture_{one}" if one == other else f"gesture_{one}_to_{other}" for one, other in _GESTURES
+)
+_ROUNDS = 14
+# From these versions on a key is drawn more freely; in the end it is an open hand.
+_OTHER_POSE, _WAY_OUT = 3, 6
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A sequence of the capture.
+
+    Attributes:
+        name: Its name in the released layout, a right-hand sequence of any subject.
+        theta: Angles, radians.
+        T_world_hand: Where the hand is in the studio, mm.
+    """
+
+    name: str
+    theta: Float[np.ndarray, "n 28"]
+    T_world_hand: Float[np.ndarray, "n 4 4"]
+
+
+def sequence_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the sequence names of the training motions and of the held-out gestures."""
+    names = [f"{i:04d}_RT_{name}" for i, name in enumerate((*TRAINING_NAMES, *HELD_OUT_NAMES), 1)]
+    return tuple(names[: len(TRAINING_NAMES)]), tuple(names[len(TRAINING_NAMES) :])
+
+
+def training_motions(
+    proportions: Proportions, seed: int, num_frames: int, gestures: list[Motion]
+) -> list[Motion]:
+    """Returns the 40 training motions.
+
+    Args:
+        proportions: Whose hand.
+        seed: Selects the motions.
+        num_frames: Frames of all motions together.
+        gestures: The held-out gestures, whose neighbourhood is left out.
+
+    Raises:
+        BadInputError: There are fewer frames than motions.
+    """
+    lengths = _lengths(num_frames, len(TRAINING_NAMES))
+    return [
+        training_motion(index, proportions, seed, length, gestures)
+        for index, length in enumerate(lengths)
+    ]
+
+
+def held_out_gestures(proportions: Proportions, seed: int, num_frames: int) -> list[Motion]:
+    """Returns the 15 gestures, with `num_frames` frames together.
+
+    Raises:
+        BadInputError: There are fewer frames than gestures.
+    """
+    lengths = _lengths(num_frames, len(HELD_OUT_NAMES))
+    return [
+        held_out_gesture(index, proportions, seed, length) for index, length in enumerate(lengths)
+    ]
+
+
+def training_motion(
+    index: int, proportions: Proportions, seed: int, num_frames: int, gestures: list[Motion]
+) -> Motion:
+    """Returns one training motion by its index in `TRAINING_NAMES`."""
+    rng = np.random.default_rng([seed, index])
+    schedule, draw = _training_plan(index, proportions, seed, num_frames, rng)
+    avoid = np.concatenate([gesture.theta for gesture in gestures])
+    theta = _acceptable_path(sphere_hand(proportions), schedule, draw, num_frames, avoid)
+    return Motion(sequence_names()[0][index], theta, _hand_path(rng, num_frames))
+
+
+def held_out_gesture(index: int, proportions: Proportions, seed: int, num_frames: int) -> Motion:
+    """Returns one gesture by its index in `HELD_OUT_NAMES`."""
+    rng = np.random.default_rng([seed, len(TRAINING_NAMES) + index])
+    draw = _gesture_keys(*_GESTURES[index], proportions, [seed, len(TRAINING_NAMES) + index])
+    schedule = common_schedule(rng, num_frames, rng.uniform(0.0, 2.0, len(FINGERS)))
+    nothing = np.zeros((0, 28))
+    theta = _acceptable_path(sphere_hand(proportions), schedule, draw, num_frames, nothing)
+    return Motion(sequence_names()[1][index], theta, _hand_path(rng, num_frames))
+
+
+def near_any(
+    theta: Float[np.ndarray, "n 28"], others: Float[np.ndarray, "m 28"], distance: float
+) -> Bool[np.ndarray, " n"]:
+    """Returns which poses differ from some other pose by at most a distance in every rotation."""
+    near = np.zeros(len(theta), bool)
+    for frame, pose in enumerate(theta):
+        near[frame] = (np.abs(others - pose) <= distance).all(axis=1).any()
+    return near
+
+
+def _lengths(num_frames: int, num_motions: int) -> list[int]:
+    if num_frames < num_motions:
+        raise BadInputError("frames", str(num_frames), f"at least one for each of {num_motions}")
+    share, left = divmod(num_frames, num_motions)
+    return [share + (index < left) for index in range(num_motions)]
+
+
+@lru_cache(maxsize=128)
+def _solved(proportions: Proportions, name: str) -> Float[np.ndarray, " 28"]:
+    return solve_pose(sphere_hand(proportions), name)
+
+
+def _training_plan(
+    index: int, proportions: Proportions, seed: int, num_frames: int, rng: np.random.Generator
+) -> tuple[Schedule, DrawKey]:
+    """When a motion reaches its keys, and what they are."""
+    keys = [seed, index]
+    if index < len(FINGERS):
+        return own_schedules(rng, num_frames), _range_keys(index, proportions, keys)
+    index -= len(FINGERS)
+    if index < len(_TOURS):
+        lags = rng.uniform(0.0, 2.0, len(FINGERS))
+        draw = _tour_keys(_TOURS[index], _TRAINING_POSES, proportions, keys)
+        return common_schedule(rng, num_frames, lags), draw
+    index -= len(_TOURS)
+    if index < len(_WAVES):
+        lags = _WAVE_LAG * np.arange(len(FINGERS))[:: 1 if index % 2 else -1]
+        draw = _tour_keys(_WAVES[index], _WAVES[index], proportions, keys)
+        return common_schedule(rng, num_frames, lags), draw
+    return own_schedules(rng, num_frames), _free_keys(keys)
+
+
+def _free_keys(seeds: list[int]) -> DrawKey:
+    def draw(number: int, version: int) -> np.ndarray:
+        rng = np.random.default_rng([*seeds, number, version])
+        return open_hand(rng) if version >= _WAY_OUT else random_hand(rng)
+
+    return draw
+
+
+def _range_keys(digit: int, proportions: Proportions, seeds: list[int]) -> DrawKey:
+    """One digit goes through all it can do, the others rest in some pose."""
+    rests = [_solved(proportions, name) for name in ("relaxed", "open", "spread")]
+
+    def draw(number: int, version: int) -> np.ndarray:
+        rng = np.random.default_rng([*seeds, number, version])
+        if version >= _WAY_OUT:
+            return open_hand(rng)
+        rest = vary(rng, rests[rng.integers(len(rests))], 0.12)
+        return extreme_digit(rng, rest, digit)
+
+    return draw
+
+
+def _tour_keys(
+    first: tuple[str, str], others: tuple[str, ...], proportions: Proportions, seeds: list[int]
+) -> DrawKey:
+    """From the first named pose to the second, then to any of the others, each a bit different."""
+
+    def draw(number: int, version: int) -> np.ndarray:
+        rng = np.random.default_rng([*seeds, number, version])
+        if version >= _WAY_OUT:
+            return open_hand(rng)
+        name = others[rng.integers(len(others))]
+        if version < _OTHER_POSE:
+            if others == first:
+                name = first[number % 2]
+            elif number < 2:
+                name = first[number]
+        return vary(rng, _solved(proportions, name), 0.06)
+
+    return draw
+
+
+def _gesture_keys(one: str, other: str, proportions: Proportions, seeds: list[int]) -> DrawKey:
+    """Beats of a gesture: out of a half-formed hand into the pose and back, or into another."""
+    half, full = 0.55, 1.0
+
+    def draw(number: int, version: int) -> np.ndarray:
+        rng = np.random.default_rng([*seeds, number, version])
+        name = (one, one, other, other)[number % 4]
+        share = (half, full, full, half)[number % 4] * (0.5 if version >= _WAY_OUT else 1.0)
+        relaxed = _solved(proportions, "relaxed")
+        return vary(rng, relaxed + share * (_solved(proportions, name) - relaxed), 0.06)
+
+    return draw
+
+
+def _acceptable_path(
+    hand: SphereHand,
+    schedule: Schedule,
+    draw: DrawKey,
+    num_frames: int,
+    avoid: Float[np.ndarray, "m 28"],
+) -> Float[np.ndarray, "n 28"]:
+    """The repaired path; keys around frames that still break a rule are drawn anew.
+
+    Raises:
+        RuntimeError: No draw helped.
+    """
+    versions = np.zeros(schedule.times.shape[1], int)
+    for attempt in range(_ROUNDS):
+        keys = np.stack([draw(number, version) for number, version in enumerate(versions)])
+        theta = repair(hand, smooth_path(schedule, keys, num_frames))
+        bad = np.flatnonzero(_breaks_a_rule(hand, theta, avoid))
+        if not len(bad):
+            return theta
+        around = [schedule.keys_around(frame)[(attempt + 1) % 2] for frame in bad]
+        versions[np.unique(around)] += 1
+    raise RuntimeError(f"frames {bad.tolist()} of a motion stay out of bounds")
+
+
+def _breaks_a_rule(
+    hand: SphereHand, theta: np.ndarray, avoid: np.ndarray
+) -> Bool[np.ndarray, " n"]:
+    """Frames that penetrate, are reached too fast, or come too near to poses to avoid."""
+    steps = np.abs(np.diff(theta, axis=0, prepend=theta[:1])).max(axis=1)
+    deep = penetration_depth(hand, theta) > TOLERANCE
+    return deep | (steps > FASTEST) | near_any(theta, avoid, EXCLUSION)
+
+
+def _hand_path(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "n 4 4"]:
+    """Fingers up (+z), palm to -y; turns and drifts slowly about the middle of the hand."""
+    upright = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
+    frames = np.arange(num_frames)
+    swings = _slow_waves(rng, frames, (0.35, 0.35, 0.8), (0.25, 0.25, 0.4))
+    drift = _slow_waves(rng, frames, (20.0, 20.0, 20.0), (15.0, 15.0, 15.0))
+    T_world_hand = np.tile(np.eye(4), (num_frames, 1, 1))
+    for T, (x, y, z), at in zip(T_world_hand, swings, drift, strict=True):
+        turn = axis_rotation(2, z) @ axis_rotation(1, y) @ axis_rotation(0, x)
+        T[:3, :3] = turn @ upright
+        T[:3, 3] = at - T[:3, :3] @ np.array([80.0, 0.0, 0.0])
+    return T_world_hand
+
+
+def _slow_waves(
+    rng: np.random.Generator, frames: np.ndarray, spread: tuple, swing: tuple
+) -> Float[np.ndarray, "n 3"]:
+    """Three sine waves of 80 to 160 frames about means within a spread."""
+    mean, size = rng.uniform(-1.0, 1.0, 3) * spread, rng.uniform(0.3, 1.0, 3) * swing
+    period, phase = rng.uniform(80.0, 160.0, 3), rng.uniform(0.0, 2 * np.pi, 3)
+    return mean + size * np.sin(2 * np.pi * frames[:, None] / period + phase)
