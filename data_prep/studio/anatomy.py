@@ -219,7 +219,7 @@ def _fingertip(part: int, joint: str, length: float, start: float, tip: float) -
         Strand(
             part,
             (joint, (0, 0, 0)),
-            (joint, (length - 1.04 * tip, 0.4, 0)),
+            (joint, (length - 0.92 * tip, 0.4, 0)),
             (0.88 * start, tip),
             4,
             flatness=0.9,

@@ -8,7 +8,8 @@ from dhm.errors import BadInputError
 
 # Overall size and stoutness of the subjects: a large, a small (female), a stout, a long hand.
 _SIZES = (1.06, 0.90, 1.02, 1.10)
-_STOUTNESS = (1.02, 0.90, 1.12, 0.98)
+_STOUTNESS = (1.02, 0.90, 1.06, 0.98)
+NUM_SUBJECTS = len(_SIZES)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dhm.geometry.kinematics import tree_levels
 _PER_BONE = 6
 # Flesh over the bones: a factor on the radius and a shift to the palmar side, mm.
 _FLESH, _PALMAR = 1.05, 0.9
-_WEB, _SQUEEZE = 1.2, 1.2  # mm that two fingers may overlap in the web, and beyond it
+_WEB = 1.2  # mm that two fingers may overlap in the web
 _METACARPAL_BASES = ((22.0, 2.0, 11.0), (20.0, 0.0, 2.0), (20.0, 1.0, -7.0), (18.0, 3.0, -15.0))
 _FIRST_PHALANGES = [PART_JOINTS.index(f"{finger}1") for finger in FINGERS[1:]]
 _DOFS = dof_indices(JOINT_NAMES)
@@ -78,9 +78,6 @@ def sphere_hand(proportions: Proportions) -> SphereHand:
     of_fingers = np.repeat([row in metacarpals for row in rows], counts)
     pairs = np.argwhere(np.triu(_must_not_overlap(parts, share, of_fingers)))
     webbed = (np.isin(parts, _FIRST_PHALANGES) & (share < 0.5))[pairs].all(axis=1)
-    fingers = np.array([FINGERS.index(PART_JOINTS[p][:-1]) if p != PALM else -9 for p in parts])
-    one, other = fingers[pairs].T
-    side_by_side = (np.abs(one - other) == 1) & (np.minimum(one, other) > 0)
     hand = SphereHand(
         proportions,
         parts,
@@ -96,9 +93,7 @@ def sphere_hand(proportions: Proportions) -> SphereHand:
     at_rest = overlaps(
         sphere_centres(hand, pose_joints(proportions, np.zeros((1, 28)))), hand.radii, pairs
     )[0]
-    return replace(
-        hand, allowances=np.where(webbed, np.maximum(at_rest, _WEB), _SQUEEZE * side_by_side)
-    )
+    return replace(hand, allowances=np.where(webbed, np.maximum(at_rest, _WEB), 0.0))
 
 
 def overlaps(
@@ -268,13 +263,24 @@ def _pad_rows(proportions: Proportions) -> list[_Row]:
 
 
 def _thenar_rows(proportions: Proportions) -> list[_Row]:
-    """The thumb's metacarpal and the muscle on it."""
+    """The thumb's metacarpal, the muscle on it, and the flesh of its web."""
     t, length = proportions.thickness, proportions.lengths[0][1]
     reach = length / 45.0
     ball = ("wrist", (17.0, 11.0, 6.0)), ("thumb1", (31.0 * reach, 3.5, -1.0))
     bone = ("thumb1", (0.0, 0.5, 0.0)), ("thumb1", (length - 3.0, 0.5, 0.0))
     radius = proportions.radii[0][0]
-    return [_Row(PALM, *ball, (11.5 * t, 11.0 * t), 5), _Row(PALM, *bone, (12.0 * t, radius))]
+    index = proportions.roots[1]
+    web = [
+        _Row(
+            PALM,
+            ("thumb1", (along * reach, 2.5, 0.0)),
+            ("wrist", tuple(np.add(index, (back, 3.0, -1.5)))),
+            (radii[0] * t, radii[1] * t),
+            5,
+        )
+        for along, back, radii in ((20.0, -40.0, (9.0, 8.5)), (31.0, -27.0, (6.5, 7.0)))
+    ]
+    return [*web, _Row(PALM, *ball, (11.5 * t, 11.0 * t), 5), _Row(PALM, *bone, (12.0 * t, radius))]
 
 
 def _must_not_overlap(

@@ -26,11 +26,13 @@ class HandSurface(NamedTuple):
         vertices: In the hand's frame, mm.
         faces: Vertex indices, counter-clockwise seen from outside.
         skin: Where on the skin each vertex lies.
+        relief: How far creases, nails and pores displace each vertex, mm.
     """
 
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
     skin: SkinCoordinates
+    relief: Float[np.ndarray, " v"]
 
 
 def hand_surface(
@@ -55,7 +57,7 @@ def hand_surface(
     most = _LARGEST_ERROR * resolution_mm
     error = np.clip(blend_parts(anatomy, vertices, distances), -most, most) * skin.free
     vertices = vertices + (relief - error)[:, None] * smooth_normals(vertices, faces)
-    return HandSurface(vertices, faces, skin)
+    return HandSurface(vertices, faces, skin, relief)
 
 
 def _march(points: np.ndarray, values: np.ndarray, cubes: np.ndarray, closest: float) -> tuple:

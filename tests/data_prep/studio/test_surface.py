@@ -31,14 +31,14 @@ def case(request):
 
 
 def test_it_is_one_piece(case):
-    _, _, (vertices, faces, _) = case
+    _, _, (vertices, faces, _, _) = case
     rows, columns = faces.ravel(), np.roll(faces, 1, axis=1).ravel()
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(vertices),) * 2)
     assert connected_components(graph, directed=False)[0] == 1
 
 
 def test_its_only_border_is_at_the_wrist(case):
-    _, _, (vertices, faces, _) = case
+    _, _, (vertices, faces, _, _) = case
     loops = boundary_loops(faces)
     assert len(loops) == 1
     np.testing.assert_allclose(vertices[loops[0], 0], WRIST_CUT, atol=1.0)
@@ -46,13 +46,13 @@ def test_its_only_border_is_at_the_wrist(case):
 
 
 def test_each_edge_is_passed_once_in_each_direction(case):
-    _, _, (_, faces, _) = case
+    _, _, (_, faces, _, _) = case
     directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     assert len(np.unique(directed, axis=0)) == len(directed)
 
 
 def test_it_is_wound_outwards_and_has_a_hand_s_volume(case):
-    person, theta, (vertices, faces, _) = case
+    person, theta, (vertices, faces, _, _) = case
     # Seen from a point in the plane of the cut, the missing lid has no volume.
     a, b, c = (vertices - [WRIST_CUT, 0, 0])[faces].transpose(1, 0, 2)
     volume = np.einsum("fi,fi->", a, np.cross(b, c)) / 6.0
@@ -72,7 +72,7 @@ def test_it_lies_on_the_field_up_to_the_relief(case):
 
 
 def test_triangles_are_not_needles(case):
-    _, _, (vertices, faces, _) = case
+    _, _, (vertices, faces, _, _) = case
     a, b, c = vertices[faces].transpose(1, 0, 2)
     edges = np.stack([np.linalg.norm(e, axis=1) for e in (b - a, c - b, a - c)])
     assert np.percentile(edges.min(axis=0), 1) > 0.04 * 2.5

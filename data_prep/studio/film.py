@@ -1,0 +1,182 @@
+"""Films one frame: poses the hand, lights it, and writes all files that belong to the frame."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from data_prep.release_capture import K_SIZE
+from data_prep.studio.complexion import TONES, skin_colours
+from data_prep.studio.lighting import random_lighting, skin_gloss, skin_light, studio_lighting
+from data_prep.studio.normals import smooth_normals
+from data_prep.studio.photograph import dark_background, photograph, random_background
+from data_prep.studio.proportions import Proportions, subject
+from data_prep.studio.rig import pose_rig, rig_transforms
+from data_prep.studio.sensor import noisy_depth, noisy_joints
+from data_prep.studio.settings import StudioSettings
+from data_prep.studio.surface import HandSurface, hand_surface
+from data_prep.studio.views import Views, draw_depth, draw_views
+from dhm.formats.depth_pickle import write_depth_pickle
+from dhm.formats.keypoints import KEYPOINT_NAMES, Keypoints, write_keypoints
+from dhm.formats.krt import KrtCamera
+from dhm.formats.ply import write_ply
+from dhm.geometry.hand_rig import JOINT_NAMES
+
+_SIDE = "b_r_"
+_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Take:
+    """One moment of a motion.
+
+    Attributes:
+        number: Of the frame, unique in the capture.
+        sequence: Name of its sequence.
+        held_out: Whether the sequence is one of the gestures to test on.
+        theta: The person's angles, radians.
+        T_world_hand: Where the hand is, mm.
+    """
+
+    number: int
+    sequence: str
+    held_out: bool
+    theta: Float[np.ndarray, " 28"]
+    T_world_hand: Float[np.ndarray, "4 4"]
+
+
+def truth_path(root: Path, person: int, number: int) -> Path:
+    """Returns the file that holds a frame's truth; it is written last."""
+    return root / "truth" / f"subject_{person}" / f"{number:06d}.npz"
+
+
+def pictured_cameras(settings: StudioSettings, names: list[str], number: int) -> list[str]:
+    """Returns the cameras that take a picture of a frame: others in each, all in their turn."""
+    order = np.random.default_rng([settings.seed, 5, number]).permutation(len(names))
+    return [names[index] for index in sorted(order[: settings.pictures])]
+
+
+def film(settings: StudioSettings, root: Path, cameras: dict[str, KrtCamera], take: Take) -> None:
+    """Writes pictures, depth maps, joints, the scan and the truth of a frame.
+
+    Args:
+        settings: Of the capture.
+        root: Its folder.
+        cameras: By name, as the capture's KRT_512 holds them.
+        take: The frame.
+    """
+    rng = np.random.default_rng([settings.seed, 6, take.number])
+    person = subject(settings.subject)
+    surface = hand_surface(person, take.theta, settings.resolution_mm)
+    T = take.T_world_hand
+    # In float32 as in the scan's file, so that depth maps and scan agree to rounding.
+    vertices = np.float32(surface.vertices @ T[:3, :3].T + T[:3, 3])
+    joints = (T @ pose_rig(person, take.theta))[:, :3, 3]
+    names = pictured_cameras(settings, list(cameras), take.number)
+    views = draw_views(vertices, surface.faces, [cameras[name] for name in names], K_SIZE)
+    _write_pictures(settings, root, take, surface, vertices, cameras, names, views, rng)
+    _write_depths(settings, root, take, surface, vertices, cameras, names, views, rng)
+    _write_joints(settings, root, take, joints, rng)
+    if take.held_out or settings.scans == "all":
+        folder = _folder(root / "annotations" / "3D_scans_decimated", settings)
+        write_ply(folder / f"{take.number:06d}.ply", vertices, surface.faces)
+    _write_truth(settings, root, take, person, joints)
+
+
+def _write_pictures(settings, root, take, surface, vertices, cameras, names, views, rng) -> None:
+    normals = smooth_normals(vertices.astype(np.float64), surface.faces)
+    lighting = random_lighting(rng) if settings.varied else studio_lighting()
+    background = random_background if settings.varied else dark_background
+    person = subject(settings.subject)
+    albedo = skin_colours(person, surface, TONES[settings.subject])
+    light, lit = skin_light(vertices, surface.faces, normals, lighting)
+    folder = root / "images" / f"subject_{settings.subject}" / take.sequence
+    for view, name in enumerate(names):
+        R, t = cameras[name].T_camera_world[:3, :3], cameras[name].T_camera_world[:3, 3]
+        gloss = skin_gloss(vertices, normals, lit, lighting, -R.T @ t)
+        picture = photograph(
+            views, view, surface.faces, albedo * light + gloss, background(K_SIZE, rng), rng
+        )
+        (folder / f"cam{name}").mkdir(parents=True, exist_ok=True)
+        path = folder / f"cam{name}" / f"image{take.number:04d}.jpg"
+        if not cv2.imwrite(
+            str(path), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        ):
+            raise OSError(f"cannot write {path}")
+
+
+def _write_depths(
+    settings: StudioSettings,
+    root: Path,
+    take: Take,
+    surface: HandSurface,
+    vertices: np.ndarray,
+    cameras: dict[str, KrtCamera],
+    pictured: list[str],
+    views: Views,
+    rng: np.random.Generator,
+) -> None:
+    maps = {}
+    if settings.depth_shrink == 1:
+        maps = dict(zip(pictured, views.depth, strict=True))
+    wanted = list(cameras) if settings.depth_maps == "all" else pictured
+    missing = [name for name in wanted if name not in maps]
+    if missing:
+        size = tuple(side // settings.depth_shrink for side in K_SIZE)
+        scaled = [_shrunk(cameras[name], settings.depth_shrink) for name in missing]
+        drawn = draw_depth(vertices, surface.faces, scaled, size)
+        maps |= dict(zip(missing, drawn, strict=True))
+    folder = _folder(root / "annotations" / "depthmaps", settings) / f"{take.number:06d}"
+    folder.mkdir(exist_ok=True)
+    for name in wanted:
+        depth = maps[name]
+        if settings.depth_noise_mm:
+            K = _shrunk(cameras[name], settings.depth_shrink).K
+            depth = noisy_depth(depth, K, settings.depth_noise_mm, rng)
+        write_depth_pickle(folder / f"depthmap{name}.pkl", depth)
+
+
+def _shrunk(camera: KrtCamera, factor: int) -> KrtCamera:
+    """The camera for maps of an integer part of the picture's size: u' = u / factor."""
+    return camera._replace(K=np.diag([1 / factor, 1 / factor, 1.0]) @ camera.K)
+
+
+def _write_joints(settings, root, take, joints, rng) -> None:
+    """Writes every joint but thumb0, as released."""
+    if settings.joint_noise_mm:
+        joints = noisy_joints(joints, settings.joint_noise_mm, rng)
+    points, valid = np.zeros((len(KEYPOINT_NAMES), 3)), np.zeros(len(KEYPOINT_NAMES), bool)
+    for name, position in zip(JOINT_NAMES, joints, strict=True):
+        if _SIDE + name in KEYPOINT_NAMES:
+            index = KEYPOINT_NAMES.index(_SIDE + name)
+            points[index], valid[index] = position, True
+    seen_by = np.full(len(valid), float(settings.cameras))
+    path = _folder(root / "annotations" / "keypoints", settings)
+    write_keypoints(
+        path / f"keypoints{take.number:04d}.pts", Keypoints(points, valid, seen_by, seen_by)
+    )
+
+
+def _write_truth(
+    settings: StudioSettings, root: Path, take: Take, person: Proportions, joints: np.ndarray
+) -> None:
+    path = truth_path(root, settings.subject, take.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".partial.npz")
+    np.savez(
+        unfinished,
+        theta=take.theta,
+        T_world_hand=take.T_world_hand,
+        T_parent_joint=rig_transforms(person),
+        joints=joints,
+        joint_names=np.array(JOINT_NAMES),
+    )
+    unfinished.rename(path)
+
+
+def _folder(kind: Path, settings: StudioSettings) -> Path:
+    folder = kind / f"subject_{settings.subject}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

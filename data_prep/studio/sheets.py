@@ -1,0 +1,243 @@
+"""Contact sheets of the studio: `python -m data_prep.studio.sheets --out DIR`.
+
+Subjects, named poses, template with its skinning weights and its charts, skinning against truth.
+"""
+
+import argparse
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import imageio.v3 as iio
+import jax
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from scipy.spatial import cKDTree
+
+from data_prep.studio.complexion import TONES, skin_colours
+from data_prep.studio.lighting import skin_gloss, skin_light, studio_lighting
+from data_prep.studio.normals import smooth_normals
+from data_prep.studio.photograph import dark_background, photograph
+from data_prep.studio.poses import POSES, solve_pose
+from data_prep.studio.proportions import NUM_SUBJECTS, Proportions, subject
+from data_prep.studio.rig import rig_transforms
+from data_prep.studio.spheres import sphere_hand
+from data_prep.studio.surface import HandSurface, hand_surface
+from data_prep.studio.template import hand_template
+from data_prep.studio.views import draw_views
+from dhm.formats.krt import KrtCamera
+from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
+from dhm.geometry.kinematics import forward_kinematics
+from dhm.geometry.rotations import euler_angles_to_matrix
+from dhm.geometry.skinning import linear_blend_skinning
+from dhm.types import HandTemplate
+
+TILE = 300
+_OVERSAMPLED = 2
+_FIELD_MM = 290.0
+_DISTANCE_MM = 900.0
+# Directions from the hand to the camera, in the hand's frame: x to the fingers, y out of the palm.
+PALM, BACK = (0.05, 1.0, 0.1), (0.1, -1.0, 0.15)
+THUMB_SIDE, LITTLE_SIDE = (0.15, 0.5, 1.0), (0.2, -0.45, -1.0)
+_UPRIGHT = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
+_CENTRE = np.array([75.0, 5.0, 8.0])
+
+
+def portrait(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    albedo: Float[np.ndarray, "v 3"],
+    away: Sequence[float],
+) -> UInt8[np.ndarray, "t t 3"]:
+    """Returns a picture of a hand in the studio's light.
+
+    Args:
+        vertices: In the hand's frame, mm.
+        faces: Of the mesh.
+        albedo: Linear RGB of the vertices.
+        away: Direction from the hand to the camera, in the hand's frame.
+    """
+    vertices = (vertices - _CENTRE) @ _UPRIGHT.T
+    size = TILE * _OVERSAMPLED
+    camera = _camera(_UPRIGHT @ np.array(away, float), size)
+    normals, lighting = smooth_normals(vertices, faces), studio_lighting()
+    # The lamps turn with the camera, so that every side is lit from its front.
+    turned = lighting.directions @ _facing(camera).T
+    lighting = type(lighting)(turned, lighting.colours, lighting.ambient)
+    light, lit = skin_light(vertices, faces, normals, lighting)
+    R, t = camera.T_camera_world[:3, :3], camera.T_camera_world[:3, 3]
+    gloss = skin_gloss(vertices, normals, lit, lighting, -R.T @ t)
+    rng = np.random.default_rng(0)
+    views = draw_views(vertices, faces, [camera], (size, size))
+    background = dark_background((size, size), rng)
+    picture = photograph(views, 0, faces, albedo * light + gloss, background, rng)
+    return cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_AREA)
+
+
+def skin_portrait(
+    person: Proportions, surface: HandSurface, tone: tuple, away: Sequence[float]
+) -> UInt8[np.ndarray, "t t 3"]:
+    """Returns a picture of a studio hand with its colours."""
+    return portrait(surface.vertices, surface.faces, skin_colours(person, surface, tone), away)
+
+
+def label(tile: np.ndarray, text: str) -> np.ndarray:
+    """Writes a line of text into the upper left corner."""
+    tile = np.ascontiguousarray(tile)
+    cv2.putText(tile, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.48, (235,) * 3, 1, cv2.LINE_AA)
+    return tile
+
+
+def grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Lays tiles out in rows."""
+    blank = np.zeros_like(tiles[0])
+    tiles = [*tiles, *[blank] * (-len(tiles) % columns)]
+    rows = [
+        np.concatenate(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)
+    ]
+    return np.concatenate(rows)
+
+
+def subjects_sheet() -> np.ndarray:
+    """The four subjects, open, from four sides."""
+    tiles = []
+    for number in range(1, NUM_SUBJECTS + 1):
+        person = subject(number)
+        surface = hand_surface(person, solve_pose(sphere_hand(person), "open"), 1.0)
+        for away in (PALM, BACK, THUMB_SIDE, LITTLE_SIDE):
+            tile = skin_portrait(person, surface, TONES[number], away)
+            tiles.append(label(tile, f"subject {number}" if away == PALM else ""))
+    return grid(tiles, 8)
+
+
+def poses_sheet(number: int) -> np.ndarray:
+    """The 26 named poses of a subject, from the palm and from the thumb's side."""
+    person, tiles = subject(number), []
+    hand = sphere_hand(person)
+    for name in POSES:
+        surface = hand_surface(person, solve_pose(hand, name), 1.2)
+        pair = [skin_portrait(person, surface, TONES[number], a) for a in (PALM, THUMB_SIDE)]
+        tiles.append(label(np.concatenate([t[:, 30:-30] for t in pair], axis=1), name))
+    return grid(tiles, 5)
+
+
+def template_sheet() -> np.ndarray:
+    """Both templates with their skinning weights in colour, and their charts."""
+    tiles = []
+    for kind in ("full", "coarse"):
+        template = hand_template(kind)
+        colours = template.lbs_weights @ _joint_colours()
+        for away in (PALM, BACK, THUMB_SIDE):
+            tile = portrait(template.v_template, template.faces, colours, away)
+            tiles.append(label(tile, f"{kind}: {template.num_vertices} vertices"))
+        tiles.append(_charts(template))
+    return grid(tiles, 4)
+
+
+def skinning_sheet(number: int) -> np.ndarray:
+    """Plain skinning of the template, of the subject's own skin, and the truth, in four poses."""
+    person = subject(number)
+    open_hand = hand_surface(person, np.zeros(28), 1.2)
+    template = hand_template("full")
+    own = _nearest_weights(template, open_hand.vertices)
+    rows = []
+    for name in ("fist", "pinch_index", "spread", "hook"):
+        theta = solve_pose(sphere_hand(person), name)
+        truth = hand_surface(person, theta, 1.2)
+        skinned = skin(open_hand.vertices, own, rig_transforms(person), template.parents, theta)
+        plain = skin(
+            template.v_template,
+            template.lbs_weights,
+            template.T_parent_joint,
+            template.parents,
+            theta,
+        )
+        grey = np.array([[0.45, 0.33, 0.27]])
+        for away in (PALM, THUMB_SIDE):
+            rows += [
+                label(portrait(plain, template.faces, grey.repeat(len(plain), 0), away), f"{name}: template, skinned"),
+                label(portrait(skinned, open_hand.faces, grey.repeat(len(skinned), 0), away), "the subject's open hand, skinned"),
+                label(portrait(truth.vertices, truth.faces, grey.repeat(len(truth.vertices), 0), away), "truth"),
+            ]  # fmt: skip
+    return grid(rows, 6)
+
+
+def skin(
+    vertices: Float[np.ndarray, "v 3"],
+    weights: Float[np.ndarray, "v 22"],
+    T_parent_joint: Float[np.ndarray, "22 4 4"],
+    parents: tuple[int, ...],
+    theta: Float[np.ndarray, " 28"],
+) -> Float[np.ndarray, "v 3"]:
+    """Returns a mesh posed by linear blend skinning alone, mm."""
+    dofs = dof_indices(JOINT_NAMES)
+    poses = np.float32([theta, np.zeros(28)])
+    euler = jax.vmap(lambda angles: pose_to_euler(angles, dofs, len(JOINT_NAMES)))(poses)
+    T, T_rest = forward_kinematics(
+        np.float32(T_parent_joint), euler_angles_to_matrix(euler), parents
+    )
+    posed = linear_blend_skinning(
+        np.float32(vertices), np.float32(weights), T, np.linalg.inv(np.asarray(T_rest))
+    )
+    return np.asarray(posed, float)
+
+
+def _nearest_weights(template: HandTemplate, points: np.ndarray) -> np.ndarray:
+    distance, index = cKDTree(template.v_template).query(points, k=6)
+    share = 1.0 / (distance + 0.5)
+    share /= share.sum(axis=1, keepdims=True)
+    return (share[:, :, None] * template.lbs_weights[index]).sum(axis=1)
+
+
+def _joint_colours() -> Float[np.ndarray, "22 3"]:
+    """A colour a joint, unlike those of its neighbours in the tree."""
+    hues = (np.arange(len(JOINT_NAMES)) * 0.382) % 1.0
+    return np.array([colorsys.hsv_to_rgb(h, 0.65, 0.75) for h in hues]) ** 2.2
+
+
+def _charts(template: HandTemplate) -> UInt8[np.ndarray, "t t 3"]:
+    tile = np.full((TILE, TILE, 3), 18, np.uint8)
+    corners = template.uvs[template.faces_uv] * [1, -1] + [0, 1]
+    lines = np.rint(corners * (TILE - 1) * 8).astype(np.int32)
+    cv2.polylines(tile, list(lines), True, (150, 190, 220), 1, cv2.LINE_AA, shift=3)
+    return label(tile, "charts")
+
+
+def _camera(away: np.ndarray, size: int) -> KrtCamera:
+    away = away / np.linalg.norm(away)
+    right = np.cross([0.0, 0.0, 1.0], away)
+    right /= np.linalg.norm(right)
+    T = np.eye(4)
+    T[:3, :3] = np.stack([right, np.cross(right, away), -away])
+    T[:3, 3] = -T[:3, :3] @ (_DISTANCE_MM * away)
+    focal, middle = size * _DISTANCE_MM / _FIELD_MM, (size - 1) / 2
+    return KrtCamera(
+        np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]), np.zeros(5), T
+    )
+
+
+def _facing(camera: KrtCamera) -> Float[np.ndarray, "3 3"]:
+    """Turns the world of the studio's lamps, whose front is -y, so that this camera is in front."""
+    right, down, ahead = camera.T_camera_world[:3, :3]
+    return np.stack([right, ahead, -down], axis=1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Writes the sheets."""
+    parser = argparse.ArgumentParser(prog="data_prep.studio.sheets", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    out = parser.parse_args(arguments).out
+    out.mkdir(parents=True, exist_ok=True)
+    for name, sheet in (
+        ("template", template_sheet),
+        ("subjects", subjects_sheet),
+        ("poses", lambda: poses_sheet(1)),
+        ("skinning", lambda: skinning_sheet(1)),
+    ):
+        iio.imwrite(out / f"studio_{name}.jpg", sheet(), quality=88)
+        print(out / f"studio_{name}.jpg")
+
+
+if __name__ == "__main__":
+    main()
