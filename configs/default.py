@@ -11,13 +11,38 @@ def get_config() -> ConfigDict:
     """The paper's settings (section 7), for the first subject."""
     config = ConfigDict()
 
-    # Folder of a capture in the released layout. Empty: the built-in capture is made under data/.
+    # Folder of a capture in the released layout. Empty: the studio films one under data/.
     config.capture = ""
     # Number in the capture's subject_<S> folders; also the key of the identity code.
     config.subject = 1
     # Folder of the records. Empty: one under data/prepared/, named after the capture. Without a
     # capture it names records that exist; then subject and image_size have to be theirs.
     config.prepared = ""
+
+    # What the built-in studio films where no capture is named; data_prep/studio/settings.py.
+    config.studio = ConfigDict()
+    # Frames of its 40 training motions and of its 15 held-out gestures together. 0 training
+    # frames: a toy capture instead, made in seconds.
+    config.studio.frames = 3000
+    config.studio.test_frames = 300
+    # Cameras on its dome, and how many of them take a picture of a frame (others in each).
+    config.studio.cameras = 16
+    config.studio.pictures = 8
+    # Depth maps of "all" cameras or of the "pictured" ones; 2: of half the pictures' size.
+    config.studio.depth_maps = "pictured"
+    config.studio.depth_shrink = 1
+    # Scans of "all" frames or of the "held_out" gestures, the only ones that are measured on.
+    config.studio.scans = "held_out"
+    # Edge of the grid that the skin is cut out of, mm.
+    config.studio.resolution_mm = 1.5
+    # Other backgrounds and lamps in every frame.
+    config.studio.varied = False
+    # Standard deviations of the depth sensor and of the joints, mm. 0: perfect ones.
+    config.studio.depth_noise_mm = 0.0
+    config.studio.joint_noise_mm = 0.0
+    # "full" (12,500 vertices) or "coarse" (under 1,000) template.
+    config.studio.template = "full"
+    config.studio.seed = 0
 
     config.data = ConfigDict()
     # Side of the square crops, pixels: network input and depth maps (section 7: 256).

@@ -8,6 +8,7 @@ from configs import default
 def get_config() -> ConfigDict:
     """A run that shows the whole road; its errors are those of a very small network."""
     config = default.get_config()
+    config.studio.frames = 0
     config.data.image_size = 64
     config.encoder.depth = 18
     config.encoder.width = 16

@@ -60,6 +60,19 @@ _SORTED_EPOCHS = _Rule(
 
 _RULES = {
     "subject": _SEED,  # of the identity code
+    "studio.frames": _at_least(0),
+    "studio.test_frames": _at_least(1),
+    "studio.cameras": _at_least(1),
+    "studio.pictures": _at_least(1),
+    "studio.depth_maps": _one_of("all", "pictured"),
+    "studio.depth_shrink": _one_of(1, 2),
+    "studio.scans": _one_of("all", "held_out"),
+    "studio.resolution_mm": _POSITIVE,
+    "studio.varied": _one_of(False, True),
+    "studio.depth_noise_mm": _at_least(0),
+    "studio.joint_noise_mm": _at_least(0),
+    "studio.template": _one_of("full", "coarse"),
+    "studio.seed": _SEED,
     "data.image_size": _between(32, MAX_IMAGE_SIZE),
     "data.test_sequences": _PATTERN,
     "data.train_sequences": _PATTERN,

@@ -1,7 +1,8 @@
-"""Where a config's training data come from: prepared records, a capture, or the built-in hand."""
+"""Where a config's training data come from: prepared records, a capture, or the studio."""
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -18,7 +19,7 @@ def prepared_data(config: ConfigDict) -> PreparedData:
     """Opens a config's records, and makes them first where need be.
 
     `config.prepared` alone names records that exist; otherwise the capture is prepared, which
-    does nothing if it was before. Without a capture the built-in one is written once.
+    does nothing if it was before. Without a capture the studio films the subject once.
 
     Raises:
         BadInputError: If the capture, the records or a setting cannot be used.
@@ -30,7 +31,7 @@ def prepared_data(config: ConfigDict) -> PreparedData:
 
     capture, test_sequences = Path(config.capture), config.data.test_sequences
     if not config.capture:
-        capture, held_out = _built_in_capture(config.subject)
+        capture, held_out = _built_in_capture(config)
         test_sequences = test_sequences or held_out
     train_sequences = config.data.train_sequences or None
     name = _name(capture, config, (test_sequences, train_sequences))
@@ -71,8 +72,25 @@ def _existing_records(config: ConfigDict) -> PreparedData:
     return data
 
 
-def _built_in_capture(subject: int) -> tuple[Path, tuple[str, ...]]:
+def _built_in_capture(config: ConfigDict) -> tuple[Path, tuple[str, ...]]:
     """Folder of the built-in capture and the sequences it holds out."""
+    if not config.studio.frames:
+        return _toy_capture(config.subject)
+    from data_prep.studio.capture import held_out_sequences, write_capture
+    from data_prep.studio.settings import StudioSettings
+
+    settings = StudioSettings(subject=config.subject, **config.studio)
+    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+    folder = DATA_FOLDER / f"studio_subject{config.subject}_{digest}"
+    log.info(
+        "config.capture is empty: the data are synthetic, subject %d of the built-in studio, in %s",
+        config.subject,
+        folder,
+    )
+    return write_capture(settings, folder, os.cpu_count() or 1), held_out_sequences()
+
+
+def _toy_capture(subject: int) -> tuple[Path, tuple[str, ...]]:
     from data_prep.toy_capture import TOY_HELD_OUT, write_toy_capture
 
     folder = DATA_FOLDER / f"toy_subject{subject}"

@@ -16,7 +16,14 @@ from ml_collections import ConfigDict
 from dhm import config as configuration
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
-from dhm.evaluation.evaluate import evaluate, evaluate_fitted, format_table, summarise
+from dhm.evaluation.evaluate import (
+    OVERALL,
+    evaluate,
+    evaluate_fitted,
+    evaluate_template,
+    format_table,
+    summarise,
+)
 from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
 from dhm.export.preview import write_preview
@@ -112,7 +119,8 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
 
     Returns:
         What metrics.json holds: the step, the split, and the errors by sequence and overall, mm,
-        with the encoder's angles and with angles fitted to the true joints.
+        with the encoder's angles, with angles fitted to the true joints, and of the untrained
+        template.
 
     Raises:
         DhmError: If the workdir has no checkpoint.
@@ -128,10 +136,13 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
         num_threads=config.input.num_threads,
     )
     fitted = evaluate_fitted(model, variables, data, batch_size=config.eval.batch_size)
+    untrained = evaluate_template(data, batch_size=config.eval.batch_size)
     split = data.info.evaluation_split
     result = {"step": step, "split": split, "unit": "mm", "errors": summarise(errors)}
-    result["errors_fitted"] = summarise(fitted)
-    print(f"Errors in mm on the {split} split after the alignment, step {step}")
+    result |= {"errors_fitted": summarise(fitted), "errors_template": summarise(untrained)}
+    print("The untrained template at zero pose, one image a frame: errors in mm")
+    print(format_table({OVERALL: result["errors_template"][OVERALL]}))
+    print(f"\nErrors in mm on the {split} split after the alignment, step {step}")
     print(format_table(result["errors"]))
     print("\nThe decoder alone, with angles fitted to the true joints, one image a frame")
     print(format_table(result["errors_fitted"]))

@@ -88,7 +88,7 @@ def film(settings: StudioSettings, root: Path, cameras: dict[str, KrtCamera], ta
 def _write_pictures(settings, root, take, surface, vertices, cameras, names, views, rng) -> None:
     normals = smooth_normals(vertices.astype(np.float64), surface.faces)
     lighting = random_lighting(rng) if settings.varied else studio_lighting()
-    background = random_background if settings.varied else dark_background
+    background = dark_background(K_SIZE, rng)
     person = subject(settings.subject)
     albedo = skin_colours(person, surface, TONES[settings.subject])
     light, lit = skin_light(vertices, surface.faces, normals, lighting)
@@ -96,9 +96,9 @@ def _write_pictures(settings, root, take, surface, vertices, cameras, names, vie
     for view, name in enumerate(names):
         R, t = cameras[name].T_camera_world[:3, :3], cameras[name].T_camera_world[:3, 3]
         gloss = skin_gloss(vertices, normals, lit, lighting, -R.T @ t)
-        picture = photograph(
-            views, view, surface.faces, albedo * light + gloss, background(K_SIZE, rng), rng
-        )
+        if settings.varied:
+            background = random_background(K_SIZE, rng)
+        picture = photograph(views, view, surface.faces, albedo * light + gloss, background, rng)
         (folder / f"cam{name}").mkdir(parents=True, exist_ok=True)
         path = folder / f"cam{name}" / f"image{take.number:04d}.jpg"
         if not cv2.imwrite(
@@ -126,7 +126,7 @@ def _write_depths(
     if missing:
         size = tuple(side // settings.depth_shrink for side in K_SIZE)
         scaled = [_shrunk(cameras[name], settings.depth_shrink) for name in missing]
-        drawn = draw_depth(vertices, surface.faces, scaled, size)
+        drawn = draw_depth(vertices, surface.faces, scaled, size, 4 // settings.depth_shrink)
         maps |= dict(zip(missing, drawn, strict=True))
     folder = _folder(root / "annotations" / "depthmaps", settings) / f"{take.number:06d}"
     folder.mkdir(exist_ok=True)

@@ -117,7 +117,7 @@ def _openness(vertices, faces, normals) -> Float[np.ndarray, " v"]:
 def _reach(vertices, faces, normals, directions, size, soft) -> Float[np.ndarray, "v d"]:
     """How far light from each direction reaches each vertex, by shadow maps."""
     cameras = [_lamp_camera(vertices, direction, size) for direction in directions]
-    depth = draw_depth(vertices, faces, cameras, (size, size))
+    depth = draw_depth(vertices, faces, cameras, (size, size), window=3 if soft else 2)
     depth = np.where(depth > 0, depth, np.inf)
     taps = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)] if soft else [(0, 0)]
     pixel_mm = _FIELD / size

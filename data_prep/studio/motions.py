@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from data_prep.joint_tree import axis_rotation
+from data_prep.studio.anatomy import pose_anatomy
 from data_prep.studio.collision import penetration_depth
 from data_prep.studio.keys import (
     DrawKey,
@@ -23,6 +24,7 @@ from data_prep.studio.keys import (
     smooth_path,
     vary,
 )
+from data_prep.studio.overlap import surface_overlap
 from data_prep.studio.poses import POSES, solve_pose
 from data_prep.studio.proportions import Proportions
 from data_prep.studio.repair import TOLERANCE, repair
@@ -32,6 +34,9 @@ from dhm.geometry.hand_rig import FINGERS
 
 EXCLUSION = 0.3
 """A training frame differs from each frame of the gestures by more in some rotation, rad."""
+
+DEEPEST = 2.5
+"""How far two surfaces that are no neighbours may overlap, mm: that is firm contact."""
 
 FASTEST = 0.4
 """Largest change of an angle from a frame to the next, rad: 12 rad/s at 30 frames a second."""
@@ -65,6 +70,7 @@ HELD_OUT_NAMES = tuple(
     f"gesture_{one}" if one == other else f"gesture_{one}_to_{other}" for one, other in _GESTURES
 )
 _ROUNDS = 14
+_CLOSE = -1.0  # mm between spheres, from where on the skin may overlap
 # From these versions on a key is drawn more freely; in the end it is an open hand.
 _OTHER_POSE, _WAY_OUT = 3, 6
 
@@ -104,7 +110,7 @@ def training_motions(
     Raises:
         BadInputError: There are fewer frames than motions.
     """
-    lengths = _lengths(num_frames, len(TRAINING_NAMES))
+    lengths = motion_lengths(num_frames, len(TRAINING_NAMES))
     return [
         training_motion(index, proportions, seed, length, gestures)
         for index, length in enumerate(lengths)
@@ -117,7 +123,7 @@ def held_out_gestures(proportions: Proportions, seed: int, num_frames: int) -> l
     Raises:
         BadInputError: There are fewer frames than gestures.
     """
-    lengths = _lengths(num_frames, len(HELD_OUT_NAMES))
+    lengths = motion_lengths(num_frames, len(HELD_OUT_NAMES))
     return [
         held_out_gesture(index, proportions, seed, length) for index, length in enumerate(lengths)
     ]
@@ -154,7 +160,12 @@ def near_any(
     return near
 
 
-def _lengths(num_frames: int, num_motions: int) -> list[int]:
+def motion_lengths(num_frames: int, num_motions: int) -> list[int]:
+    """Returns the number of frames of each of some motions that share frames evenly.
+
+    Raises:
+        BadInputError: There are fewer frames than motions.
+    """
     if num_frames < num_motions:
         raise BadInputError("frames", str(num_frames), f"at least one for each of {num_motions}")
     share, left = divmod(num_frames, num_motions)
@@ -260,6 +271,8 @@ def _acceptable_path(
         theta = repair(hand, smooth_path(schedule, keys, num_frames))
         bad = np.flatnonzero(_breaks_a_rule(hand, theta, avoid))
         if not len(bad):
+            bad = np.flatnonzero(_surfaces_overlap(hand, theta))
+        if not len(bad):
             return theta
         around = [schedule.keys_around(frame)[(attempt + 1) % 2] for frame in bad]
         versions[np.unique(around)] += 1
@@ -273,6 +286,14 @@ def _breaks_a_rule(
     steps = np.abs(np.diff(theta, axis=0, prepend=theta[:1])).max(axis=1)
     deep = penetration_depth(hand, theta) > TOLERANCE
     return deep | (steps > FASTEST) | near_any(theta, avoid, EXCLUSION)
+
+
+def _surfaces_overlap(hand: SphereHand, theta: np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Frames in which the skin overlaps by too much: the spheres are quick, but not all of it."""
+    bad = penetration_depth(hand, theta) > _CLOSE
+    for frame in np.flatnonzero(bad):
+        bad[frame] = surface_overlap(pose_anatomy(hand.proportions, theta[frame])) > DEEPEST
+    return bad
 
 
 def _hand_path(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "n 4 4"]:

@@ -92,6 +92,13 @@ def band_values(
     return points, values, place[cubes[:, None] + _CORNERS @ strides]
 
 
+def band_points(band: NarrowBand) -> tuple[Float[np.ndarray, "n 3"], Vicinity]:
+    """Returns the grid points in the band's cells, mm, and which cones matter at them."""
+    offsets = _offsets(_CELL_STEPS[-1])
+    points = band.origin + band.step * (band.cells[:, None] + offsets).reshape(-1, 3)
+    return points, Vicinity(np.repeat(np.arange(len(band.cells)), len(offsets)), band.active)
+
+
 def band_vicinity(band: NarrowBand, points: Float[np.ndarray, "n 3"]) -> Vicinity:
     """Returns which cones matter at points that lie in the band's cells."""
     side = _CELL_STEPS[-1]

@@ -19,7 +19,7 @@ from dhm.geometry.kinematics import tree_levels
 
 _PER_BONE = 6
 # Flesh over the bones: a factor on the radius and a shift to the palmar side, mm.
-_FLESH, _PALMAR = 1.05, 0.9
+_FLESH, _PALMAR = 1.08, 0.9
 _WEB = 1.2  # mm that two fingers may overlap in the web
 _METACARPAL_BASES = ((22.0, 2.0, 11.0), (20.0, 0.0, 2.0), (20.0, 1.0, -7.0), (18.0, 3.0, -15.0))
 _FIRST_PHALANGES = [PART_JOINTS.index(f"{finger}1") for finger in FINGERS[1:]]
@@ -251,10 +251,11 @@ def _pad_rows(proportions: Proportions) -> list[_Row]:
     knuckles = tuple(np.add(index, (-8.0, 6.5, 0.0))), tuple(np.add(pinky, (-8.0, 6.5, 0.0)))
     ball = (12.0, 9.5, -19.0), tuple(np.add(pinky, (-20.0, 9.5, -2.0)))
     lines = [
-        (*knuckles, (10.0, 10.0), 8),
+        (*knuckles, (10.5, 10.5), 8),
         ((40.0, 5.5, 6.0), (62.0, 5.5, 4.0), (11.5, 11.5), 4),
         ((38.0, 5.5, -8.0), (58.0, 5.5, -14.0), (11.5, 11.5), 4),
-        (*ball, (14.0, 12.5), 6),
+        (*ball, (15.0, 13.5), 6),
+        ((40.0, 9.0, -16.0), (60.0, 9.0, -24.0), (11.5, 11.5), 4),
     ]
     return [
         _Row(PALM, ("wrist", start), ("wrist", end), (t * radii[0], t * radii[1]), count)
@@ -266,7 +267,8 @@ def _thenar_rows(proportions: Proportions) -> list[_Row]:
     """The thumb's metacarpal, the muscle on it, and the flesh of its web."""
     t, length = proportions.thickness, proportions.lengths[0][1]
     reach = length / 45.0
-    ball = ("wrist", (17.0, 11.0, 6.0)), ("thumb1", (31.0 * reach, 3.5, -1.0))
+    ball = ("wrist", (17.0, 11.0, 6.0)), ("thumb1", (33.0 * reach, 3.5, -1.0))
+    front = ("wrist", (31.0, 9.0, 9.0)), ("thumb1", (38.0 * reach, 4.0, -2.0))
     bone = ("thumb1", (0.0, 0.5, 0.0)), ("thumb1", (length - 3.0, 0.5, 0.0))
     radius = proportions.radii[0][0]
     index = proportions.roots[1]
@@ -278,9 +280,17 @@ def _thenar_rows(proportions: Proportions) -> list[_Row]:
             (radii[0] * t, radii[1] * t),
             5,
         )
-        for along, back, radii in ((20.0, -40.0, (9.0, 8.5)), (31.0, -27.0, (6.5, 7.0)))
+        for along, back, radii in (
+            (20.0, -40.0, (12.0, 11.5)),
+            (31.0, -27.0, (10.0, 10.5)),
+            (39.0, -16.0, (7.0, 7.5)),
+        )
     ]
-    return [*web, _Row(PALM, *ball, (11.5 * t, 11.0 * t), 5), _Row(PALM, *bone, (12.0 * t, radius))]
+    muscles = [
+        _Row(PALM, *ball, (13.8 * t, 13.8 * t), 6),
+        _Row(PALM, *front, (13.4 * t, 12.6 * t), 6),
+    ]
+    return [*web, *muscles, _Row(PALM, *bone, (12.0 * t, radius))]
 
 
 def _must_not_overlap(

@@ -12,8 +12,7 @@ from dhm.rendering import rasterize
 
 # Meshes are filled up to multiples of these, so that a capture compiles the rasterizer once or
 # twice and not once a frame.
-_VERTICES, _FACES = 16384, 32768
-_WINDOW = 4  # pixels; a face of a scan covers about two
+_VERTICES, _FACES = 12288, 24576
 _OPTIONS = ("image_size", "window")
 _draw = jax.jit(rasterize, static_argnames=_OPTIONS)
 _draw_depth = jax.jit(
@@ -44,7 +43,7 @@ def draw_views(
         image_size: Height and width in pixels.
     """
     mesh = _filled_up(vertices, faces, cameras)
-    return Views(*map(np.asarray, _draw(*mesh, image_size=image_size, window=_WINDOW)))
+    return Views(*map(np.asarray, _draw(*mesh, image_size=image_size, window=4)))
 
 
 def draw_depth(
@@ -52,10 +51,14 @@ def draw_depth(
     faces: Int[np.ndarray, "f 3"],
     cameras: Sequence[KrtCamera],
     image_size: tuple[int, int],
+    window: int = 4,
 ) -> Float[np.ndarray, "n h w"]:
-    """Returns the depth alone of `draw_views`, mm, 0 = background."""
+    """Returns the depth alone of `draw_views`, mm, 0 = background.
+
+    `window` is the rasterizer's: about twice the pixels that a face's sides cover is fastest.
+    """
     mesh = _filled_up(vertices, faces, cameras)
-    return np.asarray(_draw_depth(*mesh, image_size=image_size, window=_WINDOW))
+    return np.asarray(_draw_depth(*mesh, image_size=image_size, window=window))
 
 
 def _filled_up(vertices, faces, cameras) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,10 +1,11 @@
 """Errors of a model over a split (paper section 8): sample by sample, then by sequence."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 from tqdm import tqdm
@@ -14,7 +15,9 @@ from dhm.data.prepared_data import PreparedData
 from dhm.errors import DhmError
 from dhm.evaluation.metrics import joint_errors, mesh_error
 from dhm.fitting import fit_pose
-from dhm.networks.aligned import decode_aligned
+from dhm.geometry.kinematics import forward_kinematics
+from dhm.geometry.transforms import transform_points
+from dhm.networks.aligned import align_to_joints, decode_aligned
 from dhm.networks.hand_model import HandModel
 from dhm.types import Batch, Camera, HandOutput
 
@@ -109,14 +112,61 @@ def evaluate_fitted(
         DhmError: If the model gives a NaN or infinite hand.
         BadInputError: If a record or a scan is damaged.
     """
+    step = jax.jit(lambda variables, batch: fitted_step(model, variables, batch))
+
+    def decode(batch: Batch) -> tuple[HandOutput, Bool[Array, " b"]]:
+        return step(variables, batch)[1:]
+
+    return _frame_errors(decode, model.template.faces, data, batch_size, "fit")
+
+
+def evaluate_template(data: PreparedData, *, batch_size: int) -> list[SampleErrors]:
+    """Errors of the untrained template at zero pose, one sample a frame: what there is to learn.
+
+    Args:
+        data: A prepared folder.
+        batch_size: Frames a step.
+
+    Raises:
+        BadInputError: If a record or a scan is damaged.
+    """
+    template = data.template
+    T_model_joint = forward_kinematics(
+        jnp.asarray(template.T_parent_joint),
+        jnp.broadcast_to(jnp.eye(3), (template.num_joints, 3, 3)),
+        template.parents,
+    )
+    joints = T_model_joint[:, :3, 3]
+
+    @jax.jit
+    def decode(batch: Batch) -> tuple[HandOutput, Bool[Array, " b"]]:
+        size = len(batch.joints)
+        at_rest = jnp.broadcast_to(joints, (size, *joints.shape))
+        T_world_model, aligned = align_to_joints(template, at_rest, batch.joints, batch.joint_valid)
+        v_zero = jnp.broadcast_to(template.v_template, (size, *template.v_template.shape))
+        vertices = transform_points(T_world_model, v_zero)
+        return HandOutput(
+            vertices, transform_points(T_world_model, at_rest), v_zero, at_rest
+        ), aligned
+
+    return _frame_errors(decode, template.faces, data, batch_size, "template")
+
+
+def _frame_errors(
+    decode: Callable[[Batch], tuple[HandOutput, Bool[Array, " b"]]],
+    faces: np.ndarray,
+    data: PreparedData,
+    batch_size: int,
+    name: str,
+) -> list[SampleErrors]:
+    """Errors of what `decode` makes of each frame's joints."""
     split = data.info.evaluation_split
     _, first_views = np.unique(data.split_index(split).frame_id, return_index=True)
-    step = jax.jit(lambda variables, batch: fitted_step(model, variables, batch))
     errors = []
-    for start in tqdm(range(0, len(first_views), batch_size), desc="fit", unit="batch"):
+    for start in tqdm(range(0, len(first_views), batch_size), desc=name, unit="batch"):
         batch = _frames(data, split, first_views[start : start + batch_size], batch_size)
-        _, output, aligned = jax.device_get(step(variables, batch))
-        errors += _batch_errors(batch, output, aligned, model.template.faces, data, 1)
+        output, aligned = jax.device_get(decode(batch))
+        errors += _batch_errors(batch, output, aligned, faces, data, 1)
     return errors
 
 

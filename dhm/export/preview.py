@@ -52,7 +52,7 @@ def _row(
     image = data.decode_image(split, record, fields)
     theta, output = model.apply(variables, jnp.asarray(image[None]))
     joints, valid = jnp.asarray(fields.joints[None]), jnp.asarray(fields.joint_valid[None])
-    T_world_model, _ = align_to_joints(model, output.joints, joints, valid)
+    T_world_model, _ = align_to_joints(model.template, output.joints, joints, valid)
     output = model.apply(variables, theta, T_world_model, method="decode")
     K = _stretch(_TILE / data.image_size) @ fields.K
     vertices, faces = np.asarray(output.vertices[0]), model.template.faces

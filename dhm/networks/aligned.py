@@ -9,14 +9,14 @@ from jaxtyping import Array, Bool, Float
 from dhm.geometry.alignment import rigid_alignment
 from dhm.geometry.hand_rig import ALIGNMENT_JOINTS, joint_indices
 from dhm.networks.hand_model import HandModel
-from dhm.types import Batch, HandOutput
+from dhm.types import Batch, HandOutput, HandTemplate
 
 # Fewer points do not fix a rotation.
 _MIN_ALIGNMENT_JOINTS = 3
 
 
 def align_to_joints(
-    model: HandModel,
+    template: HandTemplate,
     joints: Float[Array, "b j 3"],
     target: Float[Array, "b j 3"],
     valid: Bool[Array, "b j"],
@@ -24,7 +24,7 @@ def align_to_joints(
     """Rigid transform of the model to the target's wrist and finger roots (section 5.2).
 
     Args:
-        model: For its joint names.
+        template: For its joint names.
         joints: Posed joints in the model's frame, mm.
         target: Target joints, world mm.
         valid: Which of the targets were annotated.
@@ -32,7 +32,7 @@ def align_to_joints(
     Returns:
         T_world_model, and whether at least three of the joints were there to align with.
     """
-    used = np.array(joint_indices(model.template.joint_names, ALIGNMENT_JOINTS))
+    used = np.array(joint_indices(template.joint_names, ALIGNMENT_JOINTS))
     weights = valid[:, used].astype(jnp.float32)
     T_world_model = rigid_alignment(joints[:, used], target[:, used], weights)
     return T_world_model, jnp.sum(weights, axis=-1) >= _MIN_ALIGNMENT_JOINTS
@@ -44,6 +44,6 @@ def decode_aligned(
     """Decodes poses at the root transform that fits the batch's joints best."""
     frames = model.apply(variables, theta, method="pose_joints")
     T_world_model, aligned = align_to_joints(
-        model, frames[..., :3, 3], batch.joints, batch.joint_valid
+        model.template, frames[..., :3, 3], batch.joints, batch.joint_valid
     )
     return model.apply(variables, theta, T_world_model, method="decode"), aligned

@@ -1,0 +1,72 @@
+"""Films a synthetic capture: `python -m data_prep.studio --subject 1 --out DIR`."""
+
+import argparse
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+
+from data_prep.studio.capture import SHEET_FILE, write_capture
+from data_prep.studio.settings import StudioSettings
+from dhm.errors import DhmError
+
+_HELP = {
+    "subject": "1 to 4",
+    "frames": "frames of the 40 training motions together",
+    "test_frames": "frames of the 15 held-out gestures together; default: a fifth of --frames",
+    "cameras": "calibrated cameras; 80 is as many as the paper's",
+    "pictures": "cameras that take a picture of a frame, others in each; default: all",
+    "depth_maps": "of all cameras or of the pictured ones",
+    "depth_shrink": "2: depth maps of half the pictures' size",
+    "scans": "of all frames or of the held-out gestures",
+    "resolution_mm": "edge of the grid that the skin is cut out of",
+    "varied": "other backgrounds and lamps in every frame",
+    "depth_noise_mm": "standard deviation; above 0 the sensor also loses grazing surfaces",
+    "joint_noise_mm": "standard deviation along each axis",
+    "template": "full: 12,500 vertices; coarse: under 1,000",
+    "seed": "of cameras, motions and noise",
+}
+_CHOICES = {"depth_maps": ("all", "pictured"), "scans": ("all", "held_out"),
+            "template": ("full", "coarse")}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit status: 2 for settings or folders that cannot be used, 130 when interrupted.
+    """
+    parser = argparse.ArgumentParser(prog="data_prep.studio", description=__doc__)
+    for field in dataclasses.fields(StudioSettings):
+        flag = "--" + field.name.replace("_", "-")
+        if field.type is bool:
+            parser.add_argument(flag, action="store_true", help=_HELP[field.name])
+            continue
+        derived = field.name in ("test_frames", "pictures")
+        parser.add_argument(
+            flag, type=field.type, default=None if derived else field.default,
+            choices=_CHOICES.get(field.name), help=_HELP[field.name],
+        )  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, help="folder of the capture")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    options = vars(parser.parse_args(arguments))
+    out, workers = options.pop("out"), options.pop("workers")
+    if options["test_frames"] is None:
+        options["test_frames"] = max(options["frames"] // 5, 15)
+    if options["pictures"] is None:
+        options["pictures"] = options["cameras"]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        folder = write_capture(StudioSettings(**options), out, workers)
+    except DhmError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(f"{folder}, see {SHEET_FILE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
