@@ -100,6 +100,9 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 32
     # Depth maps drawn a sample, C_out (section 7: 6).
     config.train.num_views = 6
+    # How many of them are skinned and drawn, a divisor of the batch; the others count by their
+    # joints alone, which saves most of the time where the encoder is small. 0: all (the paper).
+    config.train.mesh_samples = 0
     # Passes over the training images (section 7: 35), in whole batches, at least one: a pass over
     # 100 images in batches of 32 is 3 steps, and the other 4 images open the next.
     config.train.epochs = 35
@@ -112,6 +115,14 @@ def get_config() -> ConfigDict:
     config.train.keep_checkpoints = 3
     # Steps between two points in TensorBoard.
     config.train.log_every = 20
+
+    # How far the input pictures of the training change: largest turn in degrees, relative change
+    # of size, shift as a share of the side, relative change of brightness. The paper: not at all.
+    config.augment = ConfigDict()
+    config.augment.rotation_deg = 0.0
+    config.augment.scale = 0.0
+    config.augment.shift = 0.0
+    config.augment.brightness = 0.0
 
     config.input = ConfigDict()
     # Threads that read and decode records, and batches kept ready.

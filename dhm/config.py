@@ -97,6 +97,7 @@ _RULES = {
     "train.seed": _SEED,
     "train.batch_size": _at_least(1),
     "train.num_views": _at_least(1),
+    "train.mesh_samples": _at_least(0),
     "train.epochs": _at_least(1),
     "train.learning_rate": _POSITIVE,
     "train.lr_drop_epochs": _SORTED_EPOCHS,
@@ -104,6 +105,10 @@ _RULES = {
     "train.checkpoint_every_epochs": _at_least(1),
     "train.keep_checkpoints": _at_least(1),
     "train.log_every": _at_least(1),
+    "augment.rotation_deg": _between(0, 180),
+    "augment.scale": _between(0, 0.5),
+    "augment.shift": _between(0, 0.5),
+    "augment.brightness": _between(0, 1),
     "input.num_threads": _at_least(0),
     "input.prefetch_batches": _at_least(0),
     "eval.batch_size": _at_least(1),
@@ -142,6 +147,14 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
             "config.train.batch_size",
             f"{config.train.batch_size}",
             f"a multiple of the {num_devices} devices of this run",
+        )
+    samples = config.train.mesh_samples
+    if samples and (config.train.batch_size % samples or samples % num_devices):
+        raise BadInputError(
+            "config.train.mesh_samples",
+            f"{samples}",
+            f"0, or a divisor of the batch's {config.train.batch_size} that is a multiple of the "
+            f"{num_devices} devices of this run",
         )
     for key, path, is_right, kind in (
         ("capture", config.capture, Path.is_dir, "folder"),

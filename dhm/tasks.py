@@ -14,6 +14,8 @@ import optax
 from ml_collections import ConfigDict
 
 from dhm import config as configuration
+from dhm import estimate
+from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
 from dhm.evaluation.evaluate import (
@@ -63,6 +65,7 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
     """
     if "train" in tasks:
         configuration.check_config(config, jax.device_count())
+        _announce_length(config)
         claim_workdir(config, workdir)
     else:
         configuration.check_config(config)
@@ -73,6 +76,14 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
         {"train": train_task, "evaluate": evaluate_task, "export": export_task}[task](
             config, workdir, data
         )
+
+
+def _announce_length(config: ConfigDict) -> None:
+    """Says how long a training on the studio's images will take, where that is long."""
+    if config.capture or config.prepared:
+        return
+    if message := estimate.warning(config, config.studio.frames * config.studio.pictures):
+        log.info("%s", message)
 
 
 def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
@@ -102,11 +113,17 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             process_count=jax.process_count(),
             num_threads=config.input.num_threads,
             prefetch_batches=config.input.prefetch_batches,
+            augmentation=Augmentation(**config.augment),
         )
 
     train(
         state,
-        make_step_spec(model, configuration.objective_settings(config), AXIS),
+        make_step_spec(
+            model,
+            configuration.objective_settings(config),
+            AXIS,
+            config.train.mesh_samples // jax.device_count() or None,
+        ),
         batches_from,
         schedule,
         configuration.loop_settings(config, data.num_train),

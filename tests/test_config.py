@@ -26,6 +26,19 @@ INF, NAN = float("inf"), float("nan")
 # Values that every field's rule has to refuse.
 BAD = {
     "subject": [-1, 2**32],
+    "studio.frames": [-1],
+    "studio.test_frames": [0],
+    "studio.cameras": [0],
+    "studio.pictures": [0],
+    "studio.depth_maps": ["some", ""],
+    "studio.depth_shrink": [0, 3],
+    "studio.scans": ["none"],
+    "studio.resolution_mm": [0.0, NAN, INF],
+    "studio.varied": ["yes"],
+    "studio.depth_noise_mm": [-0.1, NAN, INF],
+    "studio.joint_noise_mm": [-0.1, INF],
+    "studio.template": ["tiny"],
+    "studio.seed": [-1, 2**32],
     "data.image_size": [31, 0, -256],
     "data.test_sequences": ["(", "a**", ("RT", ""), ["RT", 3], 7],
     "data.train_sequences": ["[", ("",), [None]],
@@ -47,6 +60,7 @@ BAD = {
     "train.seed": [-1, 2**32],
     "train.batch_size": [0, -32],
     "train.num_views": [0],
+    "train.mesh_samples": [-1],
     "train.epochs": [0],
     "train.learning_rate": [0.0, -1e-4, NAN, INF],
     "train.lr_drop_epochs": [(32, 30), (30, 30), (-1,), (1.5,), ("30",)],
@@ -54,6 +68,10 @@ BAD = {
     "train.checkpoint_every_epochs": [0],
     "train.keep_checkpoints": [0],
     "train.log_every": [0],
+    "augment.rotation_deg": [-1.0, 181.0, NAN],
+    "augment.scale": [-0.1, 0.6, NAN],
+    "augment.shift": [-0.1, 0.6],
+    "augment.brightness": [-0.1, 1.1, INF],
     "input.num_threads": [-1],
     "input.prefetch_batches": [-1],
     "eval.batch_size": [0],
@@ -103,7 +121,17 @@ def test_every_config_passes(name):
 
 
 def test_there_are_the_promised_configs():
-    assert {"default", "subject1", "subject2", "subject3", "subject4", "tiny"} <= {*CONFIGS}
+    assert {"default", "demo", "subject1", "subject2", "subject3", "subject4", "tiny"} <= {*CONFIGS}
+
+
+@pytest.mark.parametrize(("samples", "devices"), [(5, 1), (64, 1), (8, 16), (2, 4)])
+def test_mesh_samples_divide_the_batch_and_the_devices(samples, devices):
+    config = _with("train.mesh_samples", samples)
+    with pytest.raises(
+        BadInputError, match=rf"mesh_samples: found {samples}, expected 0, or a div"
+    ):
+        check_config(config, devices)
+    check_config(_with("train.mesh_samples", 16), 4)
 
 
 def test_every_field_has_a_rule_and_every_rule_a_test():

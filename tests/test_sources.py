@@ -1,6 +1,6 @@
 import pytest
 
-from configs import tiny
+from configs import demo, subject2, tiny
 from data_prep.toy_capture import TOY_HELD_OUT
 from dhm import sources
 from dhm.errors import BadInputError
@@ -57,3 +57,30 @@ def test_without_a_capture_the_toy_hand_is_written_once(tmp_path, monkeypatch):
     written = capture.stat().st_mtime_ns
     assert sources.prepared_data(config).info == data.info
     assert capture.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("module", [demo, subject2])
+def test_the_studio_films_the_config_s_subject(tmp_path, monkeypatch, caplog, module):
+    """With the config's settings, into a folder of its own, and its gestures are held out."""
+    from data_prep.studio import capture
+    from data_prep.studio.settings import check_settings
+
+    monkeypatch.chdir(tmp_path)
+    calls = []
+
+    def write_capture(settings, folder, workers):
+        check_settings(settings)
+        calls.append((settings, folder))
+        return folder
+
+    monkeypatch.setattr(capture, "write_capture", write_capture)
+    caplog.set_level("INFO")
+    config = module.get_config()
+    _, held_out = sources._built_in_capture(config)
+    config.studio.seed = 1
+    sources._built_in_capture(config)
+    (settings, folder), (_, other) = calls
+    assert settings.subject == config.subject and settings.frames == config.studio.frames
+    assert folder != other and folder.parent.name == "data"
+    assert len(held_out) == 15 and all("gesture" in name for name in held_out)
+    assert f"the data are synthetic, subject {config.subject} of the built-in studio" in caplog.text

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from data_prep.studio.views import draw_depth
 from dhm.formats.krt import KrtCamera
 
-_SHADOW_SIZE, _SKY_SIZE, _SKY_DIRECTIONS = 320, 112, 14
+_SHADOW_SIZE, _SKY_SIZE, _SKY_DIRECTIONS = 256, 96, 10
 _LAMP_DISTANCE, _FIELD = 3000.0, 330.0  # mm; the field is what a shadow map covers
 _BIAS = 1.5  # mm, by which skin may lie behind the map without being in shadow
 # Light that entered the skin comes out beside: red, which gets farthest, wraps around most.

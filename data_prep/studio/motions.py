@@ -70,7 +70,7 @@ HELD_OUT_NAMES = tuple(
     f"gesture_{one}" if one == other else f"gesture_{one}_to_{other}" for one, other in _GESTURES
 )
 _ROUNDS = 14
-_CLOSE = -1.0  # mm between spheres, from where on the skin may overlap
+_CLOSE = -0.5  # mm between spheres, from where on the skin may overlap
 # From these versions on a key is drawn more freely; in the end it is an open hand.
 _OTHER_POSE, _WAY_OUT = 3, 6
 

@@ -42,6 +42,7 @@ PALM, BACK = (0.05, 1.0, 0.1), (0.1, -1.0, 0.15)
 THUMB_SIDE, LITTLE_SIDE = (0.15, 0.5, 1.0), (0.2, -0.45, -1.0)
 _UPRIGHT = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
 _CENTRE = np.array([75.0, 5.0, 8.0])
+_CLAY = (0.45, 0.33, 0.27)
 
 
 def portrait(
@@ -153,13 +154,15 @@ def skinning_sheet(number: int) -> np.ndarray:
             template.parents,
             theta,
         )
-        grey = np.array([[0.45, 0.33, 0.27]])
+        meshes = {
+            f"{name}: template, skinned": (plain, template.faces),
+            "the subject's open hand, skinned": (skinned, open_hand.faces),
+            "truth": (truth.vertices, truth.faces),
+        }
         for away in (PALM, THUMB_SIDE):
-            rows += [
-                label(portrait(plain, template.faces, grey.repeat(len(plain), 0), away), f"{name}: template, skinned"),
-                label(portrait(skinned, open_hand.faces, grey.repeat(len(skinned), 0), away), "the subject's open hand, skinned"),
-                label(portrait(truth.vertices, truth.faces, grey.repeat(len(truth.vertices), 0), away), "truth"),
-            ]  # fmt: skip
+            for text, (vertices, faces) in meshes.items():
+                tile = portrait(vertices, faces, np.tile(_CLAY, (len(vertices), 1)), away)
+                rows.append(label(tile, text))
     return grid(rows, 6)
 
 

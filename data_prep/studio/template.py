@@ -84,7 +84,7 @@ def _coarsened(
 
 
 def _onto_skin(anatomy: Anatomy, vertices: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, "v 3"]:
-    """Two Newton steps to the field's zero; what lies in the cut through the forearm stays in it."""
+    """Two Newton steps to the field's zero; what lies in the forearm's cut stays in it."""
     step = 0.05
     in_cut = vertices[:, 0] < WRIST_CUT + 1e-3
     for _ in range(2):

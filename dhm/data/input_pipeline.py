@@ -10,12 +10,15 @@ import grain
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from dhm.data.augmentation import Augmentation, augment
 from dhm.data.prepared_data import PreparedData
 from dhm.data.sampling import depth_views_by_frame, draw_views, global_position, shuffled_record
 from dhm.data.schema import HandRecord
 from dhm.errors import BadInputError
 from dhm.types import Batch, Camera
 
+# Keeps its draws apart from those of `sampling`, which are 0 and 1.
+_AUGMENTATION = 2
 PADDING = -1
 """`Batch.record` of the rows that fill up the last batch of an ordered pass."""
 
@@ -33,6 +36,7 @@ def make_dataset(
     process_count: int = 1,
     num_threads: int = 4,
     prefetch_batches: int = 2,
+    augmentation: Augmentation | None = None,
 ) -> Iterable[Batch]:
     """Streams this process's slice of each global batch, as NumPy arrays.
 
@@ -61,6 +65,7 @@ def make_dataset(
         process_count: All processes; has to divide `batch_size`.
         num_threads: Threads that read and decode; 0 does it in the caller's.
         prefetch_batches: Batches that are kept ready.
+        augmentation: How far input pictures may change; not at all by default.
 
     Raises:
         BadInputError: If an argument is impossible or the folder cannot be used; while iterating,
@@ -78,7 +83,7 @@ def make_dataset(
         process_index=process_index,
         process_count=process_count,
     )
-    samples = _Samples(data, split, num_views, seed, shuffle)
+    samples = _Samples(data, split, num_views, seed, shuffle, augmentation or Augmentation())
     steps = max(num_batches(samples.num_records, batch_size) - start_step, 0)
     length = sys.maxsize if shuffle else steps * local_size
     stream = _Stream(samples, position_of, start_step, local_size, length)
@@ -111,9 +116,17 @@ class _Sample(NamedTuple):
 class _Samples:
     """The samples of a split by their position in the global stream."""
 
-    def __init__(self, data: PreparedData, split: str, num_views: int, seed: int, shuffle: bool):
+    def __init__(
+        self,
+        data: PreparedData,
+        split: str,
+        num_views: int,
+        seed: int,
+        shuffle: bool,
+        augmentation: Augmentation,
+    ):
         self._data, self._split, self._seed, self._shuffle = data, split, seed, shuffle
-        self._num_views = num_views
+        self._num_views, self._augmentation = num_views, augmentation
         self._index = data.split_index(split)
         self._views = depth_views_by_frame(self._index)
         self.num_records = len(self._index.frame)
@@ -132,9 +145,11 @@ class _Samples:
             targets = [record] * self._num_views
         fields = {r: self._data.record(self._split, r) for r in {record, *targets}}
         depths = {r: self._data.decode_depth(self._split, r, fields[r]) for r in set(targets)}
+        image = self._data.decode_image(self._split, record, fields[record])
+        rng = np.random.default_rng((self._seed, _AUGMENTATION, position))
         return _Sample(
             own=fields[record],
-            image=self._data.decode_image(self._split, record, fields[record]),
+            image=augment(image, self._augmentation, rng),
             targets=[fields[r] for r in targets],
             depths=[depths[r] for r in targets],
             record=record,

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from dhm.geometry.alignment import rigid_alignment
 from dhm.geometry.hand_rig import ALIGNMENT_JOINTS, joint_indices
+from dhm.geometry.transforms import transform_points
 from dhm.networks.hand_model import HandModel
 from dhm.types import Batch, HandOutput, HandTemplate
 
@@ -36,6 +37,17 @@ def align_to_joints(
     weights = valid[:, used].astype(jnp.float32)
     T_world_model = rigid_alignment(joints[:, used], target[:, used], weights)
     return T_world_model, jnp.sum(weights, axis=-1) >= _MIN_ALIGNMENT_JOINTS
+
+
+def joints_aligned(
+    model: HandModel, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
+) -> tuple[Float[Array, "b j 3"], Bool[Array, " b"]]:
+    """The joints alone of `decode_aligned`, world mm: no mesh is made."""
+    joints = model.apply(variables, theta, method="pose_joints")[..., :3, 3]
+    T_world_model, aligned = align_to_joints(
+        model.template, joints, batch.joints, batch.joint_valid
+    )
+    return transform_points(T_world_model, joints), aligned
 
 
 def decode_aligned(

@@ -11,14 +11,36 @@ from jaxtyping import Array, Float
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
           152: (3, 8, 36, 3)}  # fmt: skip
 _BOTTLENECK_DEPTHS = (50, 101, 152)
+# Side in pixels up to which a map is too small for XLA's CPU convolutions: at 2x2 with 256
+# channels they take ten times as long as the product.
+_TINY = 4
 _kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def _as_matrix_product(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c d"], stride: int
+) -> Float[Array, "b h2 w2 d"]:
+    """The convolution as one product with the patches side by side."""
+    size, (_, height, width, _) = kernel.shape[0], x.shape
+    x = jnp.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
+    rows, columns = (range(0, side, stride) for side in (height, width))
+    patches = jnp.concatenate(
+        [
+            x[:, i : i + rows[-1] + 1 : stride, j : j + columns[-1] + 1 : stride]
+            for i in range(size)
+            for j in range(size)
+        ],
+        axis=-1,
+    )
+    flat = jnp.dot(patches.reshape(-1, patches.shape[-1]), kernel.reshape(-1, kernel.shape[-1]))
+    return flat.reshape(*patches.shape[:-1], kernel.shape[-1])
 
 
 class Conv(nn.Module):
     """Convolution without bias and with torch's symmetric padding.
 
     A 1x1 kernel runs as a product of two matrices: XLA's CPU backend computes the weight gradient
-    of a 1x1 convolution at a fraction of the speed.
+    of a 1x1 convolution at a fraction of the speed. So does a larger one on a map of a few pixels.
     """
 
     features: int
@@ -33,6 +55,8 @@ class Conv(nn.Module):
             x = x[:, :: self.stride, :: self.stride]
             flat = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
             return flat.reshape(*x.shape[:-1], self.features)
+        if max(x.shape[1:3]) <= _TINY:
+            return _as_matrix_product(x, kernel, self.stride)
         return jax.lax.conv_general_dilated(
             x, kernel, (self.stride, self.stride), [(self.size // 2, self.size // 2)] * 2,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),

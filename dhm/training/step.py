@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from dhm.losses.joint import joint_loss
 from dhm.losses.objective import (
     ObjectiveSettings,
     ObjectiveTopology,
     objective,
     objective_topology,
+    reduce_joint,
+    weighted_total,
 )
-from dhm.networks.aligned import decode_aligned
+from dhm.networks.aligned import decode_aligned, joints_aligned
 from dhm.networks.hand_model import HandModel
 from dhm.rendering import render_depth
 from dhm.training.state import TrainState
@@ -28,38 +31,61 @@ class StepSpec(NamedTuple):
         topology: Static data of the losses.
         settings: Weights and reductions of the losses.
         axis_name: pmap axis that the batch is sharded over, or None.
+        mesh_samples: How many samples of a device's shard are skinned and drawn; None for all.
     """
 
     model: HandModel
     topology: ObjectiveTopology
     settings: ObjectiveSettings
     axis_name: str | None
+    mesh_samples: int | None
 
 
 def make_step_spec(
-    model: HandModel, settings: ObjectiveSettings, axis_name: str | None = None
+    model: HandModel,
+    settings: ObjectiveSettings,
+    axis_name: str | None = None,
+    mesh_samples: int | None = None,
 ) -> StepSpec:
     """Builds the static data of the losses from the model's template."""
-    return StepSpec(model, objective_topology(model.template), settings, axis_name)
+    return StepSpec(model, objective_topology(model.template), settings, axis_name, mesh_samples)
 
 
 def sample_terms(
     spec: StepSpec, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
-) -> tuple[dict[str, Float[Array, " b"]], Bool[Array, " b"]]:
-    """Every loss term and P_err of each sample, and which samples count."""
-    output, aligned = decode_aligned(spec.model, variables, theta, batch)
+) -> tuple[dict[str, Float[Array, " n"]], Bool[Array, " b"]]:
+    """Every loss term of each sample, and which samples count.
+
+    "joint" and "P_err" are there for all samples, what needs the mesh for `spec.mesh_samples`
+    alone: evenly spaced ones, which are the same however the batch is sharded.
+    """
+    stride = _mesh_stride(spec, len(theta))
+    chosen = jax.tree.map(lambda x: x[::stride], batch)
+    output, aligned = decode_aligned(spec.model, variables, theta[::stride], chosen)
     size = batch.target_depth.shape[-2:]
     faces = jnp.asarray(spec.model.template.faces, jnp.int32)
     with jax.named_scope("rasterize"):
-        rendered = render_depth(output.vertices, faces, batch.target_camera, size)
+        rendered = render_depth(output.vertices, faces, chosen.target_camera, size)
     terms = objective(
-        output, rendered, batch.joints, batch.joint_valid, batch.target_depth,
+        output, rendered, chosen.joints, chosen.joint_valid, chosen.target_depth,
         spec.topology, spec.settings,
     )  # fmt: skip
-    distance = jnp.linalg.norm(jax.lax.stop_gradient(output.joints) - batch.joints, axis=-1)
+    joints = output.joints
+    if stride > 1:
+        joints, aligned = joints_aligned(spec.model, variables, theta, batch)
+        loss = joint_loss(joints, batch.joints, batch.joint_valid)
+        terms["joint"] = reduce_joint(loss, batch.joint_valid)
+    distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)
     distance = jnp.sum(jnp.where(batch.joint_valid, distance, 0), axis=-1)
     terms["P_err"] = distance / jnp.maximum(jnp.sum(batch.joint_valid, axis=-1), 1)
     return terms, aligned
+
+
+def _mesh_stride(spec: StepSpec, size: int) -> int:
+    if spec.mesh_samples is None:
+        return 1
+    assert size % spec.mesh_samples == 0, "config.train.mesh_samples divides the batch"
+    return size // spec.mesh_samples
 
 
 def _sum_over_devices(tree: Any, axis_name: str | None) -> Any:
@@ -67,12 +93,22 @@ def _sum_over_devices(tree: Any, axis_name: str | None) -> Any:
 
 
 def _weighted_means(
-    terms: dict[str, Float[Array, " b"]], counts: Bool[Array, " b"], axis_name: str | None
+    terms: dict[str, Float[Array, " n"]],
+    counts: Bool[Array, " b"],
+    settings: ObjectiveSettings,
+    axis_name: str | None,
 ) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""]]:
     """The device's share of each term's mean over the samples that count, and their number."""
-    total = _sum_over_devices(jnp.sum(counts.astype(jnp.float32)), axis_name)
-    share = {name: jnp.sum(jnp.where(counts, term, 0)) for name, term in terms.items()}
-    return {name: value / jnp.maximum(total, 1) for name, value in share.items()}, total
+    means, totals = {}, {}
+    for name, term in terms.items():
+        used = counts[:: len(counts) // len(term)]
+        if len(term) not in totals:
+            total = _sum_over_devices(jnp.sum(used.astype(jnp.float32)), axis_name)
+            totals[len(term)] = total
+        means[name] = jnp.sum(jnp.where(used, term, 0)) / jnp.maximum(totals[len(term)], 1)
+    # Of the means, not the mean of the samples' totals: the terms may be means of unlike samples.
+    one = {name: mean[None] for name, mean in means.items()}
+    return means | {"total": weighted_total(one, settings)[0]}, totals[len(counts)]
 
 
 def train_step(
@@ -99,7 +135,7 @@ def train_step(
             variables, batch.image, train=True, method="encode", mutable=["batch_stats"]
         )
         terms, counts = sample_terms(spec, variables, theta, batch)
-        means, total = _weighted_means(terms, counts, spec.axis_name)
+        means, total = _weighted_means(terms, counts, spec.settings, spec.axis_name)
         return means["total"], (means, total, updates["batch_stats"])
 
     gradients, (means, total, batch_stats) = jax.grad(loss, has_aux=True)(state.params)

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
@@ -179,3 +180,14 @@ def test_a_damaged_record_is_named_while_iterating(prepared, monkeypatch):
     monkeypatch.setattr(data, "record", lambda *_: good._replace(image=b"nonsense"))
     with pytest.raises(BadInputError, match=r"record [0-9]+: found a picture that does not decode"):
         take(make_dataset(data, "train", **OPTIONS), 1)
+
+
+def test_augmentation_changes_the_input_pictures_alone_and_depends_on_the_position(prepared):
+    limits = {"augmentation": Augmentation(30.0, 0.1, 0.1, 0.2)}
+    plain = take(make_dataset(prepared, "train", **OPTIONS), 5)
+    changed = take(make_dataset(prepared, "train", **OPTIONS | limits), 5)
+    for one, other in zip(plain, changed, strict=True):
+        assert (one.image != other.image).any(axis=(1, 2, 3)).mean() > 0.9
+        assert_same([one._replace(image=0)], [other._replace(image=0)])
+    again = take(make_dataset(prepared, "train", start_step=3, **OPTIONS | limits), 2)
+    assert_same(again, changed[3:])

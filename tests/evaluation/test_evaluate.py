@@ -14,6 +14,7 @@ from dhm.evaluation.evaluate import (
     SampleErrors,
     evaluate,
     evaluate_fitted,
+    evaluate_template,
     format_table,
     summarise,
 )
@@ -257,3 +258,34 @@ def test_fitted_angles_give_one_sample_a_frame_near_its_joints(data, toy_model, 
         # The template's bones leave 2.5 mm; the untrained encoder sees no pose, the rest 3.6.
         assert errors.P_err < 0.8 * min(e.P_err for e in same_frame)
         assert errors.M_err < 0.8 * np.nanmin([e.M_err for e in same_frame])
+
+
+def test_the_untrained_template_is_measured_at_zero_pose(data):
+    """Against SciPy's own alignment of the rest joints, and a mesh that is moved along."""
+    template = data.template
+    T = {}
+    for joint in sorted(range(template.num_joints), key=lambda j: _depth(template, j)):
+        above = T.get(template.parents[joint], np.eye(4))
+        T[joint] = above @ template.T_parent_joint[joint].astype(np.float64)
+    joints = np.stack([T[joint][:3, 3] for joint in range(template.num_joints)])
+    used = [template.joint_names.index(name) for name in ALIGNMENT]
+    errors = evaluate_template(data, batch_size=4)
+    _, first = np.unique(data.split_index("test").frame_id, return_index=True)
+    assert len(errors) == len(first)
+    for error, record in zip(errors, first.tolist(), strict=True):
+        fields = data.record("test", record)
+        target = fields.joints.astype(np.float64)
+        centre, goal = joints[used].mean(axis=0), target[used].mean(axis=0)
+        rotation, _ = Rotation.align_vectors(target[used] - goal, joints[used] - centre)
+        moved = rotation.apply(joints - centre) + goal
+        valid = fields.joint_valid
+        P_err = np.linalg.norm(moved - target, axis=1)[valid].mean()
+        assert error.P_err == pytest.approx(P_err, rel=1e-4)
+        vertices = rotation.apply(template.v_template - centre) + goal
+        expected = mesh_error(vertices, template.faces, *data.scan("test", record))
+        assert error.M_err == pytest.approx(expected.M_err, rel=1e-3)
+        assert error.sequence == data.sequence("test", record)
+
+
+def _depth(template, joint):
+    return 0 if joint < 0 else 1 + _depth(template, template.parents[joint])

@@ -60,18 +60,18 @@ def _batch(size: int) -> Batch:
 
 
 @functools.cache
-def _set_up():
+def _set_up(mesh_samples: int | None = None):
     template = make_toy_template(800)
     encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS)
     model = HandModel(template, encoder)
     variables = initial_variables(model, seed=0, subject=1, image_size=SIZE)
     # Momentum without memory keeps the exact gradient in its state.
     state = jax.device_get(create_train_state(model, variables, optax.trace(decay=0.0)))
-    return make_step_spec(model, SETTINGS, parallel.AXIS), state
+    return make_step_spec(model, SETTINGS, parallel.AXIS, mesh_samples), state
 
 
-def _run(num_devices: int, batch: Batch):
-    spec, before = _set_up()
+def _run(num_devices: int, batch: Batch, mesh_samples: int | None = None):
+    spec, before = _set_up(mesh_samples and mesh_samples // num_devices)
     devices = jax.devices()[:num_devices]
     step = parallel.make_parallel_step(spec, devices)
     after, metrics = step(parallel.replicate(before, devices), parallel.shard(batch, num_devices))
@@ -95,6 +95,41 @@ def test_four_devices_with_eight_samples_are_one_with_thirty_two():
     for name in expected_gradient:
         assert _relative(gradient[name], expected_gradient[name]) < 1e-5, name
     assert _relative(stats, expected_stats) < 1e-5
+
+
+def test_meshes_of_some_samples_are_those_samples_whatever_the_devices():
+    """8 of 32: joints of all, the rest of every fourth; on four devices as on one."""
+    batch = _batch(32)
+    metrics, gradient, _ = _run(1, batch, mesh_samples=8)
+    sharded_metrics, sharded_gradient, _ = _run(4, batch, mesh_samples=8)
+    for name, value in metrics.items():
+        assert sharded_metrics[name] == pytest.approx(value, rel=1e-5), name
+    for name in gradient:
+        assert _relative(sharded_gradient[name], gradient[name]) < 2e-5, name
+    every, _, _ = _run(1, batch)
+    assert metrics["joint"] == pytest.approx(every["joint"], rel=1e-5)
+    assert metrics["P_err"] == pytest.approx(every["P_err"], rel=1e-5)
+    assert abs(metrics["depth"] / every["depth"] - 1) > 1e-3
+    weights = SETTINGS
+    expected = (
+        weights.joint * metrics["joint"]
+        + weights.depth * metrics["depth"]
+        + weights.penetration * metrics["penetration_rigid"]
+        + weights.penetration * weights.non_rigid * metrics["penetration_non_rigid"]
+        + weights.laplacian * metrics["laplacian"]
+    )
+    assert metrics["total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_mesh_terms_of_all_samples_are_the_mean_over_every_choice():
+    """The 32 samples are four copies of eight: each choice of a quarter is the whole."""
+    batch = jax.tree.map(lambda x: np.repeat(x, 4, axis=0), _batch(8))
+    some, gradient, _ = _run(1, batch, mesh_samples=8)
+    every, expected, _ = _run(1, batch)
+    for name in ("depth", "laplacian", "joint", "total"):
+        assert some[name] == pytest.approx(every[name], rel=1e-4), name
+    for name in expected:
+        assert _relative(gradient[name], expected[name]) < 1e-3, name
 
 
 def test_a_batch_that_does_not_divide_is_refused():

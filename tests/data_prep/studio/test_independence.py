@@ -1,0 +1,40 @@
+"""The studio's template on a hand that owes nothing to the studio."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from configs import tiny
+from data_prep.studio.template import hand_template
+from dhm import tasks
+from dhm.formats.hand_model import write_hand_model
+
+
+@pytest.fixture
+def foreign_capture(release_mini, tmp_path):
+    """Somebody else's capture with the studio's hand model in the place of its own."""
+    root = tmp_path / "capture"
+    shutil.copytree(release_mini, root)
+    shutil.rmtree(root / "hand_model")
+    write_hand_model(hand_template("coarse"), root / "hand_model")
+    return root
+
+
+def test_it_learns_a_hand_of_another_rig(foreign_capture, tmp_path):
+    """From the template's own error on the capture's frames to a fraction of it, skin included."""
+    config = tiny.get_config()
+    config.capture, config.subject = str(foreign_capture), 4
+    config.prepared = str(tmp_path / "prepared")
+    config.encoder.width = 8
+    config.train.epochs = 100
+    config.train.lr_drop_epochs = (85, 95)
+    config.train.checkpoint_every_epochs = 100
+    tasks.run(("train",), config, tmp_path / "run")
+    result = tasks.evaluate_task(config, tmp_path / "run", tasks.prepared_data(config))
+    before, after = result["errors_template"]["overall"], result["errors"]["overall"]
+    fitted = result["errors_fitted"]["overall"]
+    assert after["P_err"] < 0.4 * before["P_err"]
+    assert after["M_err"] < 0.6 * before["M_err"]
+    assert fitted["M_err"] < 0.4 * before["M_err"]
+    assert np.isfinite(list(after.values())).all()

@@ -1,0 +1,42 @@
+import time
+
+import jax
+import pytest
+
+from configs import demo, subject1, tiny
+from dhm import estimate
+
+
+@pytest.mark.parametrize("module", [demo, tiny])
+def test_nothing_is_said_of_a_short_training(module, monkeypatch):
+    monkeypatch.setattr(estimate, "encoder_seconds", lambda config: pytest.fail("measured"))
+    config = module.get_config()
+    assert estimate.warning(config, (config.studio.frames or 24) * config.studio.pictures) is None
+
+
+def test_nothing_is_said_on_an_accelerator(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert estimate.warning(subject1.get_config(), 24000) is None
+
+
+def test_a_long_training_is_announced_with_the_demo_s_name(monkeypatch):
+    monkeypatch.setattr(estimate, "encoder_seconds", lambda config: 0.5)
+    message = estimate.warning(subject1.get_config(), 24000)
+    assert "35 epochs of 24000 images" in message and "configs/demo.py" in message
+    assert f"more than {0.5 * 32 * 35 * 750 / 86400:.0f} days" in message
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(59, "59 seconds"), (600, "10 minutes"), (7200, "2 hours"), (86400 * 9.4, "9 days")],
+)
+def test_times_are_readable(seconds, text):
+    assert estimate._readable(seconds) == text
+
+
+def test_the_encoder_s_time_is_that_of_running_it():
+    """A small one; the measurement is within the time that the call took, and above nothing."""
+    config = tiny.get_config()
+    start = time.perf_counter()
+    measured = estimate.encoder_seconds(config)
+    assert 0 < measured < time.perf_counter() - start
