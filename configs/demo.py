@@ -8,7 +8,7 @@ from configs import default
 def get_config() -> ConfigDict:
     """The whole road on two cores: 64x64 crops, a small network, many fast steps."""
     config = default.get_config()
-    config.studio.frames = 800
+    config.studio.frames = 600
     config.studio.test_frames = 75
     config.studio.pictures = 6
     config.studio.depth_shrink = 2
@@ -17,14 +17,15 @@ def get_config() -> ConfigDict:
     config.encoder.depth = 18
     config.encoder.width = 32
     config.decoder.skin_hidden = 64
-    config.train.num_views = 3
+    config.train.num_views = 2
     # The encoder learns from joints far longer than the decoder needs depth maps.
     config.train.mesh_samples = 4
-    config.train.epochs = 7
+    config.train.epochs = 8
     config.train.learning_rate = 1e-3
-    config.train.lr_drop_epochs = (4, 6)
+    config.train.lr_drop_epochs = (5, 7)
     config.train.lr_drop_factor = 0.2
     config.train.checkpoint_every_epochs = 2
+    config.eval.mesh_stride = 7
     config.augment.rotation_deg = 35.0
     config.augment.scale = 0.12
     config.augment.shift = 0.05

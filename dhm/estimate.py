@@ -4,7 +4,6 @@ import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from dhm import config as configuration
@@ -39,7 +38,7 @@ def encoder_seconds(config: ConfigDict) -> float:
     """Returns the time of the encoder's forward and backward pass for an image, seconds."""
     size, settings = config.data.image_size, config.encoder
     encoder = ImageEncoder(depth=settings.depth, width=settings.width)
-    images = np.zeros((_TRIAL, size, size, 3), np.uint8)
+    images = jnp.zeros((_TRIAL, size, size, 3), jnp.uint8)
     variables = encoder.init(jax.random.key(0), images)
 
     @jax.jit

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -67,74 +68,79 @@ def film(settings: StudioSettings, root: Path, cameras: dict[str, KrtCamera], ta
         cameras: By name, as the capture's KRT_512 holds them.
         take: The frame.
     """
-    rng = np.random.default_rng([settings.seed, 6, take.number])
     person = subject(settings.subject)
     surface = hand_surface(person, take.theta, settings.resolution_mm)
     T = take.T_world_hand
     # In float32 as in the scan's file, so that depth maps and scan agree to rounding.
     vertices = np.float32(surface.vertices @ T[:3, :3].T + T[:3, 3])
+    rng = np.random.default_rng([settings.seed, 6, take.number])
+    scene = _Scene(settings, root, take, surface, vertices, cameras, rng)
     joints = (T @ pose_rig(person, take.theta))[:, :3, 3]
     names = pictured_cameras(settings, list(cameras), take.number)
     views = draw_views(vertices, surface.faces, [cameras[name] for name in names], K_SIZE)
-    _write_pictures(settings, root, take, surface, vertices, cameras, names, views, rng)
-    _write_depths(settings, root, take, surface, vertices, cameras, names, views, rng)
-    _write_joints(settings, root, take, joints, rng)
+    _write_pictures(scene, names, views)
+    _write_depths(scene, names, views)
+    _write_joints(scene, joints)
     if take.held_out or settings.scans == "all":
         folder = _folder(root / "annotations" / "3D_scans_decimated", settings)
         write_ply(folder / f"{take.number:06d}.ply", vertices, surface.faces)
-    _write_truth(settings, root, take, person, joints)
+    _write_truth(scene, person, joints)
 
 
-def _write_pictures(settings, root, take, surface, vertices, cameras, names, views, rng) -> None:
-    normals = smooth_normals(vertices.astype(np.float64), surface.faces)
+class _Scene(NamedTuple):
+    """What the files of one frame are made from; `vertices` are the surface's in world mm."""
+
+    settings: StudioSettings
+    root: Path
+    take: Take
+    surface: HandSurface
+    vertices: Float[np.ndarray, "v 3"]
+    cameras: dict[str, KrtCamera]
+    rng: np.random.Generator
+
+
+def _write_pictures(scene: _Scene, names: list[str], views: Views) -> None:
+    settings, vertices, faces, rng = scene.settings, scene.vertices, scene.surface.faces, scene.rng
+    normals = smooth_normals(vertices.astype(np.float64), faces)
     lighting = random_lighting(rng) if settings.varied else studio_lighting()
     background = dark_background(K_SIZE, rng)
-    person = subject(settings.subject)
-    albedo = skin_colours(person, surface, TONES[settings.subject])
-    light, lit = skin_light(vertices, surface.faces, normals, lighting)
-    folder = root / "images" / f"subject_{settings.subject}" / take.sequence
+    albedo = skin_colours(subject(settings.subject), scene.surface, TONES[settings.subject])
+    light, lit = skin_light(vertices, faces, normals, lighting)
+    folder = scene.root / "images" / f"subject_{settings.subject}" / scene.take.sequence
     for view, name in enumerate(names):
-        R, t = cameras[name].T_camera_world[:3, :3], cameras[name].T_camera_world[:3, 3]
-        gloss = skin_gloss(vertices, normals, lit, lighting, -R.T @ t)
+        T = scene.cameras[name].T_camera_world
+        gloss = skin_gloss(vertices, normals, lit, lighting, -T[:3, :3].T @ T[:3, 3])
         if settings.varied:
             background = random_background(K_SIZE, rng)
-        picture = photograph(views, view, surface.faces, albedo * light + gloss, background, rng)
+        picture = photograph(views, view, faces, albedo * light + gloss, background, rng)
         (folder / f"cam{name}").mkdir(parents=True, exist_ok=True)
-        path = folder / f"cam{name}" / f"image{take.number:04d}.jpg"
-        if not cv2.imwrite(
-            str(path), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        ):
+        path = folder / f"cam{name}" / f"image{scene.take.number:04d}.jpg"
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        if not cv2.imwrite(str(path), picture[:, :, ::-1], quality):
             raise OSError(f"cannot write {path}")
 
 
-def _write_depths(
-    settings: StudioSettings,
-    root: Path,
-    take: Take,
-    surface: HandSurface,
-    vertices: np.ndarray,
-    cameras: dict[str, KrtCamera],
-    pictured: list[str],
-    views: Views,
-    rng: np.random.Generator,
-) -> None:
+def _write_depths(scene: _Scene, pictured: list[str], views: Views) -> None:
+    settings, cameras = scene.settings, scene.cameras
     maps = {}
     if settings.depth_shrink == 1:
         maps = dict(zip(pictured, views.depth, strict=True))
     wanted = list(cameras) if settings.depth_maps == "all" else pictured
-    missing = [name for name in wanted if name not in maps]
-    if missing:
+    scaled = {name: _shrunk(cameras[name], settings.depth_shrink) for name in wanted}
+    if missing := [name for name in wanted if name not in maps]:
         size = tuple(side // settings.depth_shrink for side in K_SIZE)
-        scaled = [_shrunk(cameras[name], settings.depth_shrink) for name in missing]
-        drawn = draw_depth(vertices, surface.faces, scaled, size, 4 // settings.depth_shrink)
+        window = 4 // settings.depth_shrink
+        drawn = draw_depth(
+            scene.vertices, scene.surface.faces, [scaled[name] for name in missing], size, window
+        )
         maps |= dict(zip(missing, drawn, strict=True))
-    folder = _folder(root / "annotations" / "depthmaps", settings) / f"{take.number:06d}"
+    folder = _folder(scene.root / "annotations" / "depthmaps", settings)
+    folder = folder / f"{scene.take.number:06d}"
     folder.mkdir(exist_ok=True)
     for name in wanted:
         depth = maps[name]
         if settings.depth_noise_mm:
-            K = _shrunk(cameras[name], settings.depth_shrink).K
-            depth = noisy_depth(depth, K, settings.depth_noise_mm, rng)
+            depth = noisy_depth(depth, scaled[name].K, settings.depth_noise_mm, scene.rng)
         write_depth_pickle(folder / f"depthmap{name}.pkl", depth)
 
 
@@ -143,26 +149,27 @@ def _shrunk(camera: KrtCamera, factor: int) -> KrtCamera:
     return camera._replace(K=np.diag([1 / factor, 1 / factor, 1.0]) @ camera.K)
 
 
-def _write_joints(settings, root, take, joints, rng) -> None:
+def _write_joints(scene: _Scene, joints: Float[np.ndarray, "22 3"]) -> None:
     """Writes every joint but thumb0, as released."""
+    settings = scene.settings
     if settings.joint_noise_mm:
-        joints = noisy_joints(joints, settings.joint_noise_mm, rng)
+        joints = noisy_joints(joints, settings.joint_noise_mm, scene.rng)
     points, valid = np.zeros((len(KEYPOINT_NAMES), 3)), np.zeros(len(KEYPOINT_NAMES), bool)
     for name, position in zip(JOINT_NAMES, joints, strict=True):
         if _SIDE + name in KEYPOINT_NAMES:
             index = KEYPOINT_NAMES.index(_SIDE + name)
             points[index], valid[index] = position, True
     seen_by = np.full(len(valid), float(settings.cameras))
-    path = _folder(root / "annotations" / "keypoints", settings)
+    folder = _folder(scene.root / "annotations" / "keypoints", settings)
     write_keypoints(
-        path / f"keypoints{take.number:04d}.pts", Keypoints(points, valid, seen_by, seen_by)
+        folder / f"keypoints{scene.take.number:04d}.pts",
+        Keypoints(points, valid, seen_by, seen_by),
     )
 
 
-def _write_truth(
-    settings: StudioSettings, root: Path, take: Take, person: Proportions, joints: np.ndarray
-) -> None:
-    path = truth_path(root, settings.subject, take.number)
+def _write_truth(scene: _Scene, person: Proportions, joints: Float[np.ndarray, "22 3"]) -> None:
+    take = scene.take
+    path = truth_path(scene.root, scene.settings.subject, take.number)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial.npz")
     np.savez(

@@ -85,12 +85,19 @@ def vary(rng: np.random.Generator, theta: Float[np.ndarray, " 28"], amount: floa
 
 
 def random_hand(rng: np.random.Generator) -> Float[np.ndarray, " 28"]:
-    """Returns a pose whose digits know nothing of each other."""
+    """Returns a pose whose digits know nothing of each other.
+
+    In one hand of three each finger is about straight or about folded, as in counting: between
+    their extremes fingers would seldom be folded far enough to hide.
+    """
     shapes, limits = np.array(list(FINGER_SHAPES.values())), JOINT_LIMITS
+    counting = rng.random() < 1 / 3
+    if counting:
+        shapes = np.array([FINGER_SHAPES[name] for name in ("straight", "folded")])
     theta = np.zeros(len(DOFS))
     for finger in range(4):
         flexions = shapes[rng.integers(len(shapes))] + rng.normal(0.0, 0.12, 3)
-        if rng.random() < 0.5:
+        if not counting and rng.random() < 0.5:
             mcp, pip = rng.uniform(-0.35, 1.55), rng.uniform(-0.05, 1.8)
             flexions = np.array([mcp, pip, _DIP_PER_PIP * pip + rng.normal(0.0, 0.12)])
         for bone, angle in enumerate(flexions, 1):

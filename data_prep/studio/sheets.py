@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import imageio.v3 as iio
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
@@ -175,15 +175,12 @@ def skin(
 ) -> Float[np.ndarray, "v 3"]:
     """Returns a mesh posed by linear blend skinning alone, mm."""
     dofs = dof_indices(JOINT_NAMES)
-    poses = np.float32([theta, np.zeros(28)])
-    euler = jax.vmap(lambda angles: pose_to_euler(angles, dofs, len(JOINT_NAMES)))(poses)
-    T, T_rest = forward_kinematics(
-        np.float32(T_parent_joint), euler_angles_to_matrix(euler), parents
-    )
-    posed = linear_blend_skinning(
-        np.float32(vertices), np.float32(weights), T, np.linalg.inv(np.asarray(T_rest))
-    )
-    return np.asarray(posed, float)
+    poses = jnp.asarray(np.stack([theta, np.zeros(28)]), jnp.float32)
+    euler = pose_to_euler(poses, dofs, len(JOINT_NAMES))
+    rest = jnp.asarray(T_parent_joint, jnp.float32)
+    T, T_rest = forward_kinematics(rest, euler_angles_to_matrix(euler), parents)
+    mesh = (jnp.asarray(array, jnp.float32) for array in (vertices, weights))
+    return np.asarray(linear_blend_skinning(*mesh, T, jnp.linalg.inv(T_rest)), float)
 
 
 def _nearest_weights(template: HandTemplate, points: np.ndarray) -> np.ndarray:

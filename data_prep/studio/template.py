@@ -25,6 +25,7 @@ from data_prep.studio.skin_weights import skin_weights
 from data_prep.studio.surface import hand_surface
 from dhm.formats.template_npz import read_template, write_template
 from dhm.geometry.hand_rig import JOINT_NAMES
+from dhm.geometry.topology import boundary_loops
 from dhm.types import HandTemplate
 
 FOLDER = Path(__file__).parent / "assets"
@@ -80,7 +81,9 @@ def _coarsened(
     vertices, faces, *_ = igl.decimate(
         np.asfortranarray(vertices), np.asfortranarray(faces.astype(np.int32)), _COARSE_FACES
     )
-    return np.ascontiguousarray(vertices), np.ascontiguousarray(faces)
+    vertices, faces = np.ascontiguousarray(vertices), faces.astype(np.int64, order="C")
+    vertices[boundary_loops(faces)[0], 0] = WRIST_CUT  # decimation lets the border wander
+    return vertices, faces
 
 
 def _onto_skin(anatomy: Anatomy, vertices: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, "v 3"]:

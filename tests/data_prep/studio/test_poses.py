@@ -61,7 +61,7 @@ def test_a_pinch_brings_the_tips_together_and_no_others():
     joints = pose_joints(hand.proportions, theta[None])[0, :, :3, 3]
     thumb, *fingers = (joints[JOINT_NAMES.index(f"{finger}_null")] for finger in FINGERS)
     distances = [np.linalg.norm(tip - thumb) for tip in fingers]
-    assert distances[0] < 25.0 < 40.0 < min(distances[1:])
+    assert distances[0] < 22.0 < 40.0 < min(distances[1:])
 
 
 @pytest.mark.parametrize(

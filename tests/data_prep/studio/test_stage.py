@@ -78,6 +78,8 @@ def test_a_ball_shades_what_is_below_it():
     shaded = facing & (np.hypot(x, y) < 8.0)
     free = facing & (np.hypot(x, y) > 13.0)
     assert lit[: len(below)][shaded].max() < 0.2 and lit[: len(below)][free].min() > 0.8
+    free &= lit[: len(below), 0] == 1.0
+    assert free.sum() > 100
     cosine = normals[free, 2]
     wrap = np.array([0.32, 0.16, 0.12])
     expected = (cosine[:, None] + wrap) / (1 + wrap)
@@ -136,7 +138,7 @@ def test_random_backgrounds_differ_in_brightness_and_colour():
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_palms_are_paler_than_backs_and_lines_darker_than_what_is_around(number):
+def test_dark_hands_have_paler_palms_and_all_have_lines_darker_than_what_is_around(number):
     person = subject(number)
     surface = hand_surface(person, np.zeros(28), 2.0)
     colours = skin_colours(person, surface, TONES[number])
@@ -145,7 +147,8 @@ def test_palms_are_paler_than_backs_and_lines_darker_than_what_is_around(number)
     rest = surface.skin.rest
     flat = (rest[:, 0] > 30) & (rest[:, 0] < 70) & (np.abs(rest[:, 2]) < 15)
     palm, back = flat & (rest[:, 1] > 10), flat & (rest[:, 1] < -8)
-    assert colours[palm].mean() > 1.05 * colours[back].mean()
+    paler = colours[palm].mean() / colours[back].mean()
+    assert paler > 1.25 if number in (3, 4) else 0.85 < paler < 1.15
     deep = palm & (surface.relief < -0.35)
     assert deep.sum() > 10
     assert colours[deep].mean() < 0.9 * colours[palm & (surface.relief > -0.1)].mean()

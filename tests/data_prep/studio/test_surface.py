@@ -63,7 +63,7 @@ def test_it_is_wound_outwards_and_has_a_hand_s_volume(case):
 
 
 def test_it_lies_on_the_field_up_to_the_relief(case):
-    person, theta, (vertices, _, skin) = case
+    person, theta, (vertices, _, skin, _) = case
     distance = hand_distance(pose_anatomy(person, theta), vertices)
     assert np.isfinite(vertices).all()
     assert np.isfinite(skin.rest).all()
