@@ -52,7 +52,7 @@ def test_flips_make_a_flat_mesh_delaunay():
     ours = {tuple(edge) for edge in unique_edges(flipped)[0].tolist()}
     # The oracle: libigl's own Delaunay edge flips, intrinsic ones, which are the same in a plane.
     _, theirs, *_ = igl.intrinsic_delaunay_triangulation(igl.edge_lengths(flat, faces), faces)
-    theirs = {tuple(edge) for edge in unique_edges(theirs)[0].tolist()}
+    theirs = {tuple(edge) for edge in unique_edges(theirs.astype(np.int64))[0].tolist()}
     assert len(ours ^ theirs) <= 2
 
 
