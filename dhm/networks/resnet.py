@@ -56,7 +56,7 @@ class Conv(nn.Module):
             flat = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
             return flat.reshape(*x.shape[:-1], self.features)
         if max(x.shape[1:3]) <= _TINY:
-            return _as_matrix_product(x, kernel, self.stride)
+            return _as_matrix_product(x, jnp.asarray(kernel), self.stride)
         return jax.lax.conv_general_dilated(
             x, kernel, (self.stride, self.stride), [(self.size // 2, self.size // 2)] * 2,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
