@@ -1,4 +1,4 @@
-"""Subject 1 on a laptop: filmed, prepared, trained, measured and exported in under 15 minutes."""
+"""Subject 1 on a laptop: filmed, prepared, trained, measured and exported on two cores."""
 
 from ml_collections import ConfigDict
 

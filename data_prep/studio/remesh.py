@@ -62,6 +62,7 @@ def collapse_short_edges(
     for one, other in edges.tolist():
         ring[one].add(other)
         ring[other].add(one)
+    vertices = vertices.copy()
     target, locked = np.arange(len(vertices)), np.zeros(len(vertices), bool)
     for index in np.flatnonzero(short)[np.argsort(lengths[short], kind="stable")]:
         one, other = edges[index]
@@ -73,7 +74,6 @@ def collapse_short_edges(
             continue
         locked[list(around)] = True
         target[other] = one
-        vertices = vertices.copy() if vertices.base is not None else vertices
         vertices[one] = (vertices[one] + vertices[other]) / 2
     faces = target[faces]
     faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
@@ -157,11 +157,9 @@ def _relaxed(vertices: np.ndarray, faces: np.ndarray) -> Float[np.ndarray, "v 3"
     on_rim = np.zeros(len(vertices), bool)
     on_rim[rim] = True
     # A border vertex knows its two neighbours on the border only.
-    inner = edges[~on_rim[edges].all(axis=1)]
     links = np.concatenate([edges, edges[:, ::-1]])
     links = links[~on_rim[links[:, 0]]]
     links = np.concatenate([links, rim, rim[:, ::-1]])
-    del inner
     mean, count = np.zeros_like(vertices), np.bincount(links[:, 0], minlength=len(vertices))
     for axis in range(3):
         mean[:, axis] = np.bincount(links[:, 0], vertices[links[:, 1], axis], len(vertices))
