@@ -25,6 +25,8 @@ def get_config() -> ConfigDict:
     # frames: a toy capture instead, made in seconds.
     config.studio.frames = 3000
     config.studio.test_frames = 300
+    # Thirtieths of a second from frame to frame: the longer, the more poses in as many frames.
+    config.studio.frame_step = 5
     # Cameras on its dome, and how many of them take a picture of a frame (others in each).
     config.studio.cameras = 16
     config.studio.pictures = 8
@@ -103,11 +105,18 @@ def get_config() -> ConfigDict:
     # How many of them are skinned and drawn, a divisor of the batch; the others count by their
     # joints alone, which saves most of the time where the encoder is small. 0: all (the paper).
     config.train.mesh_samples = 0
+    # The pose of these meshes: the "encoder"'s (the paper), or one that is "fitted" to the true
+    # joints at every step. Depth maps then teach the decoder alone, free of the encoder's errors,
+    # which would squeeze the fingertips of a run too short for a good encoder.
+    config.train.mesh_pose = "encoder"
     # Passes over the training images (section 7: 35), in whole batches, at least one: a pass over
     # 100 images in batches of 32 is 3 steps, and the other 4 images open the next.
     config.train.epochs = 35
-    # Adam's learning rate, and where it drops to a tenth (section 7; epochs count from 0).
+    # Adam's learning rate. "drops": to a tenth at two epochs (section 7; they count from 0);
+    # "cosine": along a half cosine to nothing at the end. Before it, steps of an even warm-up.
     config.train.learning_rate = 1e-4
+    config.train.lr_decay = "drops"
+    config.train.warmup_steps = 0
     config.train.lr_drop_epochs = (30, 32)
     config.train.lr_drop_factor = 0.1
     # Epochs between checkpoints, and how many of the newest are kept.

@@ -16,7 +16,7 @@ from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings
 from dhm.networks.resnet import STAGES
 from dhm.training.loop import LoopSettings
-from dhm.training.state import learning_rate_schedule
+from dhm.training.state import dropping_schedule, warmed_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,7 @@ _RULES = {
     "subject": _SEED,  # of the identity code
     "studio.frames": _at_least(0),
     "studio.test_frames": _at_least(1),
+    "studio.frame_step": _at_least(1),
     "studio.cameras": _at_least(1),
     "studio.pictures": _at_least(1),
     "studio.depth_maps": _one_of("all", "pictured"),
@@ -98,8 +99,11 @@ _RULES = {
     "train.batch_size": _at_least(1),
     "train.num_views": _at_least(1),
     "train.mesh_samples": _at_least(0),
+    "train.mesh_pose": _one_of("encoder", "fitted"),
     "train.epochs": _at_least(1),
     "train.learning_rate": _POSITIVE,
+    "train.warmup_steps": _at_least(0),
+    "train.lr_decay": _one_of("drops", "cosine"),
     "train.lr_drop_epochs": _SORTED_EPOCHS,
     "train.lr_drop_factor": _POSITIVE,
     "train.checkpoint_every_epochs": _at_least(1),
@@ -213,9 +217,10 @@ def loop_settings(config: ConfigDict, num_train: int) -> LoopSettings:
 
 def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:
     """Learning rate by step."""
-    return learning_rate_schedule(
-        config.train.learning_rate,
-        tuple(config.train.lr_drop_epochs),
-        config.train.lr_drop_factor,
-        steps_per_epoch(config, num_train),
-    )
+    per_epoch, rate = steps_per_epoch(config, num_train), config.train.learning_rate
+    if config.train.lr_decay == "cosine":
+        decayed = optax.cosine_decay_schedule(rate, config.train.epochs * per_epoch)
+    else:
+        drops, factor = tuple(config.train.lr_drop_epochs), config.train.lr_drop_factor
+        decayed = dropping_schedule(rate, drops, factor, per_epoch)
+    return warmed_up(decayed, config.train.warmup_steps)

@@ -123,6 +123,7 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             configuration.objective_settings(config),
             AXIS,
             config.train.mesh_samples // jax.device_count() or None,
+            config.train.mesh_pose,
         ),
         batches_from,
         schedule,

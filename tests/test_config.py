@@ -28,6 +28,7 @@ BAD = {
     "subject": [-1, 2**32],
     "studio.frames": [-1],
     "studio.test_frames": [0],
+    "studio.frame_step": [0],
     "studio.cameras": [0],
     "studio.pictures": [0],
     "studio.depth_maps": ["some", ""],
@@ -61,9 +62,12 @@ BAD = {
     "train.batch_size": [0, -32],
     "train.num_views": [0],
     "train.mesh_samples": [-1],
+    "train.mesh_pose": ["", "true"],
     "train.epochs": [0],
     "train.learning_rate": [0.0, -1e-4, NAN, INF],
     "train.lr_drop_epochs": [(32, 30), (30, 30), (-1,), (1.5,), ("30",)],
+    "train.warmup_steps": [-1],
+    "train.lr_decay": ["", "linear"],
     "train.lr_drop_factor": [0.0, -0.1, NAN],
     "train.checkpoint_every_epochs": [0],
     "train.keep_checkpoints": [0],
@@ -276,6 +280,26 @@ def test_the_learning_rate_of_other_settings():
     assert [float(rate(step)) for step in range(4)] == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4])
     config.train.lr_drop_epochs = ()
     assert float(schedule(config, 3)(10**6)) == pytest.approx(1e-3)
+
+
+def test_a_cosine_falls_from_the_learning_rate_to_nothing():
+    config = default.get_config()
+    config.train.update(learning_rate=2e-3, lr_decay="cosine", epochs=4, batch_size=4)
+    rate = schedule(config, num_train=40)
+    expected = {0: 2e-3, 10: 1e-3 * (1 + 0.5**0.5), 20: 1e-3, 40: 0.0}
+    for step, value in expected.items():
+        assert float(rate(step)) == pytest.approx(value, abs=1e-9), step
+
+
+@pytest.mark.parametrize("decay", ["drops", "cosine"])
+def test_a_warm_up_grows_evenly_and_changes_nothing_after_it(decay):
+    config = default.get_config()
+    config.train.lr_decay = decay
+    cold = schedule(config, num_train=320)
+    config.train.warmup_steps = 5
+    warm = schedule(config, num_train=320)
+    factors = [float(warm(step) / cold(step)) for step in (0, 1, 3, 4, 5, 100)]
+    assert factors == pytest.approx([0.2, 0.4, 0.8, 1, 1, 1])
 
 
 def test_the_loop_s_numbers():

@@ -14,6 +14,7 @@ _HELP = {
     "subject": "1 to 4",
     "frames": "frames of the 40 training motions together",
     "test_frames": "frames of the 15 held-out gestures together; default: a fifth of --frames",
+    "frame_step": "thirtieths of a second from frame to frame",
     "cameras": "calibrated cameras; 80 is as many as the paper's",
     "pictures": "cameras that take a picture of a frame, others in each; default: all",
     "depth_maps": "of all cameras or of the pictured ones",

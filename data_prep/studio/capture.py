@@ -138,17 +138,17 @@ def _takes(settings: StudioSettings, building: Path, workers: int = 1) -> list[T
 
 
 def _motions(settings: StudioSettings, workers: int) -> list[Motion]:
-    person, seed = subject(settings.subject), settings.seed
+    person, seed, step = subject(settings.subject), settings.seed, settings.frame_step
     with _pool(workers) as run:
         lengths = motion_lengths(settings.test_frames, len(HELD_OUT_NAMES))
         calls = [
-            functools.partial(held_out_gesture, index, person, seed, length)
+            functools.partial(held_out_gesture, index, person, seed, length, step)
             for index, length in enumerate(lengths)
         ]
         gestures = list(run(calls))
         lengths = motion_lengths(settings.frames, len(TRAINING_NAMES))
         calls = [
-            functools.partial(training_motion, index, person, seed, length, gestures)
+            functools.partial(training_motion, index, person, seed, length, step, gestures)
             for index, length in enumerate(lengths)
         ]
         bar = tqdm(run(calls), total=len(calls), desc="plan", unit="motion", disable=None)

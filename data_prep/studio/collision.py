@@ -33,7 +33,7 @@ class Contacts:
 def penetration_depth(
     hand: SphereHand, theta: Float[np.ndarray, "n 28"]
 ) -> Float[np.ndarray, " n"]:
-    """Returns the deepest overlap in each pose, mm; negative where no parts touch."""
+    """Returns the deepest overlap beyond what is allowed in each pose, mm; else 0 or less."""
     centres = sphere_centres(hand, pose_joints(hand.proportions, theta))
     return (overlaps(centres, hand.radii, hand.pairs) - hand.allowances).max(axis=1)
 

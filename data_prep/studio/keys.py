@@ -18,7 +18,7 @@ from dhm.geometry.hand_rig import FINGERS
 # Which digit each rotation belongs to.
 DIGIT_OF = np.array([next(i for i, f in enumerate(FINGERS) if dof.startswith(f)) for dof in DOFS])
 SHORTEST, LONGEST = 10, 15
-"""Frames from one key to the next: the largest change, 1.9 rad, then needs 0.29 rad a frame."""
+"""Thirtieths of a second from key to key: the largest change, 1.9 rad, then needs 0.29 rad each."""
 
 _DIP_PER_PIP = 0.65
 _Z = {bone: np.array([DOFS.index(f"{f}{bone}_z") for f in FINGERS[1:]]) for bone in (1, 2, 3)}
@@ -46,18 +46,23 @@ class Schedule:
 
 
 def common_schedule(
-    rng: np.random.Generator, num_frames: int, lags: Float[np.ndarray, " 5"]
+    rng: np.random.Generator, num_frames: int, frame_step: int, lags: Float[np.ndarray, " 5"]
 ) -> Schedule:
-    """Returns keys that all digits reach together, but for constant lags in frames."""
-    steps = rng.uniform(SHORTEST, LONGEST, num_frames // SHORTEST + 3)
-    return Schedule(np.cumsum(steps)[None] - steps[0] - (lags.max() - lags)[:, None])
+    """Returns keys that all digits reach together, but for constant lags in thirtieths of 1 s."""
+    steps = rng.uniform(SHORTEST, LONGEST, _num_keys(num_frames, frame_step))
+    times = np.cumsum(steps)[None] - steps[0] - (lags.max() - lags)[:, None]
+    return Schedule(times / frame_step)
 
 
-def own_schedules(rng: np.random.Generator, num_frames: int) -> Schedule:
+def own_schedules(rng: np.random.Generator, num_frames: int, frame_step: int) -> Schedule:
     """Returns keys that each digit reaches at its own pace."""
-    steps = rng.uniform(SHORTEST, LONGEST, (len(FINGERS), num_frames // SHORTEST + 3))
+    steps = rng.uniform(SHORTEST, LONGEST, (len(FINGERS), _num_keys(num_frames, frame_step)))
     first = steps[:, :1] * rng.uniform(0.0, 1.0, (len(FINGERS), 1))
-    return Schedule(np.cumsum(steps, axis=1) - steps[:, :1] - first)
+    return Schedule((np.cumsum(steps, axis=1) - steps[:, :1] - first) / frame_step)
+
+
+def _num_keys(num_frames: int, frame_step: int) -> int:
+    return num_frames * frame_step // SHORTEST + 3
 
 
 def smooth_path(
@@ -87,11 +92,11 @@ def vary(rng: np.random.Generator, theta: Float[np.ndarray, " 28"], amount: floa
 def random_hand(rng: np.random.Generator) -> Float[np.ndarray, " 28"]:
     """Returns a pose whose digits know nothing of each other.
 
-    In one hand of three each finger is about straight or about folded, as in counting: between
+    In every other hand each finger is about straight or about folded, as in counting: between
     their extremes fingers would seldom be folded far enough to hide.
     """
     shapes, limits = np.array(list(FINGER_SHAPES.values())), JOINT_LIMITS
-    counting = rng.random() < 1 / 3
+    counting = rng.random() < 0.5
     if counting:
         shapes = np.array([FINGER_SHAPES[name] for name in ("straight", "folded")])
     theta = np.zeros(len(DOFS))

@@ -4,7 +4,7 @@ A motion depends on the person, the seed, its own number and the number of frame
 motion; of the training motions, no frame comes near a frame of the gestures.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -39,7 +39,7 @@ DEEPEST = 2.5
 """How far two surfaces that are no neighbours may overlap, mm: that is firm contact."""
 
 FASTEST = 0.4
-"""Largest change of an angle from a frame to the next, rad: 12 rad/s at 30 frames a second."""
+"""Largest change of an angle in a thirtieth of a second, rad."""
 
 # Poses that only the gestures show. "two" is one of them because it is too near to "victory".
 HELD_OUT_POSES = (
@@ -58,7 +58,7 @@ _TOURS = (
 )  # fmt: skip
 _WAVES = (("spread", "hook"), ("open", "fist"), ("relaxed", "cylinder"))
 _NUM_FREE = 20
-_WAVE_LAG = 3.0  # frames from finger to finger
+_WAVE_LAG = 3.0  # thirtieths of a second from finger to finger
 
 TRAINING_NAMES = (
     *(f"range_of_{finger}" for finger in FINGERS),
@@ -70,7 +70,7 @@ HELD_OUT_NAMES = tuple(
     f"gesture_{one}" if one == other else f"gesture_{one}_to_{other}" for one, other in _GESTURES
 )
 _ROUNDS = 14
-_CLOSE = -0.5  # mm between spheres, from where on the skin may overlap
+_CLOSE, _TOUCHING = 0.5, 0.05  # mm: gap and overlap of spheres whose skin is looked at
 # From these versions on a key is drawn more freely; in the end it is an open hand.
 _OTHER_POSE, _WAY_OUT = 3, 6
 
@@ -97,7 +97,7 @@ def sequence_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def training_motions(
-    proportions: Proportions, seed: int, num_frames: int, gestures: list[Motion]
+    proportions: Proportions, seed: int, num_frames: int, frame_step: int, gestures: list[Motion]
 ) -> list[Motion]:
     """Returns the 40 training motions.
 
@@ -105,6 +105,7 @@ def training_motions(
         proportions: Whose hand.
         seed: Selects the motions.
         num_frames: Frames of all motions together.
+        frame_step: Thirtieths of a second from frame to frame.
         gestures: The held-out gestures, whose neighbourhood is left out.
 
     Raises:
@@ -112,12 +113,14 @@ def training_motions(
     """
     lengths = motion_lengths(num_frames, len(TRAINING_NAMES))
     return [
-        training_motion(index, proportions, seed, length, gestures)
+        training_motion(index, proportions, seed, length, frame_step, gestures)
         for index, length in enumerate(lengths)
     ]
 
 
-def held_out_gestures(proportions: Proportions, seed: int, num_frames: int) -> list[Motion]:
+def held_out_gestures(
+    proportions: Proportions, seed: int, num_frames: int, frame_step: int
+) -> list[Motion]:
     """Returns the 15 gestures, with `num_frames` frames together.
 
     Raises:
@@ -125,29 +128,38 @@ def held_out_gestures(proportions: Proportions, seed: int, num_frames: int) -> l
     """
     lengths = motion_lengths(num_frames, len(HELD_OUT_NAMES))
     return [
-        held_out_gesture(index, proportions, seed, length) for index, length in enumerate(lengths)
+        held_out_gesture(index, proportions, seed, length, frame_step)
+        for index, length in enumerate(lengths)
     ]
 
 
 def training_motion(
-    index: int, proportions: Proportions, seed: int, num_frames: int, gestures: list[Motion]
+    index: int,
+    proportions: Proportions,
+    seed: int,
+    num_frames: int,
+    frame_step: int,
+    gestures: list[Motion],
 ) -> Motion:
     """Returns one training motion by its index in `TRAINING_NAMES`."""
     rng = np.random.default_rng([seed, index])
-    schedule, draw = _training_plan(index, proportions, seed, num_frames, rng)
+    schedule, draw = _training_plan(index, proportions, seed, num_frames, frame_step, rng)
     avoid = np.concatenate([gesture.theta for gesture in gestures])
-    theta = _acceptable_path(sphere_hand(proportions), schedule, draw, num_frames, avoid)
-    return Motion(sequence_names()[0][index], theta, _hand_path(rng, num_frames))
+    hand = sphere_hand(proportions)
+    theta = _acceptable_path(hand, schedule, draw, num_frames, frame_step, avoid)
+    return Motion(sequence_names()[0][index], theta, _hand_path(rng, num_frames, frame_step))
 
 
-def held_out_gesture(index: int, proportions: Proportions, seed: int, num_frames: int) -> Motion:
+def held_out_gesture(
+    index: int, proportions: Proportions, seed: int, num_frames: int, frame_step: int
+) -> Motion:
     """Returns one gesture by its index in `HELD_OUT_NAMES`."""
     rng = np.random.default_rng([seed, len(TRAINING_NAMES) + index])
     draw = _gesture_keys(*_GESTURES[index], proportions, [seed, len(TRAINING_NAMES) + index])
-    schedule = common_schedule(rng, num_frames, rng.uniform(0.0, 2.0, len(FINGERS)))
-    nothing = np.zeros((0, 28))
-    theta = _acceptable_path(sphere_hand(proportions), schedule, draw, num_frames, nothing)
-    return Motion(sequence_names()[1][index], theta, _hand_path(rng, num_frames))
+    schedule = common_schedule(rng, num_frames, frame_step, rng.uniform(0.0, 2.0, len(FINGERS)))
+    hand, nothing = sphere_hand(proportions), np.zeros((0, 28))
+    theta = _acceptable_path(hand, schedule, draw, num_frames, frame_step, nothing)
+    return Motion(sequence_names()[1][index], theta, _hand_path(rng, num_frames, frame_step))
 
 
 def near_any(
@@ -178,23 +190,31 @@ def _solved(proportions: Proportions, name: str) -> Float[np.ndarray, " 28"]:
 
 
 def _training_plan(
-    index: int, proportions: Proportions, seed: int, num_frames: int, rng: np.random.Generator
+    index: int,
+    proportions: Proportions,
+    seed: int,
+    num_frames: int,
+    frame_step: int,
+    rng: np.random.Generator,
 ) -> tuple[Schedule, DrawKey]:
     """When a motion reaches its keys, and what they are."""
     keys = [seed, index]
     if index < len(FINGERS):
-        return own_schedules(rng, num_frames), _range_keys(index, proportions, keys)
+        return own_schedules(rng, num_frames, frame_step), _range_keys(index, proportions, keys)
     index -= len(FINGERS)
     if index < len(_TOURS):
         lags = rng.uniform(0.0, 2.0, len(FINGERS))
         draw = _tour_keys(_TOURS[index], _TRAINING_POSES, proportions, keys)
-        return common_schedule(rng, num_frames, lags), draw
+        return common_schedule(rng, num_frames, frame_step, lags), draw
     index -= len(_TOURS)
     if index < len(_WAVES):
         lags = _WAVE_LAG * np.arange(len(FINGERS))[:: 1 if index % 2 else -1]
         draw = _tour_keys(_WAVES[index], _WAVES[index], proportions, keys)
-        return common_schedule(rng, num_frames, lags), draw
-    return own_schedules(rng, num_frames), _free_keys(keys)
+        return common_schedule(rng, num_frames, frame_step, lags), draw
+    if index % 2:  # Digits that meet at their keys show what each looks like beside the others.
+        lags = rng.uniform(0.0, 2.0, len(FINGERS))
+        return common_schedule(rng, num_frames, frame_step, lags), _free_keys(keys)
+    return own_schedules(rng, num_frames, frame_step), _free_keys(keys)
 
 
 def _free_keys(seeds: list[int]) -> DrawKey:
@@ -258,6 +278,7 @@ def _acceptable_path(
     schedule: Schedule,
     draw: DrawKey,
     num_frames: int,
+    frame_step: int,
     avoid: Float[np.ndarray, "m 28"],
 ) -> Float[np.ndarray, "n 28"]:
     """The repaired path; keys around frames that still break a rule are drawn anew.
@@ -268,8 +289,8 @@ def _acceptable_path(
     versions = np.zeros(schedule.times.shape[1], int)
     for attempt in range(_ROUNDS):
         keys = np.stack([draw(number, version) for number, version in enumerate(versions)])
-        theta = repair(hand, smooth_path(schedule, keys, num_frames))
-        bad = np.flatnonzero(_breaks_a_rule(hand, theta, avoid))
+        theta = repair(hand, smooth_path(schedule, keys, num_frames), frame_step=frame_step)
+        bad = np.flatnonzero(_breaks_a_rule(hand, theta, frame_step, avoid))
         if not len(bad):
             bad = np.flatnonzero(_surfaces_overlap(hand, theta))
         if not len(bad):
@@ -280,28 +301,37 @@ def _acceptable_path(
 
 
 def _breaks_a_rule(
-    hand: SphereHand, theta: np.ndarray, avoid: np.ndarray
+    hand: SphereHand, theta: np.ndarray, frame_step: int, avoid: np.ndarray
 ) -> Bool[np.ndarray, " n"]:
     """Frames that penetrate, are reached too fast, or come too near to poses to avoid."""
     steps = np.abs(np.diff(theta, axis=0, prepend=theta[:1])).max(axis=1)
     deep = penetration_depth(hand, theta) > TOLERANCE
-    return deep | (steps > FASTEST) | near_any(theta, avoid, EXCLUSION)
+    return deep | (steps > FASTEST * frame_step) | near_any(theta, avoid, EXCLUSION)
 
 
 def _surfaces_overlap(hand: SphereHand, theta: np.ndarray) -> Bool[np.ndarray, " n"]:
     """Frames in which the skin overlaps by too much: the spheres are quick, but not all of it."""
-    bad = penetration_depth(hand, theta) > _CLOSE
+    bad = (penetration_depth(hand, theta) > _TOUCHING) | (_gap(hand, theta) < _CLOSE)
     for frame in np.flatnonzero(bad):
         bad[frame] = surface_overlap(pose_anatomy(hand.proportions, theta[frame])) > DEEPEST
     return bad
 
 
-def _hand_path(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "n 4 4"]:
+def _gap(hand: SphereHand, theta: np.ndarray) -> Float[np.ndarray, " n"]:
+    """How far apart the nearest spheres are that do not sit side by side in a web, mm."""
+    free = hand.allowances == 0.0
+    spheres = replace(hand, pairs=hand.pairs[free], allowances=hand.allowances[free])
+    return -penetration_depth(spheres, theta)
+
+
+def _hand_path(
+    rng: np.random.Generator, num_frames: int, frame_step: int
+) -> Float[np.ndarray, "n 4 4"]:
     """Fingers up (+z), palm to -y; turns and drifts slowly about the middle of the hand."""
     upright = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
-    frames = np.arange(num_frames)
-    swings = _slow_waves(rng, frames, (0.35, 0.35, 0.8), (0.25, 0.25, 0.4))
-    drift = _slow_waves(rng, frames, (20.0, 20.0, 20.0), (15.0, 15.0, 15.0))
+    times = np.arange(num_frames) * frame_step
+    swings = _slow_waves(rng, times, (0.35, 0.35, 0.8), (0.25, 0.25, 0.4))
+    drift = _slow_waves(rng, times, (20.0, 20.0, 20.0), (15.0, 15.0, 15.0))
     T_world_hand = np.tile(np.eye(4), (num_frames, 1, 1))
     for T, (x, y, z), at in zip(T_world_hand, swings, drift, strict=True):
         turn = axis_rotation(2, z) @ axis_rotation(1, y) @ axis_rotation(0, x)
@@ -311,9 +341,9 @@ def _hand_path(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "
 
 
 def _slow_waves(
-    rng: np.random.Generator, frames: np.ndarray, spread: tuple, swing: tuple
+    rng: np.random.Generator, times: np.ndarray, spread: tuple, swing: tuple
 ) -> Float[np.ndarray, "n 3"]:
-    """Three sine waves of 80 to 160 frames about means within a spread."""
+    """Three sine waves of 2.7 to 5.3 s about means within a spread."""
     mean, size = rng.uniform(-1.0, 1.0, 3) * spread, rng.uniform(0.3, 1.0, 3) * swing
     period, phase = rng.uniform(80.0, 160.0, 3), rng.uniform(0.0, 2 * np.pi, 3)
-    return mean + size * np.sin(2 * np.pi * frames[:, None] / period + phase)
+    return mean + size * np.sin(2 * np.pi * times[:, None] / period + phase)

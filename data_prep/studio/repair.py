@@ -31,7 +31,7 @@ _STEPS = 40
 _GOAL_REACHED = 1.0  # mm along each axis
 _LONGEST_STEP = 0.2  # rad: farther off the linear model of the contacts misleads
 _DAMPING = 6.0  # mm^2 / rad^2
-_SMOOTHNESS = 60.0  # mm^2 a squared second difference of the correction, rad^2
+_SMOOTHNESS = 60.0  # mm^2 a squared second difference of the correction over 1/15 s, rad^2
 _GOAL_WEIGHT = 0.6
 IS_THUMB = np.array([name.startswith("thumb") for name in dof_names(JOINT_NAMES)])
 # The thumb gives way first; fingers part sideways before they bend, and hardly roll.
@@ -59,6 +59,7 @@ def repair(
     wanted: Float[np.ndarray, "n 28"],
     goals: Sequence[Goal] = (),
     stiffness: Float[np.ndarray, " 28"] | None = None,
+    frame_step: int = 1,
 ) -> Float[np.ndarray, "n 28"]:
     """Returns a motion near the wanted one, inside the limits, without penetration.
 
@@ -70,10 +71,12 @@ def repair(
         wanted: Angles of consecutive frames, radians.
         goals: Points that should meet, in every frame.
         stiffness: How much each rotation resists, relative to the others.
+        frame_step: Thirtieths of a second from frame to frame; the longer, the less they share.
     """
     low, high = JOINT_LIMITS.T
     wanted = np.clip(wanted, low, high)
     resists = (_STIFFNESS if stiffness is None else stiffness) ** 2
+    smoothness = _SMOOTHNESS / frame_step**4
     theta = wanted
     for step in range(_STEPS):
         T_hand_joint = pose_joints(hand.proportions, theta)
@@ -91,7 +94,7 @@ def repair(
         pull = max(16.0 * 0.8**step, 0.15) * resists
         slope -= pull * (theta - wanted)
         damping = pull + _DAMPING * resists
-        theta = theta + _bounded_step(hessian, slope, theta, wanted, damping, resists)
+        theta = theta + _bounded_step(hessian, slope, theta, wanted, damping, smoothness * resists)
     return theta
 
 
@@ -131,11 +134,12 @@ def _bounded_step(
     theta: np.ndarray,
     wanted: np.ndarray,
     damping: np.ndarray,
-    resists: np.ndarray,
+    smoothness: np.ndarray,
 ) -> Float[np.ndarray, "n 28"]:
     """The damped step; rotations that it would drive past a limit stop there, others make up."""
     low, high = JOINT_LIMITS.T
-    bands, pull = _banded(hessian, damping, resists), slope - _rough(theta - wanted) * resists
+    bands = _banded(hessian, damping, smoothness)
+    pull = slope - smoothness * _rough(theta - wanted)
     step = solveh_banded(bands, pull.ravel(), lower=True).reshape(theta.shape)
     stopped = np.clip(theta + step, low, high) - theta
     held = stopped != step
@@ -150,18 +154,18 @@ def _bounded_step(
 
 
 def _rough(correction: np.ndarray) -> np.ndarray:
-    """Half the gradient of the smoothness term."""
+    """Half the gradient of the summed squares of second differences."""
     bent = np.zeros_like(correction)
     if len(correction) > 2:
         second = correction[:-2] - 2 * correction[1:-1] + correction[2:]
         bent[:-2] += second
         bent[1:-1] -= 2 * second
         bent[2:] += second
-    return _SMOOTHNESS * bent
+    return bent
 
 
 def _banded(
-    hessian: Float[np.ndarray, "n 28 28"], damping: np.ndarray, resists: np.ndarray
+    hessian: Float[np.ndarray, "n 28 28"], damping: np.ndarray, smoothness: np.ndarray
 ) -> Float[np.ndarray, "57 n*28"]:
     """The normal matrix as lower bands: contacts couple a frame's angles, smoothness frames."""
     n, d = len(hessian), NUM_DOFS
@@ -169,9 +173,8 @@ def _banded(
     for below in range(d):
         bands[below, :, : d - below] = np.diagonal(hessian, -below, 1, 2)
     bands[0] += damping
-    coupling = _SMOOTHNESS * resists
     for shift, counts in _smoothness_bands(n).items():
-        bands[shift * d] += counts[:, None] * coupling
+        bands[shift * d] += counts[:, None] * smoothness
     return bands.reshape(2 * d + 1, n * d)
 
 

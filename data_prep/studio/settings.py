@@ -20,6 +20,8 @@ class StudioSettings:
         subject: 1 to 4.
         frames: Frames of the training motions together.
         test_frames: Frames of the held-out gestures together.
+        frame_step: Thirtieths of a second from frame to frame. The longer, the more poses the
+            frames show: from one key pose to the next a hand takes 10 to 15.
         cameras: Calibrated cameras on the dome.
         pictures: How many of them take a picture of a frame; others in each frame.
         depth_maps: "all" cameras, or the "pictured" ones alone, which are all that training reads.
@@ -37,6 +39,7 @@ class StudioSettings:
     subject: int = 1
     frames: int = 1500
     test_frames: int = 300
+    frame_step: int = 5
     cameras: int = 16
     pictures: int = 16
     depth_maps: str = "all"
@@ -60,6 +63,7 @@ def check_settings(settings: StudioSettings) -> None:
         "subject": (1, NUM_SUBJECTS),
         "frames": (len(TRAINING_NAMES), _MAX_FRAMES),
         "test_frames": (len(HELD_OUT_NAMES), _MAX_FRAMES),
+        "frame_step": (1, 30),
         "cameras": (1, MAX_CAMERAS),
         "pictures": (1, settings.cameras),
         "depth_shrink": (1, 2),

@@ -63,6 +63,21 @@ def _back_to_rest(anatomy: Anatomy, part: int, points: np.ndarray) -> Float[np.n
     return own + follows * (_carried_back(anatomy, "thumb1", points) - own)
 
 
+def thumb_nearness(
+    frames: dict[str, Float[np.ndarray, "4 4"]], points: Float[np.ndarray, "v 3"]
+) -> Float[np.ndarray, " v"]:
+    """Returns by how much points are nearer to the thumb's metacarpal than to the palm's, mm."""
+
+    def from_bone(start: str, end: str) -> np.ndarray:
+        origin = frames[start][:3, 3]
+        axis = frames[end][:3, 3] - origin
+        along = np.clip((points - origin) @ axis / (axis @ axis), 0.0, 1.0)
+        return np.linalg.norm(points - origin - along[:, None] * axis, axis=1)
+
+    metacarpus = np.minimum(from_bone("wrist", "index1"), from_bone("wrist", "middle1"))
+    return metacarpus - from_bone("thumb1", "thumb2")
+
+
 def _carried_back(anatomy: Anatomy, joint: str, points: np.ndarray) -> Float[np.ndarray, "v 3"]:
     T_rest_posed = anatomy.rest[joint] @ np.linalg.inv(anatomy.frames[joint])
     return points @ T_rest_posed[:3, :3].T + T_rest_posed[:3, 3]
@@ -70,12 +85,4 @@ def _carried_back(anatomy: Anatomy, joint: str, points: np.ndarray) -> Float[np.
 
 def _thumb_share(anatomy: Anatomy, points: np.ndarray) -> Float[np.ndarray, " v"]:
     """How far the palm's skin follows the thumb: 1 along its metacarpal, 0 over the others."""
-
-    def from_bone(start: str, end: str) -> np.ndarray:
-        origin = anatomy.frames[start][:3, 3]
-        axis = anatomy.frames[end][:3, 3] - origin
-        along = np.clip((points - origin) @ axis / (axis @ axis), 0.0, 1.0)
-        return np.linalg.norm(points - origin - along[:, None] * axis, axis=1)
-
-    metacarpus = np.minimum(from_bone("wrist", "index1"), from_bone("wrist", "middle1"))
-    return smoothstep((metacarpus - from_bone("thumb1", "thumb2")) / _THUMB_BALL + 0.5)
+    return smoothstep(thumb_nearness(anatomy.frames, points) / _THUMB_BALL + 0.5)

@@ -12,6 +12,7 @@ from data_prep.studio.parts import PALM, PART_JOINTS
 from data_prep.studio.proportions import Proportions
 from data_prep.studio.rig import rest_frames
 from data_prep.studio.skin import at_joint
+from data_prep.studio.skin_coordinates import thumb_nearness
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 
 MAX_INFLUENCES = 4
@@ -66,16 +67,8 @@ def _labels(proportions, frames, vertices, part) -> Int[np.ndarray, " v"]:
 
 def _thumb_labels(frames, vertices, part, label) -> Int[np.ndarray, " v"]:
     """Of the palm, the thumb moves what is nearer to its bone than to the other metacarpals."""
-
-    def from_bone(start: str, end: str) -> np.ndarray:
-        origin = frames[start][:3, 3]
-        axis = frames[end][:3, 3] - origin
-        along = np.clip((vertices - origin) @ axis / (axis @ axis), 0.0, 1.0)
-        return np.linalg.norm(vertices - origin - along[:, None] * axis, axis=1)
-
     label = label.copy()
-    others = np.minimum(from_bone("wrist", "index1"), from_bone("wrist", "middle1"))
-    near = (part == PALM) & (from_bone("thumb1", "thumb2") < others)
+    near = (part == PALM) & (thumb_nearness(frames, vertices) > 0)
     for joint in ("thumb0", "thumb1"):
         beyond = at_joint(vertices, frames[joint])[:, 0] > 0
         label[near & beyond] = JOINT_NAMES.index(joint)

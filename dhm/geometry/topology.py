@@ -9,7 +9,11 @@ from jaxtyping import Bool, Float, Int
 def unique_edges(faces: Int[np.ndarray, "f 3"]) -> tuple[np.ndarray, np.ndarray]:
     """Undirected edges [e 2] (smaller index first) and the number of faces at each [e]."""
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    return np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0, return_counts=True)
+    low, high = edges[edges[:, 0] != edges[:, 1]].astype(np.int64).T
+    # One number an edge: np.unique sorts numbers several times as fast as rows.
+    base = int(faces.max(initial=0)) + 1
+    keys, counts = np.unique(low * base + high, return_counts=True)
+    return np.stack(np.divmod(keys, base), axis=1).astype(faces.dtype), counts
 
 
 @dataclass(frozen=True)

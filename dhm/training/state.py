@@ -54,9 +54,14 @@ def create_train_state(
     )
 
 
-def learning_rate_schedule(
+def dropping_schedule(
     learning_rate: float, drop_epochs: tuple[int, ...], drop_factor: float, steps_per_epoch: int
 ) -> optax.Schedule:
     """Constant, multiplied by `drop_factor` at the start of each of `drop_epochs` (section 7)."""
     boundaries = {epoch * steps_per_epoch: drop_factor for epoch in drop_epochs}
     return optax.piecewise_constant_schedule(learning_rate, boundaries)
+
+
+def warmed_up(schedule: optax.Schedule, num_steps: int) -> optax.Schedule:
+    """Returns a schedule times a factor that grows evenly to 1 within the first steps."""
+    return lambda step: schedule(step) * jnp.minimum((step + 1) / max(num_steps, 1), 1.0)

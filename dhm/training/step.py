@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from dhm.fitting import fit_pose
 from dhm.losses.joint import joint_loss
 from dhm.losses.objective import (
     ObjectiveSettings,
@@ -32,6 +33,7 @@ class StepSpec(NamedTuple):
         settings: Weights and reductions of the losses.
         axis_name: pmap axis that the batch is sharded over, or None.
         mesh_samples: How many samples of a device's shard are skinned and drawn; None for all.
+        mesh_pose: Which pose the meshes take, "encoder" or "fitted" to the target joints.
     """
 
     model: HandModel
@@ -39,6 +41,7 @@ class StepSpec(NamedTuple):
     settings: ObjectiveSettings
     axis_name: str | None
     mesh_samples: int | None
+    mesh_pose: str
 
 
 def make_step_spec(
@@ -46,9 +49,11 @@ def make_step_spec(
     settings: ObjectiveSettings,
     axis_name: str | None = None,
     mesh_samples: int | None = None,
+    mesh_pose: str = "encoder",
 ) -> StepSpec:
     """Builds the static data of the losses from the model's template."""
-    return StepSpec(model, objective_topology(model.template), settings, axis_name, mesh_samples)
+    topology = objective_topology(model.template)
+    return StepSpec(model, topology, settings, axis_name, mesh_samples, mesh_pose)
 
 
 def sample_terms(
@@ -57,11 +62,14 @@ def sample_terms(
     """Every loss term of each sample, and which samples count.
 
     "joint" and "P_err" are there for all samples, what needs the mesh for `spec.mesh_samples`
-    alone: evenly spaced ones, which are the same however the batch is sharded.
+    alone: evenly spaced ones, which are the same however the batch is sharded. Meshes in a fitted
+    pose bring a "joint_fitted" of their own, by which the skeleton learns.
     """
     stride = _mesh_stride(spec, len(theta))
     chosen = jax.tree.map(lambda x: x[::stride], batch)
-    output, aligned = decode_aligned(spec.model, variables, theta[::stride], chosen)
+    fitted = spec.mesh_pose == "fitted"
+    pose = _fitted_pose(spec, variables, chosen) if fitted else theta[::stride]
+    output, aligned = decode_aligned(spec.model, variables, pose, chosen)
     size = batch.target_depth.shape[-2:]
     faces = jnp.asarray(spec.model.template.faces, jnp.int32)
     with jax.named_scope("rasterize"):
@@ -71,7 +79,9 @@ def sample_terms(
         spec.topology, spec.settings,
     )  # fmt: skip
     joints = output.joints
-    if stride > 1:
+    if fitted:
+        terms["joint_fitted"] = terms["joint"]
+    if stride > 1 or fitted:
         joints, aligned = joints_aligned(spec.model, variables, theta, batch)
         loss = joint_loss(joints, batch.joints, batch.joint_valid)
         terms["joint"] = reduce_joint(loss, batch.joint_valid)
@@ -79,6 +89,19 @@ def sample_terms(
     distance = jnp.sum(jnp.where(batch.joint_valid, distance, 0), axis=-1)
     terms["P_err"] = distance / jnp.maximum(jnp.sum(batch.joint_valid, axis=-1), 1)
     return terms, aligned
+
+
+def _fitted_pose(
+    spec: StepSpec, variables: dict[str, Any], batch: Batch
+) -> Float[Array, "n d"]:
+    """Angles that bring the present skeleton to the target joints; no gradient runs into them."""
+    template = spec.model.template
+    rest = jax.lax.stop_gradient(spec.model.apply(variables, method="skeleton"))
+    with jax.named_scope("fit"):
+        pose = fit_pose(
+            rest, template.parents, template.joint_names, batch.joints, batch.joint_valid
+        )
+    return jax.lax.stop_gradient(pose.theta)
 
 
 def _mesh_stride(spec: StepSpec, size: int) -> int:
@@ -108,7 +131,8 @@ def _weighted_means(
         means[name] = jnp.sum(jnp.where(used, term, 0)) / jnp.maximum(totals[len(term)], 1)
     # Of the means, not the mean of the samples' totals: the terms may be means of unlike samples.
     one = {name: mean[None] for name, mean in means.items()}
-    return means | {"total": weighted_total(one, settings)[0]}, totals[len(counts)]
+    total = weighted_total(one, settings)[0] + settings.joint * means.get("joint_fitted", 0.0)
+    return means | {"total": total}, totals[len(counts)]
 
 
 def train_step(

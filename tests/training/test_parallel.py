@@ -60,18 +60,18 @@ def _batch(size: int) -> Batch:
 
 
 @functools.cache
-def _set_up(mesh_samples: int | None = None):
+def _set_up(mesh_samples: int | None = None, mesh_pose: str = "encoder"):
     template = make_toy_template(800)
     encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS)
     model = HandModel(template, encoder)
     variables = initial_variables(model, seed=0, subject=1, image_size=SIZE)
     # Momentum without memory keeps the exact gradient in its state.
     state = jax.device_get(create_train_state(model, variables, optax.trace(decay=0.0)))
-    return make_step_spec(model, SETTINGS, parallel.AXIS, mesh_samples), state
+    return make_step_spec(model, SETTINGS, parallel.AXIS, mesh_samples, mesh_pose), state
 
 
-def _run(num_devices: int, batch: Batch, mesh_samples: int | None = None):
-    spec, before = _set_up(mesh_samples and mesh_samples // num_devices)
+def _run(num_devices: int, batch: Batch, mesh_samples: int | None = None, pose="encoder"):
+    spec, before = _set_up(mesh_samples and mesh_samples // num_devices, pose)
     devices = jax.devices()[:num_devices]
     step = parallel.make_parallel_step(spec, devices)
     after, metrics = step(parallel.replicate(before, devices), parallel.shard(batch, num_devices))
@@ -130,6 +130,24 @@ def test_mesh_terms_of_all_samples_are_the_mean_over_every_choice():
         assert some[name] == pytest.approx(every[name], rel=1e-4), name
     for name in expected:
         assert _relative(gradient[name], expected[name]) < 1e-3, name
+
+
+def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
+    """Their joints lie nearly on the targets, and depth maps pull at the decoder alone."""
+    batch = _batch(16)
+    metrics, gradient, _ = _run(1, batch, mesh_samples=8, pose="fitted")
+    with_encoder, of_encoder, _ = _run(1, batch, mesh_samples=8)
+    assert metrics["joint"] == pytest.approx(with_encoder["joint"], rel=1e-4)
+    assert metrics["joint_fitted"] < 0.1 * metrics["joint"]
+    assert metrics["depth"] < 0.7 * with_encoder["depth"]
+    further = batch._replace(target_depth=np.where(batch.target_depth > 0, batch.target_depth + 5, 0))
+    _, moved, _ = _run(1, further, mesh_samples=8, pose="fitted")
+    assert _relative(moved["encoder"], gradient["encoder"]) < 1e-6
+    assert _relative(moved["identity_corrective"], gradient["identity_corrective"]) > 0.1
+    assert _relative(of_encoder["encoder"], gradient["encoder"]) > 1e-3
+    sharded, _, _ = _run(4, batch, mesh_samples=8, pose="fitted")
+    for name, value in metrics.items():
+        assert sharded[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
 
 def test_a_batch_that_does_not_divide_is_refused():

@@ -192,6 +192,7 @@ def test_another_capture_s_folder_is_refused(studio_capture, tmp_path):
         ("subject", 5, "1 to 4"),
         ("frames", 39, "40 to 100000"),
         ("test_frames", 14, "15 to 100000"),
+        ("frame_step", 0, "1 to 30"),
         ("cameras", 0, "1 to 400"),
         ("pictures", 6, "1 to 5"),
         ("depth_shrink", 3, "1 to 2"),

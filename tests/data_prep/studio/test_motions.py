@@ -25,7 +25,9 @@ from data_prep.studio.spheres import sphere_hand
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERS
 
-NUM_TRAINING, NUM_HELD_OUT = 600, 150
+NUM_TRAINING, NUM_HELD_OUT, STEP = 320, 60, 6
+# A motion of each kind.
+SOME, LENGTH = (0, 8, 18, 30), 25
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +37,21 @@ def person():
 
 @pytest.fixture(scope="module")
 def gestures(person):
-    return held_out_gestures(person, 0, NUM_HELD_OUT)
+    return held_out_gestures(person, 0, NUM_HELD_OUT, STEP)
 
 
 @pytest.fixture(scope="module")
 def training(person, gestures):
-    return training_motions(person, 0, NUM_TRAINING, gestures)
+    return training_motions(person, 0, NUM_TRAINING, STEP, gestures)
+
+
+@pytest.fixture(scope="module")
+def slow(person, gestures):
+    """Some motions frame by frame, thirty a second."""
+    return [
+        *(training_motion(index, person, 0, LENGTH, 1, gestures) for index in SOME),
+        *(held_out_gesture(index, person, 0, LENGTH, 1) for index in (1, 9)),
+    ]
 
 
 def _angles(motions):
@@ -76,8 +87,8 @@ def test_no_frame_penetrates(person, training, gestures):
     assert (depths > 0.1).mean() > 0.1  # hands that never touch themselves would prove nothing
 
 
-def test_motions_are_smooth_and_not_too_fast(training, gestures):
-    for motion in (*training, *gestures):
+def test_motions_are_smooth_and_not_too_fast(slow):
+    for motion in slow:
         steps = np.diff(motion.theta, axis=0)
         assert np.abs(steps).max() <= FASTEST
         assert np.abs(np.diff(steps, axis=0)).max() < 0.3
@@ -101,22 +112,30 @@ def test_near_any_takes_the_largest_difference():
     assert not near_any(theta, np.zeros((0, 28)), 0.3).any()
 
 
-@pytest.mark.parametrize("index", [0, 8, 18, 30])
+def test_frames_farther_apart_see_more_of_the_same_motion(slow, person, gestures):
+    """Between contacts and redrawn keys the frames are those of the slow motion."""
+    motion = held_out_gesture(1, person, 0, LENGTH // STEP, STEP)
+    np.testing.assert_allclose(motion.T_world_hand, slow[4].T_world_hand[:-1:STEP])
+    assert np.abs(motion.theta - slow[4].theta[:-1:STEP]).max() < 0.1
+    assert np.abs(np.diff(motion.theta, axis=0)).max() > 2 * np.abs(np.diff(slow[4].theta, axis=0)).max()
+
+
+@pytest.mark.parametrize("index", SOME)
 def test_a_motion_can_be_made_alone_and_twice_the_same(person, training, gestures, index):
-    alone = training_motion(index, person, 0, NUM_TRAINING // 40, gestures)
+    alone = training_motion(index, person, 0, NUM_TRAINING // 40, STEP, gestures)
     np.testing.assert_array_equal(alone.theta, training[index].theta)
     np.testing.assert_array_equal(alone.T_world_hand, training[index].T_world_hand)
 
 
 def test_another_seed_is_another_motion(person, gestures):
-    one, other = (held_out_gesture(4, person, seed, 10).theta for seed in (0, 1))
+    one, other = (held_out_gesture(4, person, seed, 10, 1).theta for seed in (0, 1))
     assert np.abs(one - other).max() > 0.01
 
 
 def test_training_covers_the_range_of_every_rotation(training):
     low, high = JOINT_LIMITS.T
     first, last = np.quantile(_angles(training), [0.01, 0.99], axis=0)
-    assert ((last - first) / (high - low)).min() > 0.4
+    assert ((last - first) / (high - low)).min() > 0.5
     flexions = [i for i, name in enumerate(DOFS) if name.endswith(("1_z", "2_z"))]
     assert ((last - first) / (high - low))[flexions].min() > 0.75
 
@@ -144,14 +163,14 @@ def test_hands_are_rigidly_placed_near_the_middle_of_the_studio(training):
 
 def test_fewer_frames_than_motions_are_refused(person, gestures):
     with pytest.raises(BadInputError, match="at least one for each of 40"):
-        training_motions(person, 0, 39, gestures)
+        training_motions(person, 0, 39, 1, gestures)
     with pytest.raises(BadInputError, match="at least one for each of 15"):
-        held_out_gestures(person, 0, 14)
+        held_out_gestures(person, 0, 14, 1)
 
 
 def test_a_path_passes_its_keys_at_rest_and_never_overshoots():
     rng = np.random.default_rng(5)
-    schedule = common_schedule(rng, 60, np.zeros(5))
+    schedule = common_schedule(rng, 60, 1, np.zeros(5))
     keys = np.stack([random_hand(rng) for _ in range(schedule.times.shape[1])])
     np.testing.assert_array_equal(smooth_path(schedule, keys, 60)[0], keys[0])
     path = smooth_path(schedule, keys, 60)
@@ -162,7 +181,9 @@ def test_a_path_passes_its_keys_at_rest_and_never_overshoots():
 
 
 def test_own_schedules_begin_before_the_first_frame_and_end_after_the_last():
-    schedule = own_schedules(np.random.default_rng(1), 37)
+    fast = own_schedules(np.random.default_rng(1), 10, 4)
+    assert (fast.times[:, 0] <= 0).all() and (fast.times[:, -1] > 10).all()
+    schedule = own_schedules(np.random.default_rng(1), 37, 1)
     assert (schedule.times[:, 0] <= 0).all() and (schedule.times[:, -1] > 37).all()
     assert len(np.unique(schedule.times[:, 1])) == 5
     before, after = schedule.keys_around(20)

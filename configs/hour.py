@@ -1,0 +1,19 @@
+"""Subject 1 in about an hour on two cores: the demo with three times the frames and more steps."""
+
+from ml_collections import ConfigDict
+
+from configs import demo
+
+
+def get_config() -> ConfigDict:
+    """What a laptop can reach while one has lunch; docs/results.md says what it reached."""
+    config = demo.get_config()
+    config.studio.frames = 2000
+    config.studio.test_frames = 150
+    config.train.epochs = 24
+    config.train.warmup_steps = 200
+    config.augment.rotation_deg = 25.0
+    config.augment.scale = 0.1
+    config.augment.shift = 0.04
+    config.augment.brightness = 0.2
+    return config
