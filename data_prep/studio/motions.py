@@ -69,7 +69,7 @@ TRAINING_NAMES = (
 HELD_OUT_NAMES = tuple(
     f"gesture_{one}" if one == other else f"gesture_{one}_to_{other}" for one, other in _GESTURES
 )
-_ROUNDS = 14
+_ROUNDS = 40
 _CLOSE, _TOUCHING = 0.5, 0.05  # mm: gap and overlap of spheres whose skin is looked at
 # From these versions on a key is drawn more freely; in the end it is an open hand.
 _OTHER_POSE, _WAY_OUT = 3, 6
