@@ -10,7 +10,7 @@ def get_config() -> ConfigDict:
     config = demo.get_config()
     config.studio.frames = 2000
     config.studio.test_frames = 150
-    config.train.epochs = 24
+    config.train.epochs = 20
     config.train.warmup_steps = 200
     config.augment.rotation_deg = 25.0
     config.augment.scale = 0.1
