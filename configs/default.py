@@ -102,8 +102,9 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 32
     # Depth maps drawn a sample, C_out (section 7: 6).
     config.train.num_views = 6
-    # How many of them are skinned and drawn, a divisor of the batch; the others count by their
-    # joints alone, which saves most of the time where the encoder is small. 0: all (the paper).
+    # How many samples of a batch are skinned and drawn, a divisor of it and at least one a device;
+    # the others count by their joints alone, which saves most of the time where the encoder is
+    # small. 0: all (the paper).
     config.train.mesh_samples = 0
     # The pose of these meshes: the "encoder"'s (the paper), or one that is "fitted" to the true
     # joints at every step. Depth maps then teach the decoder alone, free of the encoder's errors,

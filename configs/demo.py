@@ -9,7 +9,7 @@ def get_config() -> ConfigDict:
     """The whole road on two cores: 64x64 crops, a small network, many fast steps."""
     config = default.get_config()
     config.studio.frames = 750
-    config.studio.test_frames = 75
+    config.studio.test_frames = 60
     config.studio.frame_step = 10
     config.studio.pictures = 4
     config.studio.depth_shrink = 2
@@ -21,9 +21,9 @@ def get_config() -> ConfigDict:
     # A pixel of so small a depth map covers several vertices; with the paper's 5 single rows of
     # them stand out like fins behind the knuckles.
     config.loss.laplacian = 40.0
-    config.train.num_views = 2
+    config.train.num_views = 3
     # The encoder learns from joints far longer than the decoder needs depth maps.
-    config.train.mesh_samples = 2
+    config.train.mesh_samples = 1
     config.train.mesh_pose = "fitted"
     config.train.epochs = 14
     config.train.learning_rate = 2e-3

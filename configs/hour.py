@@ -10,6 +10,8 @@ def get_config() -> ConfigDict:
     config = demo.get_config()
     config.studio.frames = 2000
     config.studio.test_frames = 150
+    config.train.mesh_samples = 2
+    config.train.num_views = 2
     config.train.epochs = 20
     config.train.warmup_steps = 200
     config.augment.rotation_deg = 25.0

@@ -153,12 +153,13 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
             f"a multiple of the {num_devices} devices of this run",
         )
     samples = config.train.mesh_samples
-    if samples and (config.train.batch_size % samples or samples % num_devices):
+    uneven = samples > num_devices and samples % num_devices
+    if samples and (config.train.batch_size % samples or uneven):
         raise BadInputError(
             "config.train.mesh_samples",
             f"{samples}",
             f"0, or a divisor of the batch's {config.train.batch_size} that is a multiple of the "
-            f"{num_devices} devices of this run",
+            f"{num_devices} devices of this run, or less than one a device",
         )
     for key, path, is_right, kind in (
         ("capture", config.capture, Path.is_dir, "folder"),
@@ -213,6 +214,12 @@ def loop_settings(config: ConfigDict, num_train: int) -> LoopSettings:
         log_every=config.train.log_every,
         profile_steps=tuple(config.profile.steps),
     )
+
+
+def mesh_samples_a_device(config: ConfigDict, num_devices: int) -> int | None:
+    """How many samples of a device's shard are skinned and drawn, at least one; None for all."""
+    samples = config.train.mesh_samples
+    return max(samples // num_devices, 1) if samples else None
 
 
 def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:

@@ -122,7 +122,7 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             model,
             configuration.objective_settings(config),
             AXIS,
-            config.train.mesh_samples // jax.device_count() or None,
+            configuration.mesh_samples_a_device(config, jax.device_count()),
             config.train.mesh_pose,
         ),
         batches_from,

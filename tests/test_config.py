@@ -128,14 +128,24 @@ def test_there_are_the_promised_configs():
     assert {"default", "demo", "subject1", "subject2", "subject3", "subject4", "tiny"} <= {*CONFIGS}
 
 
-@pytest.mark.parametrize(("samples", "devices"), [(5, 1), (64, 1), (8, 16), (2, 4)])
+@pytest.mark.parametrize(("samples", "devices"), [(5, 1), (64, 1), (5, 8), (12, 8)])
 def test_mesh_samples_divide_the_batch_and_the_devices(samples, devices):
     config = _with("train.mesh_samples", samples)
+    config.train.batch_size = 48 if samples == 12 else 32
     with pytest.raises(
         BadInputError, match=rf"mesh_samples: found {samples}, expected 0, or a div"
     ):
         check_config(config, devices)
     check_config(_with("train.mesh_samples", 16), 4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "devices", "each"), [(0, 4, None), (8, 1, 8), (8, 4, 2), (2, 4, 1), (1, 16, 1)]
+)
+def test_every_device_draws_its_share_of_the_meshes_and_at_least_one(samples, devices, each):
+    config = _with("train.mesh_samples", samples)
+    check_config(config, devices)
+    assert configuration.mesh_samples_a_device(config, devices) == each
 
 
 def test_every_field_has_a_rule_and_every_rule_a_test():

@@ -91,9 +91,7 @@ def sample_terms(
     return terms, aligned
 
 
-def _fitted_pose(
-    spec: StepSpec, variables: dict[str, Any], batch: Batch
-) -> Float[Array, "n d"]:
+def _fitted_pose(spec: StepSpec, variables: dict[str, Any], batch: Batch) -> Float[Array, "n d"]:
     """Angles that bring the present skeleton to the target joints; no gradient runs into them."""
     template = spec.model.template
     rest = jax.lax.stop_gradient(spec.model.apply(variables, method="skeleton"))
