@@ -89,13 +89,19 @@ def test_depth_maps_are_ray_casts_of_the_scan(views):
 
 
 def test_joints_lie_inside_the_mask(views):
+    """Those in the picture; a stretched thumb may leave it by a pixel."""
+    outside = []
     for view in views:
         mask = cv2.dilate(
             (read_depth_pickle(view.depth_path) > 0).astype(np.uint8), np.ones((3, 3))
         )
         at = in_camera(view.joints[view.joint_valid], view)
         columns, rows, _ = np.rint((at / at[:, 2:]) @ view.K.T).astype(int).T
-        assert mask[rows, columns].all(), (view.sequence, view.frame, view.camera)
+        inside = (0 <= columns) & (columns < K_SIZE[1]) & (0 <= rows) & (rows < K_SIZE[0])
+        seen = mask[rows[inside], columns[inside]]
+        assert seen.all(), (view.sequence, view.frame, view.camera)
+        outside.extend(~inside)
+    assert np.mean(outside) < 0.005
 
 
 def test_bone_lengths_are_the_person_s(views):
