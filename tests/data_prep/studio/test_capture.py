@@ -97,7 +97,7 @@ def test_joints_lie_inside_the_mask(views):
         )
         at = in_camera(view.joints[view.joint_valid], view)
         columns, rows, _ = np.rint((at / at[:, 2:]) @ view.K.T).astype(int).T
-        inside = (0 <= columns) & (columns < K_SIZE[1]) & (0 <= rows) & (rows < K_SIZE[0])
+        inside = (columns >= 0) & (columns < K_SIZE[1]) & (rows >= 0) & (rows < K_SIZE[0])
         seen = mask[rows[inside], columns[inside]]
         assert seen.all(), (view.sequence, view.frame, view.camera)
         outside.extend(~inside)
