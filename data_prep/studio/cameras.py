@@ -11,7 +11,8 @@ CENTRE = np.array([30.0, -40.0, 1050.0])
 """Where the middle of the hand is on average, world mm. The fingers point to +z, the palm to -y."""
 
 MAX_CAMERAS = 400
-_DISTANCE, _FOCAL = 1000.0, 1250.0  # mm, pixels
+# mm; pixels. So wide that a hand lying across the picture stays in it wherever it drifts.
+_DISTANCE, _FOCAL = 1000.0, 1000.0
 _SPREAD = 0.02  # relative, from camera to camera
 # The dome's axis, in front of the palm and above it, and how far from it cameras stand.
 _AXIS, _REACH = np.array([0.0, -1.0, 0.45]), np.radians(112.0)

@@ -331,7 +331,7 @@ def _hand_path(
     upright = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
     times = np.arange(num_frames) * frame_step
     swings = _slow_waves(rng, times, (0.35, 0.35, 0.8), (0.25, 0.25, 0.4))
-    drift = _slow_waves(rng, times, (20.0, 20.0, 20.0), (15.0, 15.0, 15.0))
+    drift = _slow_waves(rng, times, (10.0, 10.0, 10.0), (8.0, 8.0, 8.0))
     T_world_hand = np.tile(np.eye(4), (num_frames, 1, 1))
     for T, (x, y, z), at in zip(T_world_hand, swings, drift, strict=True):
         turn = axis_rotation(2, z) @ axis_rotation(1, y) @ axis_rotation(0, x)
