@@ -18,7 +18,7 @@ from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 MAX_INFLUENCES = 4
 # How far weights spread, mm^2: half the variance of the blend across a joint. Around the thumb's
 # base a narrow blend would fold the palm.
-_NARROW, _WIDE = 14.0, 120.0
+_NARROW, _WIDE = 20.0, 120.0
 _LEAST = 0.01
 
 

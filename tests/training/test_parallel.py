@@ -153,6 +153,9 @@ def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
     assert _relative(moved["encoder"], gradient["encoder"]) < 1e-6
     assert _relative(moved["identity_corrective"], gradient["identity_corrective"]) > 0.1
     assert _relative(of_encoder["encoder"], gradient["encoder"]) > 1e-3
+    sharded, _, _ = _run(4, batch, mesh_samples=8, mesh_pose="fitted")
+    for name, value in metrics.items():
+        assert sharded[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
 
 def test_a_batch_that_does_not_divide_is_refused():
