@@ -5,6 +5,7 @@ finger's own rotation. Numbers are mm of an average hand.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import Float
 
 from data_prep.studio.parts import PALM, PART_JOINTS, Seam, digit_parts, hand_seams
 from data_prep.studio.proportions import Proportions
-from data_prep.studio.rig import flexion, metacarpal_frames, pose_rig
+from data_prep.studio.rig import JOINT_LIMITS, flexion, metacarpal_frames, pose_rig
 from data_prep.studio.strands import Cones, Strand, jittered, pose_strands
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 
@@ -44,8 +45,7 @@ def pose_anatomy(proportions: Proportions, theta: Float[np.ndarray, " 28"]) -> A
     """Returns a person's hand in a pose given by the 28 rotations, radians."""
     theta = np.asarray(theta, float)
     frames = _frames(proportions, theta)
-    rest = _frames(proportions, np.zeros(len(theta)))
-    strands = jittered(hand_strands(proportions), proportions)
+    strands, rest = _resting_anatomy(proportions)
     return Anatomy(
         proportions,
         pose_strands(strands, frames, rest),
@@ -54,6 +54,13 @@ def pose_anatomy(proportions: Proportions, theta: Float[np.ndarray, " 28"]) -> A
         rest,
         {joint: flexion(theta, joint) for joint in PART_JOINTS[1:]},
     )
+
+
+@lru_cache(maxsize=16)
+def _resting_anatomy(proportions: Proportions) -> tuple[list[Strand], dict[str, np.ndarray]]:
+    """A person's strands and frames at rest, which no pose changes."""
+    rest = _frames(proportions, np.zeros(len(JOINT_LIMITS)))
+    return jittered(hand_strands(proportions), proportions), rest
 
 
 def hand_strands(proportions: Proportions) -> list[Strand]:

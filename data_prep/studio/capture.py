@@ -23,9 +23,11 @@ from data_prep.studio.motions import (
     Motion,
     held_out_gesture,
     motion_lengths,
+    named_pose,
     sequence_names,
     training_motion,
 )
+from data_prep.studio.poses import POSES
 from data_prep.studio.proportions import subject
 from data_prep.studio.settings import StudioSettings, as_dict, check_settings
 from data_prep.studio.template import hand_template
@@ -140,15 +142,17 @@ def _takes(settings: StudioSettings, building: Path, workers: int = 1) -> list[T
 def _motions(settings: StudioSettings, workers: int) -> list[Motion]:
     person, seed, step = subject(settings.subject), settings.seed, settings.frame_step
     with _pool(workers) as run:
+        calls = [functools.partial(named_pose, person, name) for name in POSES]
+        poses = dict(zip(POSES, run(calls), strict=True))
         lengths = motion_lengths(settings.test_frames, len(HELD_OUT_NAMES))
         calls = [
-            functools.partial(held_out_gesture, index, person, seed, length, step)
+            functools.partial(held_out_gesture, index, person, seed, length, step, poses)
             for index, length in enumerate(lengths)
         ]
         gestures = list(run(calls))
         lengths = motion_lengths(settings.frames, len(TRAINING_NAMES))
         calls = [
-            functools.partial(training_motion, index, person, seed, length, step, gestures)
+            functools.partial(training_motion, index, person, seed, length, step, gestures, poses)
             for index, length in enumerate(lengths)
         ]
         bar = tqdm(run(calls), total=len(calls), desc="plan", unit="motion", disable=None)

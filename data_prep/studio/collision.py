@@ -10,7 +10,7 @@ from data_prep.studio.spheres import (
     overlaps,
     point_gradients,
     pose_joints,
-    rotation_axes,
+    rotation_screws,
     sphere_centres,
 )
 
@@ -20,7 +20,7 @@ class Contacts:
     """Overlapping pairs of spheres.
 
     Attributes:
-        frames: Frame of each.
+        frames: Frame of each, ascending.
         depths: Their overlap beyond the slack, mm.
         gradients: Its derivative by the frame's rotations, mm / rad.
     """
@@ -55,7 +55,7 @@ def find_contacts(
     centres = sphere_centres(hand, T_hand_joint)
     depths = overlaps(centres, hand.radii, hand.pairs) - hand.allowances - slack
     frames, pairs = np.nonzero(depths > 0)
-    axes, pivots = rotation_axes(theta, T_hand_joint)
+    screws = rotation_screws(theta, T_hand_joint)[frames]
     one, other = hand.pairs[pairs].T
     gap = centres[frames, one] - centres[frames, other]
     # Concentric spheres have no direction to part in; any gradient but NaN will do.
@@ -66,6 +66,6 @@ def find_contacts(
             joint = hand.joints[sphere, end]
             T = T_hand_joint[frames, joint]
             ends = np.einsum("mij,mj->mi", T[:, :3, :3], hand.points[sphere, end]) + T[:, :3, 3]
-            moved = point_gradients(ends, joint, away, axes[frames], pivots[frames])
+            moved = point_gradients(ends, joint, away, screws)
             gradients += sign * hand.weights[sphere, end][:, None] * moved
     return Contacts(frames, depths[frames, pairs], gradients)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from data_prep.studio.vectors import unit_rows
 from data_prep.studio.views import draw_depth
 from dhm.formats.krt import KrtCamera
 
@@ -88,15 +89,13 @@ def skin_gloss(
     eye: Float[np.ndarray, " 3"],
 ) -> Float[np.ndarray, "v 3"]:
     """Returns the light that skin mirrors towards a point, linear RGB."""
-    to_eye = eye - vertices
-    to_eye /= np.linalg.norm(to_eye, axis=1, keepdims=True)
+    to_eye = unit_rows(eye - vertices)
     gloss = np.zeros_like(vertices)
     for lamp, (direction, colour) in enumerate(
         zip(lighting.directions, lighting.colours, strict=True)
     ):
-        middle = to_eye + direction
-        middle /= np.maximum(np.linalg.norm(middle, axis=1, keepdims=True), 1e-9)
-        sharp = np.clip((normals * middle).sum(axis=1), 0.0, 1.0) ** _SHININESS
+        middle = unit_rows(to_eye + direction)
+        sharp = np.clip(np.einsum("vi,vi->v", normals, middle), 0.0, 1.0) ** _SHININESS
         facing = np.clip(normals @ direction * 4.0, 0.0, 1.0)
         gloss += (_GLOSS * sharp * facing * lit[:, lamp])[:, None] * colour
     return gloss
@@ -116,7 +115,8 @@ def _openness(vertices, faces, normals) -> Float[np.ndarray, " v"]:
 
 def _reach(vertices, faces, normals, directions, size, soft) -> Float[np.ndarray, "v d"]:
     """How far light from each direction reaches each vertex, by shadow maps."""
-    cameras = [_lamp_camera(vertices, direction, size) for direction in directions]
+    centre = np.array([(axis.min() + axis.max()) / 2 for axis in vertices.T])
+    cameras = [_lamp_camera(centre, direction, size) for direction in directions]
     depth = draw_depth(vertices, faces, cameras, (size, size), window=3 if soft else 2)
     depth = np.where(depth > 0, depth, np.inf)
     taps = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)] if soft else [(0, 0)]
@@ -124,17 +124,21 @@ def _reach(vertices, faces, normals, directions, size, soft) -> Float[np.ndarray
     outside = vertices + (0.8 + 0.5 * pixel_mm) * normals
     reach = np.zeros((len(vertices), len(directions)))
     for index, camera in enumerate(cameras):
-        at = outside @ camera.T_camera_world[:3, :3].T + camera.T_camera_world[:3, 3]
-        pixel = (at[:, :2] / at[:, 2:]) @ camera.K[:2, :2].T + camera.K[:2, 2]
-        for tap in taps:
-            column, row = np.clip(np.rint(pixel + tap).astype(int), 0, size - 1).T
-            reach[:, index] += at[:, 2] < depth[index, row, column] + _BIAS
-    return reach / len(taps)
+        at = camera.T_camera_world[:3, :3] @ outside.T + camera.T_camera_world[:3, 3:]
+        pixel = camera.K[:2, :2] @ (at[:2] / at[2]) + camera.K[:2, 2:]
+        # The field is wider than a hand: no tap beside the hand leaves the map.
+        column, row = np.clip(np.rint(pixel).astype(np.intp), 1, size - 2)
+        place, lies_at = row * size + column, at[2] - _BIAS
+        shadow_map = depth[index].ravel()
+        lit = np.zeros(len(vertices), np.int32)
+        for dx, dy in taps:
+            lit += lies_at < shadow_map[place + (dy * size + dx)]
+        reach[:, index] = lit / len(taps)
+    return reach
 
 
-def _lamp_camera(vertices: np.ndarray, direction: np.ndarray, size: int) -> KrtCamera:
+def _lamp_camera(centre: np.ndarray, direction: np.ndarray, size: int) -> KrtCamera:
     """A camera at a lamp; from that far away its rays are nearly parallel."""
-    centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
     aside = np.eye(3)[np.argmin(np.abs(direction))]
     right = np.cross(aside, direction)
     right /= np.linalg.norm(right)

@@ -4,8 +4,9 @@ A motion depends on the person, the seed, its own number and the number of frame
 motion; of the training motions, no frame comes near a frame of the gestures.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -140,10 +141,16 @@ def training_motion(
     num_frames: int,
     frame_step: int,
     gestures: list[Motion],
+    poses: Mapping[str, Float[np.ndarray, " 28"]] | None = None,
 ) -> Motion:
-    """Returns one training motion by its index in `TRAINING_NAMES`."""
+    """Returns one training motion by its index in `TRAINING_NAMES`.
+
+    `poses` are the person's, each a `named_pose`; without them those that are needed are solved
+    here.
+    """
     rng = np.random.default_rng([seed, index])
-    schedule, draw = _training_plan(index, proportions, seed, num_frames, frame_step, rng)
+    solved = _lookup(proportions, poses)
+    schedule, draw = _training_plan(index, solved, seed, num_frames, frame_step, rng)
     avoid = np.concatenate([gesture.theta for gesture in gestures])
     hand = sphere_hand(proportions)
     theta = _acceptable_path(hand, schedule, draw, num_frames, frame_step, avoid)
@@ -151,11 +158,17 @@ def training_motion(
 
 
 def held_out_gesture(
-    index: int, proportions: Proportions, seed: int, num_frames: int, frame_step: int
+    index: int,
+    proportions: Proportions,
+    seed: int,
+    num_frames: int,
+    frame_step: int,
+    poses: Mapping[str, Float[np.ndarray, " 28"]] | None = None,
 ) -> Motion:
-    """Returns one gesture by its index in `HELD_OUT_NAMES`."""
-    rng = np.random.default_rng([seed, len(TRAINING_NAMES) + index])
-    draw = _gesture_keys(*_GESTURES[index], proportions, [seed, len(TRAINING_NAMES) + index])
+    """Returns one gesture by its index in `HELD_OUT_NAMES`; `poses` as for `training_motion`."""
+    seeds = [seed, len(TRAINING_NAMES) + index]
+    rng = np.random.default_rng(seeds)
+    draw = _gesture_keys(*_GESTURES[index], _lookup(proportions, poses), seeds)
     schedule = common_schedule(rng, num_frames, frame_step, rng.uniform(0.0, 2.0, len(FINGERS)))
     hand, nothing = sphere_hand(proportions), np.zeros((0, 28))
     theta = _acceptable_path(hand, schedule, draw, num_frames, frame_step, nothing)
@@ -185,13 +198,21 @@ def motion_lengths(num_frames: int, num_motions: int) -> list[int]:
 
 
 @lru_cache(maxsize=128)
-def _solved(proportions: Proportions, name: str) -> Float[np.ndarray, " 28"]:
+def named_pose(proportions: Proportions, name: str) -> Float[np.ndarray, " 28"]:
+    """Returns a person's angles for a named pose, radians."""
     return solve_pose(sphere_hand(proportions), name)
+
+
+_Lookup = Callable[[str], Float[np.ndarray, " 28"]]
+
+
+def _lookup(proportions: Proportions, poses: Mapping[str, np.ndarray] | None) -> _Lookup:
+    return partial(named_pose, proportions) if poses is None else poses.__getitem__
 
 
 def _training_plan(
     index: int,
-    proportions: Proportions,
+    solved: _Lookup,
     seed: int,
     num_frames: int,
     frame_step: int,
@@ -200,16 +221,16 @@ def _training_plan(
     """When a motion reaches its keys, and what they are."""
     keys = [seed, index]
     if index < len(FINGERS):
-        return own_schedules(rng, num_frames, frame_step), _range_keys(index, proportions, keys)
+        return own_schedules(rng, num_frames, frame_step), _range_keys(index, solved, keys)
     index -= len(FINGERS)
     if index < len(_TOURS):
         lags = rng.uniform(0.0, 2.0, len(FINGERS))
-        draw = _tour_keys(_TOURS[index], _TRAINING_POSES, proportions, keys)
+        draw = _tour_keys(_TOURS[index], _TRAINING_POSES, solved, keys)
         return common_schedule(rng, num_frames, frame_step, lags), draw
     index -= len(_TOURS)
     if index < len(_WAVES):
         lags = _WAVE_LAG * np.arange(len(FINGERS))[:: 1 if index % 2 else -1]
-        draw = _tour_keys(_WAVES[index], _WAVES[index], proportions, keys)
+        draw = _tour_keys(_WAVES[index], _WAVES[index], solved, keys)
         return common_schedule(rng, num_frames, frame_step, lags), draw
     if index % 2:  # Digits that meet at their keys show what each looks like beside the others.
         lags = rng.uniform(0.0, 2.0, len(FINGERS))
@@ -225,9 +246,9 @@ def _free_keys(seeds: list[int]) -> DrawKey:
     return draw
 
 
-def _range_keys(digit: int, proportions: Proportions, seeds: list[int]) -> DrawKey:
+def _range_keys(digit: int, solved: _Lookup, seeds: list[int]) -> DrawKey:
     """One digit goes through all it can do, the others rest in some pose."""
-    rests = [_solved(proportions, name) for name in ("relaxed", "open", "spread")]
+    rests = [solved(name) for name in ("relaxed", "open", "spread")]
 
     def draw(number: int, version: int) -> np.ndarray:
         rng = np.random.default_rng([*seeds, number, version])
@@ -240,7 +261,7 @@ def _range_keys(digit: int, proportions: Proportions, seeds: list[int]) -> DrawK
 
 
 def _tour_keys(
-    first: tuple[str, str], others: tuple[str, ...], proportions: Proportions, seeds: list[int]
+    first: tuple[str, str], others: tuple[str, ...], solved: _Lookup, seeds: list[int]
 ) -> DrawKey:
     """From the first named pose to the second, then to any of the others, each a bit different."""
 
@@ -254,12 +275,12 @@ def _tour_keys(
                 name = first[number % 2]
             elif number < 2:
                 name = first[number]
-        return vary(rng, _solved(proportions, name), 0.06)
+        return vary(rng, solved(name), 0.06)
 
     return draw
 
 
-def _gesture_keys(one: str, other: str, proportions: Proportions, seeds: list[int]) -> DrawKey:
+def _gesture_keys(one: str, other: str, solved: _Lookup, seeds: list[int]) -> DrawKey:
     """Beats of a gesture: out of a half-formed hand into the pose and back, or into another."""
     half, full = 0.55, 1.0
 
@@ -267,8 +288,8 @@ def _gesture_keys(one: str, other: str, proportions: Proportions, seeds: list[in
         rng = np.random.default_rng([*seeds, number, version])
         name = (one, one, other, other)[number % 4]
         share = (half, full, full, half)[number % 4] * (0.5 if version >= _WAY_OUT else 1.0)
-        relaxed = _solved(proportions, "relaxed")
-        return vary(rng, relaxed + share * (_solved(proportions, name) - relaxed), 0.06)
+        relaxed = solved("relaxed")
+        return vary(rng, relaxed + share * (solved(name) - relaxed), 0.06)
 
     return draw
 

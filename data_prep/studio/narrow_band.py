@@ -1,9 +1,11 @@
 """The cells of a grid near the surface, found from coarse to fine, and the field at their corners.
 
-A cell is kept when the surface may pass through it, and hands down to its children only the cones
-that can matter there, so that the field in the band equals the one of all cones.
+A cell is kept when the surface may pass through it (or two parts overlap in it), and hands down to
+its children only the cones that can matter there, so that the field in the kept cells equals the
+one of all cones.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,18 +20,23 @@ from data_prep.studio.field import (
     hand_distance,
     smooth_minimum,
 )
-from data_prep.studio.parts import PART_JOINTS
+from data_prep.studio.parts import PART_JOINTS, neighbours
 
 WRIST_CUT = -32.0  # mm, where the forearm is cut off
 _CELL_STEPS = (12, 4, 2)  # side of the cells of each level, in steps of the grid
 _STEEPEST = 1.25  # bound of the field's gradient
-_BLEND_REACH = 1.8  # how far blends of a part act in all, in widths of its widest
 _PADDING = 3.0  # mm around the cones
+
+# Takes a hand, the centres of cells, the distances to its parts there and half a cell's diagonal;
+# returns the cells to keep and which parts matter in each.
+_Choice = Callable[
+    [Anatomy, np.ndarray, np.ndarray, float], tuple[np.ndarray, Bool[np.ndarray, "p c"]]
+]
 
 
 @dataclass(frozen=True)
 class NarrowBand:
-    """Cells of two steps' side that may hold the surface.
+    """Cells of two steps' side that were chosen.
 
     Attributes:
         origin: The grid's first point in the hand's frame, mm.
@@ -41,7 +48,7 @@ class NarrowBand:
     origin: Float[np.ndarray, " 3"]
     step: float
     cells: Int[np.ndarray, "c 3"]
-    active: Bool[np.ndarray, "c k"]
+    active: Bool[np.ndarray, "k c"]
 
 
 def find_band(anatomy: Anatomy, step: float) -> NarrowBand:
@@ -51,19 +58,34 @@ def find_band(anatomy: Anatomy, step: float) -> NarrowBand:
         anatomy: The hand in its pose.
         step: The grid's resolution, mm.
     """
+    return _find_cells(anatomy, step, _near_surface)
+
+
+def find_overlaps(anatomy: Anatomy, step: float) -> NarrowBand:
+    """Finds the cells that may lie inside of two parts which are no neighbours.
+
+    Args:
+        anatomy: The hand in its pose.
+        step: The grid's resolution, mm.
+    """
+    return _find_cells(anatomy, step, _inside_strangers)
+
+
+def _find_cells(anatomy: Anatomy, step: float, choose: _Choice) -> NarrowBand:
+    """Divides the cells of a grid, of which those that `choose` keeps are divided further."""
     origin, top = _bounds(anatomy)
     counts = np.ceil((top - origin) / (step * _CELL_STEPS[0])).astype(int)
     cells = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 3)
     cells *= _CELL_STEPS[0]
-    active = np.ones((len(cells), len(anatomy.cones.parts)), bool)
+    active = np.ones((len(anatomy.cones.parts), len(cells)), bool)
     for steps, finer in zip(_CELL_STEPS, (*_CELL_STEPS[1:], None), strict=True):
         centres = origin + (cells + steps / 2) * step
-        kept, active = _prune(anatomy, centres, np.sqrt(0.75) * steps * step, active)
+        kept, active = _prune(anatomy, centres, np.sqrt(0.75) * steps * step, active, choose)
         cells = cells[kept]
         if finer is not None:
             children = _offsets(steps // finer) * finer
             cells = (cells[:, None] + children).reshape(-1, 3)
-            active = np.repeat(active, len(children), axis=0)
+            active = np.repeat(active, len(children), axis=1)
     return NarrowBand(origin, step, cells, active)
 
 
@@ -134,23 +156,44 @@ def _bounds(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _prune(
-    anatomy: Anatomy, centres: np.ndarray, half_diagonal: float, active: np.ndarray
+    anatomy: Anatomy,
+    centres: np.ndarray,
+    half_diagonal: float,
+    active: np.ndarray,
+    choose: _Choice,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells that the surface may pass through, and the cones that matter in each."""
-    cones = anatomy.cones
-    single = np.full((len(cones.parts), len(centres)), FAR, np.float32)
+    """The chosen cells, and the cones that matter in each."""
+    cones, slack = anatomy.cones, 2.0 * half_diagonal
     parts = np.full((len(PART_JOINTS), len(centres)), FAR, np.float32)
+    melting = []
     vicinity = Vicinity(np.arange(len(centres)), active)
     for cone, chosen, distance in cone_distances(cones, centres, vicinity):
-        single[cone, chosen] = distance
-        part = parts[cones.parts[cone]]
-        part[chosen] = smooth_minimum(part[chosen], distance, cones.blends[cone])
+        part, width = parts[cones.parts[cone]], cones.blends[cone]
+        before = part[chosen]
+        part[chosen] = after = smooth_minimum(before, distance, width)
+        melting.append((cone, chosen, distance, after, distance < before + width + slack))
+    # Backwards: from which distance on what came before a cone is out of reach of those after it.
+    needed, ceilings = np.zeros_like(active), np.full_like(parts, np.inf)
+    for cone, chosen, distance, after, acts in reversed(melting):
+        ceiling, width = ceilings[cones.parts[cone]], cones.blends[cone]
+        above = ceiling[chosen]
+        needed[cone, chosen] = acts & (after < above + slack)
+        raised = above + width / 4.0  # as far as a smooth minimum lies below the hard one
+        reach = np.where(distance >= raised + slack, raised, distance + width)
+        ceiling[chosen] = np.where(acts, reach, above)
+    kept, near = choose(anatomy, centres, parts, half_diagonal)
+    return kept, needed[:, kept] & near[cones.parts]
+
+
+def _near_surface(anatomy, centres, parts, half_diagonal) -> tuple[np.ndarray, np.ndarray]:
     whole = blend_parts(anatomy, centres, parts)
     kept = np.flatnonzero(np.abs(whole) <= _STEEPEST * half_diagonal)
-    single, parts, whole = single[:, kept], parts[:, kept], whole[kept]
-    widest = np.zeros(len(PART_JOINTS))
-    np.maximum.at(widest, cones.parts, cones.blends)
-    reach = (_BLEND_REACH * widest + 2.0 * half_diagonal)[cones.parts, None]
-    in_part = single < parts[cones.parts] + reach
-    seam_reach = max(seam.width for seam in anatomy.seams) + 2.0 * half_diagonal
-    return kept, (in_part & (parts < whole + seam_reach)[cones.parts]).T.copy()
+    reach = max(seam.width for seam in anatomy.seams) + 2.0 * half_diagonal
+    return kept, parts[:, kept] < whole[kept] + reach
+
+
+def _inside_strangers(anatomy, centres, parts, half_diagonal) -> tuple[np.ndarray, np.ndarray]:
+    inside = parts <= half_diagonal
+    strangers = ~neighbours()
+    kept = np.flatnonzero((inside & (strangers @ inside)).any(axis=0))
+    return kept, inside[:, kept]

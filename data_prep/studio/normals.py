@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from data_prep.studio.vectors import cross, unit_rows
+
 _SLIVER = 0.1
 
 
@@ -15,8 +17,9 @@ def smooth_normals(
     would lean towards the largest triangle and show the grid as stripes.
     """
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    normal = np.cross(b - a, c - a)
-    ab, bc, ca = ((edge**2).sum(axis=1) for edge in (b - a, c - b, a - c))
+    ab, bc, ca = b - a, c - b, a - c
+    normal = cross(ca, ab)
+    ab, bc, ca = (np.einsum("fi,fi->f", edge, edge) for edge in (ab, bc, ca))
     # Slivers lie askew by as much as the skin is rough: they must not outweigh the rest.
     smallest = _SLIVER * np.mean(ab * bc) if len(faces) else 1.0
     sums = np.zeros_like(vertices)
@@ -24,4 +27,4 @@ def smooth_normals(
         share = normal / np.maximum(edges, smallest)[:, None]
         for axis in range(3):
             sums[:, axis] += np.bincount(faces[:, corner], share[:, axis], len(vertices))
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return unit_rows(sums)

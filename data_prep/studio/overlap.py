@@ -4,7 +4,7 @@ import numpy as np
 
 from data_prep.studio.anatomy import Anatomy
 from data_prep.studio.field import part_distances
-from data_prep.studio.narrow_band import band_points, find_band
+from data_prep.studio.narrow_band import band_points, find_overlaps
 from data_prep.studio.parts import PART_JOINTS, neighbours
 
 _STEP = 2.0  # mm; a lens of overlap is much wider than it is deep
@@ -13,14 +13,13 @@ _STEP = 2.0  # mm; a lens of overlap is much wider than it is deep
 def surface_overlap(anatomy: Anatomy, step: float = _STEP) -> float:
     """Returns the depth of the deepest overlap in mm, 0 where no two such parts overlap.
 
-    Two surfaces that overlap by d have a point d / 2 inside of both. Depths are right up to about
-    6 mm; beyond that they are at least 6 mm.
+    Two surfaces that overlap by d have a point d / 2 inside of both.
 
     Args:
         anatomy: The hand in its pose.
         step: Spacing of the points that are looked at, mm.
     """
-    points, vicinity = band_points(find_band(anatomy, step))
+    points, vicinity = band_points(find_overlaps(anatomy, step))
     distances = part_distances(anatomy.cones, points, vicinity)
     distances = distances[:, (distances < 0).sum(axis=0) > 1]
     near, deepest = neighbours(), 0.0

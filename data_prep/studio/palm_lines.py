@@ -8,6 +8,7 @@ from jaxtyping import Float
 from data_prep.studio.field import smoothstep
 from data_prep.studio.noise import value_noise
 from data_prep.studio.proportions import Proportions
+from data_prep.studio.vectors import row_norms
 
 # Corners (x, z) of the three main lines, in units of the middle knuckle's distance from the wrist.
 _LINES = (
@@ -80,7 +81,7 @@ def _distance_to_path(
     for i, (start, end) in enumerate(pairwise(corners)):
         axis = end - start
         share = np.clip((points - start) @ axis / (axis @ axis), 0.0, 1.0)
-        here = np.linalg.norm(points - start - share[:, None] * axis, axis=1)
+        here = row_norms(points - start - share[:, None] * axis)
         along = np.where(here < distance, travelled[i] + share * lengths[i], along)
         distance = np.minimum(distance, here)
     return distance, along / travelled[-1]

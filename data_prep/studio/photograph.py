@@ -8,6 +8,7 @@ from data_prep.studio.views import Views
 
 _GAMMA = 2.2
 _NOISE = 1.2  # grey levels of 255
+_LINEAR = (np.arange(256, dtype=np.float32) / np.float32(255)) ** np.float32(_GAMMA)
 
 
 def photograph(
@@ -34,7 +35,7 @@ def photograph(
         return picture
     rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
     box = tuple(slice(max(at[0] - 2, 0), at[-1] + 3) for at in (rows, columns))
-    hand = (background[box] / np.float32(255)) ** np.float32(_GAMMA)
+    hand = _LINEAR[background[box]]
     inside = seen[box]
     corners = faces[views.pix_to_face[view][box][inside]]
     shares = views.bary_coords[view][box][inside]
@@ -42,19 +43,23 @@ def photograph(
     # The lens mixes hand and background over the pixels of the outline.
     mask = inside.astype(np.uint8)
     outline = cv2.dilate(mask, np.ones((3, 3))) > cv2.erode(mask, np.ones((3, 3)))
-    hand = np.where(outline[:, :, None], cv2.GaussianBlur(hand, (3, 3), 0.6), hand)
-    recorded = _record(hand, rng)
-    picture[box] = np.where((inside | outline)[:, :, None], recorded, picture[box])
+    hand[outline] = cv2.GaussianBlur(hand, (3, 3), 0.6)[outline]
+    new = inside | outline
+    picture[box][new] = _record(_grey(hand[new]), rng)
     return picture
 
 
+def _grey(light: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    """Grey levels of linear RGB, before they are rounded."""
+    return np.float32(255) * np.clip(light, 0.0, 1.0).astype(np.float32) ** np.float32(1 / _GAMMA)
+
+
 def _record(
-    light: Float[np.ndarray, "h w 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Linear RGB as a sensor records it: gamma, noise, 8 bits."""
-    grey = np.float32(255) * np.clip(light, 0.0, 1.0).astype(np.float32) ** np.float32(1 / _GAMMA)
-    grey += np.float32(_NOISE) * rng.standard_normal(grey.shape, np.float32)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    grey: Float[np.ndarray, "... 3"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "... 3"]:
+    """Grey levels as a sensor records them: noise, 8 bits."""
+    noise = np.float32(_NOISE) * rng.standard_normal(grey.shape, np.float32)
+    return np.clip(np.rint(grey + noise), 0, 255).astype(np.uint8)
 
 
 def dark_background(
@@ -63,7 +68,8 @@ def dark_background(
     """Returns a picture of the studio's dark cloth."""
     height, width = image_size
     fall = np.linspace(0.012, 0.028, height)[:, None, None]
-    return _record(np.broadcast_to(fall * np.array([0.9, 1.0, 1.15]), (height, width, 3)), rng)
+    grey = _grey(fall * np.array([0.9, 1.0, 1.15]))
+    return _record(np.broadcast_to(grey, (height, width, 3)), rng)
 
 
 def random_background(
@@ -83,4 +89,4 @@ def random_background(
         patch *= 0.35
         patch += 0.65 * rng.uniform(0.0, 1.0, 3)
     room = cv2.GaussianBlur(room, (0, 0), rng.uniform(0.6, 4.0))
-    return _record(np.clip(room, 0.0, 1.0) ** _GAMMA * rng.uniform(0.3, 1.0), rng)
+    return _record(_grey(np.clip(room, 0.0, 1.0) ** _GAMMA * rng.uniform(0.3, 1.0)), rng)

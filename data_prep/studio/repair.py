@@ -6,6 +6,7 @@ repaired motion is as smooth as the wanted one. Goals draw a pair of points of t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -16,9 +17,9 @@ from data_prep.studio.rig import JOINT_LIMITS
 from data_prep.studio.spheres import (
     SphereHand,
     carried_points,
-    point_gradients,
+    point_velocities,
     pose_joints,
-    rotation_axes,
+    rotation_screws,
 )
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_names
 
@@ -88,9 +89,11 @@ def repair(
             break
         hessian = np.einsum("ngd,nge->nde", slopes, slopes)
         slope = -np.einsum("ngd,ng->nd", slopes, gaps)
-        outer = contacts.gradients[:, :, None] * contacts.gradients[:, None]
-        np.add.at(hessian, contacts.frames, outer)
-        np.add.at(slope, contacts.frames, -contacts.gradients * contacts.depths[:, None])
+        starts = np.searchsorted(contacts.frames, np.arange(len(theta) + 1))
+        for frame, (start, stop) in enumerate(pairwise(starts)):
+            gradients = contacts.gradients[start:stop]
+            hessian[frame] += gradients.T @ gradients
+            slope[frame] -= contacts.depths[start:stop] @ gradients
         pull = max(16.0 * 0.8**step, 0.15) * resists
         slope -= pull * (theta - wanted)
         damping = pull + _DAMPING * resists
@@ -115,16 +118,15 @@ def _goal_residuals(
 ) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n g 28"]]:
     """Weighted distances between the goals' points along x, y and z, and their derivatives."""
     n = len(theta)
-    axes, pivots = rotation_axes(theta, T_hand_joint)
+    screws = rotation_screws(theta, T_hand_joint)
     gaps, slopes = np.zeros((n, 3 * len(goals))), np.zeros((n, 3 * len(goals), NUM_DOFS))
     for index, goal in enumerate(goals):
         for joint, point, sign in zip(goal.joints, goal.points, (1.0, -1.0), strict=True):
             at = carried_points(T_hand_joint, np.array(joint), np.array(point))
-            for axis in range(3):
-                along = np.tile(np.eye(3)[axis], (n, 1))
-                moved = point_gradients(at, np.full(n, joint), along, axes, pivots)
-                gaps[:, 3 * index + axis] += sign * at[:, axis] * _GOAL_WEIGHT
-                slopes[:, 3 * index + axis] += sign * moved * _GOAL_WEIGHT
+            moved = point_velocities(at, np.full(n, joint), screws)
+            own = slice(3 * index, 3 * index + 3)
+            gaps[:, own] += sign * _GOAL_WEIGHT * at
+            slopes[:, own] += sign * _GOAL_WEIGHT * moved.transpose(0, 2, 1)
     return gaps, slopes
 
 

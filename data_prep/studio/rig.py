@@ -4,6 +4,8 @@ The wrist's frame is the hand's: x to the fingers, y out of the palm, z to the t
 triple (x, y, z) turns a joint by Rz Ry Rx on the right of its rest transform.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float
 
@@ -39,6 +41,11 @@ _DOFS = dof_indices(JOINT_NAMES)
 
 def rest_frames(proportions: Proportions) -> dict[str, Float[np.ndarray, "4 4"]]:
     """Returns each joint's rest frame in the hand's frame, by name."""
+    return {name: frame.copy() for name, frame in _rest_frames(proportions).items()}
+
+
+@lru_cache(maxsize=16)
+def _rest_frames(proportions: Proportions) -> dict[str, np.ndarray]:
     thumb = [frame_along(bone, _THUMB_FLEXES_TO) for bone in _THUMB_BONES]
     frames = {"wrist": np.eye(4)}
     frames |= chain_frames("thumb", proportions.roots[0], thumb, proportions.lengths[0])
@@ -52,7 +59,12 @@ def rest_frames(proportions: Proportions) -> dict[str, Float[np.ndarray, "4 4"]]
 
 def rig_transforms(proportions: Proportions) -> Float[np.ndarray, "22 4 4"]:
     """Returns each joint's rest transform in its parent's frame, in the order of JOINT_NAMES."""
-    return rest_transforms(rest_frames(proportions), np.eye(4))
+    return _rig_transforms(proportions).copy()
+
+
+@lru_cache(maxsize=16)
+def _rig_transforms(proportions: Proportions) -> Float[np.ndarray, "22 4 4"]:
+    return rest_transforms(_rest_frames(proportions), np.eye(4))
 
 
 def pose_rig(

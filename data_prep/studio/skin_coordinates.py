@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from data_prep.studio.anatomy import Anatomy
 from data_prep.studio.field import smoothstep
 from data_prep.studio.parts import PALM, PART_JOINTS, neighbours
+from data_prep.studio.vectors import row_norms
 
 _STRETCH = 1.5  # mm, over which the skin passes from one part to its neighbour
 _LEAST_SHARE = 1e-3
@@ -72,7 +73,7 @@ def thumb_nearness(
         origin = frames[start][:3, 3]
         axis = frames[end][:3, 3] - origin
         along = np.clip((points - origin) @ axis / (axis @ axis), 0.0, 1.0)
-        return np.linalg.norm(points - origin - along[:, None] * axis, axis=1)
+        return row_norms(points - origin - along[:, None] * axis)
 
     metacarpus = np.minimum(from_bone("wrist", "index1"), from_bone("wrist", "middle1"))
     return metacarpus - from_bone("thumb1", "thumb2")

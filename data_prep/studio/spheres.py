@@ -14,6 +14,7 @@ from data_prep.joint_tree import rig_parents
 from data_prep.studio.parts import PALM, PART_JOINTS, neighbours
 from data_prep.studio.proportions import Proportions
 from data_prep.studio.rig import CUPPED, FULL_FLEXION, FULL_OPPOSITION, rig_transforms
+from data_prep.studio.vectors import cross
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_indices, dof_names
 from dhm.geometry.kinematics import tree_levels
 
@@ -25,7 +26,9 @@ _METACARPAL_BASES = ((22.0, 2.0, 11.0), (20.0, 0.0, 2.0), (20.0, 1.0, -7.0), (18
 _FIRST_PHALANGES = [PART_JOINTS.index(f"{finger}1") for finger in FINGERS[1:]]
 _DOFS = dof_indices(JOINT_NAMES)
 _DOF_NAMES = dof_names(JOINT_NAMES)
-_TURNED = np.array([joint for joint, _ in _DOFS])
+_TURNED, _AXES = np.array(_DOFS).T
+_PARENTS = np.array(rig_parents())
+_LEVELS = [np.array(level) for level in tree_levels(rig_parents())]
 
 
 @dataclass(frozen=True)
@@ -118,15 +121,29 @@ def pose_joints(
         turn = _rotations(2, proportions.cupping * share * (own + opposition) / 2)
         joint = JOINT_NAMES.index(name)
         local[:, joint, :3] = turn @ local[:, joint, :3]
-    turned = np.tile(np.eye(3), (len(theta), len(JOINT_NAMES), 1, 1))
-    for (joint, axis), angles in zip(_DOFS, theta.T, strict=True):
-        turned[:, joint] = _rotations(axis, angles) @ turned[:, joint]
-    local[..., :3, :3] = local[..., :3, :3] @ turned
-    parents = rig_parents()
-    for level in tree_levels(parents)[1:]:
-        above = [parents[joint] for joint in level]
-        local[:, list(level)] = local[:, above] @ local[:, list(level)]
+    local[..., :3, :3] = local[..., :3, :3] @ _joint_rotations(theta)
+    for level in _LEVELS[1:]:
+        local[:, level] = local[:, _PARENTS[level]] @ local[:, level]
     return local
+
+
+def _joint_angles(theta: Float[np.ndarray, "n 28"]) -> Float[np.ndarray, "n 22 3"]:
+    """The rotations of every joint about x, y and z, 0 where the rig has none."""
+    angles = np.zeros((len(theta), len(JOINT_NAMES), 3))
+    angles[:, _TURNED, _AXES] = theta
+    return angles
+
+
+def _joint_rotations(theta: Float[np.ndarray, "n 28"]) -> Float[np.ndarray, "n 22 3 3"]:
+    """Rz Ry Rx of every joint."""
+    angles = np.moveaxis(_joint_angles(theta), -1, 0)
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    entries = (
+        cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
+        sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx,
+        -sy, cy * sx, cy * cx,
+    )  # fmt: skip
+    return np.stack(entries, axis=-1).reshape(*cx.shape, 3, 3)
 
 
 @lru_cache(maxsize=8)
@@ -162,47 +179,50 @@ def sphere_centres(
     return np.einsum("nskc,sk->nsc", ends, hand.weights)
 
 
-def rotation_axes(
+def rotation_screws(
     theta: Float[np.ndarray, "n 28"], T_hand_joint: Float[np.ndarray, "n 22 4 4"]
-) -> tuple[Float[np.ndarray, "n 28 3"], Float[np.ndarray, "n 28 3"]]:
-    """Returns each rotation's axis in the hand's frame, a unit vector, and its joint's position.
+) -> Float[np.ndarray, "n 28 6"]:
+    """Returns each rotation as a screw in the hand's frame: its axis a and its moment c x a, mm.
 
-    A joint turns by Rz Ry Rx, so x is an axis of the turned frame, y one of the frame before Rx,
-    z one of the frame before Ry Rx.
+    c is the joint's position: a point p moves by a x p + c x a a radian. A joint turns by Rz Ry
+    Rx, so x is an axis of the turned frame, y one of the frame before Rx, z one of the frame
+    before Ry Rx.
     """
-    angle_of = dict(zip(_DOFS, theta.T, strict=True))
-    axes = np.empty((len(theta), len(_DOFS), 3))
-    for dof, (joint, axis) in enumerate(_DOFS):
-        x = angle_of.get((joint, 0), np.zeros(len(theta)))
-        y = angle_of.get((joint, 1), np.zeros(len(theta)))
-        if axis == 0:
-            local = np.stack([np.ones_like(x), 0 * x, 0 * x], axis=-1)
-        elif axis == 1:
-            local = np.stack([0 * x, np.cos(x), -np.sin(x)], axis=-1)
-        else:
-            local = np.stack([-np.sin(y), np.cos(y) * np.sin(x), np.cos(y) * np.cos(x)], axis=-1)
-        axes[:, dof] = np.einsum("nij,nj->ni", T_hand_joint[:, joint, :3, :3], local)
-    return axes, T_hand_joint[:, _TURNED][..., :3, 3]
+    angles = _joint_angles(theta)[:, _TURNED]
+    (cx, cy), (sx, sy) = (f(np.moveaxis(angles[..., :2], -1, 0)) for f in (np.cos, np.sin))
+    none, one = np.zeros_like(cx), np.ones_like(cx)
+    about = np.array([(one, none, none), (none, cx, -sx), (-sy, cy * sx, cy * cx)])
+    local = about[_AXES, :, :, np.arange(len(_AXES))]  # [rotation, component, pose]
+    T = T_hand_joint[:, _TURNED]
+    axes = np.einsum("ndij,djn->ndi", T[..., :3, :3], local)
+    return np.concatenate([axes, cross(T[..., :3, 3], axes)], axis=-1)
+
+
+def point_velocities(
+    positions: Float[np.ndarray, "m 3"],
+    joints: Int[np.ndarray, " m"],
+    screws: Float[np.ndarray, "m 28 6"],
+) -> Float[np.ndarray, "m 28 3"]:
+    """Returns how points move per radian of each rotation, mm.
+
+    Args:
+        positions: The points in the hand's frame, mm.
+        joints: The joint that carries each.
+        screws: The rotations in each point's pose.
+    """
+    moved = cross(screws[..., :3], positions[:, None]) + screws[..., 3:]
+    return moved * _MOVES[joints][..., None]
 
 
 def point_gradients(
     positions: Float[np.ndarray, "m 3"],
     joints: Int[np.ndarray, " m"],
     directions: Float[np.ndarray, "m 3"],
-    axes: Float[np.ndarray, "m 28 3"],
-    pivots: Float[np.ndarray, "m 28 3"],
+    screws: Float[np.ndarray, "m 28 6"],
 ) -> Float[np.ndarray, "m 28"]:
-    """Returns how fast points move along directions per radian of each rotation, mm.
-
-    Args:
-        positions: The points in the hand's frame, mm.
-        joints: The joint that carries each.
-        directions: Unit vectors.
-        axes: The axes of the rotations in the frame of each point's pose.
-        pivots: The joints' positions likewise, one a rotation, mm.
-    """
-    speeds = np.cross(axes, positions[:, None] - pivots)
-    return np.einsum("mdc,mc->md", speeds, directions) * _MOVES[joints]
+    """Returns the part of `point_velocities` along a direction for each point, mm / rad."""
+    wrenches = np.concatenate([cross(positions, directions), directions], axis=-1)
+    return (screws @ wrenches[..., None])[..., 0] * _MOVES[joints]
 
 
 def _ancestry() -> Bool[np.ndarray, "22 28"]:

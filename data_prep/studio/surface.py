@@ -5,6 +5,8 @@ from typing import NamedTuple
 import igl
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from data_prep.studio.anatomy import pose_anatomy
 from data_prep.studio.field import blend_parts, part_distances
@@ -72,7 +74,11 @@ def _march(points: np.ndarray, values: np.ndarray, cubes: np.ndarray, closest: f
 
 def _largest_piece(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Leaves out the bubbles that parts in contact enclose."""
-    _, piece = igl.facet_components(faces)
-    faces = faces[piece == np.bincount(piece).argmax()]
-    used, faces = np.unique(faces, return_inverse=True)
-    return vertices[used], faces.reshape(-1, 3).astype(np.int32)
+    # One edge of each triangle and the next is enough to join its corners.
+    ends = faces[:, :2].ravel(), faces[:, 1:].ravel()
+    edges = coo_array((np.ones(len(ends[0]), bool), ends), shape=(len(vertices),) * 2)
+    _, piece = connected_components(edges, directed=False)
+    used = piece == np.bincount(piece[faces[:, 0]]).argmax()
+    faces = faces[used[faces[:, 0]]]
+    number = np.cumsum(used, dtype=np.int32) - 1
+    return vertices[used], number[faces]

@@ -11,8 +11,9 @@ from data_prep.studio.repair import TOLERANCE, Goal, goal_distances, repair
 from data_prep.studio.rig import JOINT_LIMITS, pose_rig
 from data_prep.studio.spheres import (
     overlaps,
+    point_velocities,
     pose_joints,
-    rotation_axes,
+    rotation_screws,
     sphere_centres,
     sphere_hand,
 )
@@ -56,15 +57,21 @@ def test_neighbouring_parts_are_never_tested_but_for_the_thumb_in_the_palm(hand)
 def test_spheres_move_with_the_rig():
     proportions, theta = subject(2), random_pose(3)
     T = pose_rig(proportions, theta)
-    np.testing.assert_array_equal(pose_joints(proportions, theta[None])[0], T)
+    np.testing.assert_allclose(pose_joints(proportions, theta[None])[0], T, rtol=1e-12, atol=1e-12)
 
 
-def test_axes_are_unit_vectors_and_pivots_the_joints(hand):
+def test_screws_have_unit_axes_and_leave_their_joint_where_it_is(hand):
     theta = np.stack([random_pose(0), random_pose(1)])
     T = pose_joints(hand.proportions, theta)
-    axes, pivots = rotation_axes(theta, T)
-    np.testing.assert_allclose(np.linalg.norm(axes, axis=-1), 1.0)
-    np.testing.assert_array_equal(pivots[1, 0], T[1, JOINT_NAMES.index("thumb0"), :3, 3])
+    screws = rotation_screws(theta, T)
+    np.testing.assert_allclose(np.linalg.norm(screws[..., :3], axis=-1), 1.0)
+    thumb0, tip = (JOINT_NAMES.index(name) for name in ("thumb0", "thumb_null"))
+    still, moved = (
+        point_velocities(T[:, joint, :3, 3], np.full(2, tip), screws)[:, 0]
+        for joint in (thumb0, tip)
+    )
+    np.testing.assert_allclose(still, 0.0, atol=1e-12)
+    assert np.linalg.norm(moved, axis=-1).min() > 10.0
 
 
 def test_gradients_of_the_depths_equal_central_differences(hand):
