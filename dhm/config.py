@@ -216,10 +216,10 @@ def loop_settings(config: ConfigDict, num_train: int) -> LoopSettings:
     )
 
 
-def mesh_samples_a_device(config: ConfigDict, num_devices: int) -> int | None:
-    """How many samples of a device's shard are skinned and drawn, at least one; None for all."""
-    samples = config.train.mesh_samples
-    return max(samples // num_devices, 1) if samples else None
+def mesh_stride(config: ConfigDict, num_devices: int) -> int:
+    """Every how many samples of a device's shard one is skinned and drawn, at least one of it."""
+    samples = config.train.mesh_samples or config.train.batch_size
+    return config.train.batch_size // num_devices // max(samples // num_devices, 1)
 
 
 def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:

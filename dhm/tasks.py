@@ -114,6 +114,7 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             num_threads=config.input.num_threads,
             prefetch_batches=config.input.prefetch_batches,
             augmentation=Augmentation(**config.augment),
+            target_stride=configuration.mesh_stride(config, jax.device_count()),
         )
 
     train(
@@ -122,7 +123,6 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             model,
             configuration.objective_settings(config),
             AXIS,
-            configuration.mesh_samples_a_device(config, jax.device_count()),
             config.train.mesh_pose,
         ),
         batches_from,

@@ -58,7 +58,9 @@ class Camera(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A batch of input views, each with C target views of the same frame (host or device arrays).
+    """A batch of input views with C target views of the same frame (host or device arrays).
+
+    Sample i b / m brings the i-th of the m groups of target views; as a rule m = b.
 
     Attributes:
         image: Input view, RGB 0..255.
@@ -73,7 +75,7 @@ class Batch(NamedTuple):
     image: UInt8[Array, "b h w 3"]
     joints: Float[Array, "b j 3"]
     joint_valid: Bool[Array, "b j"]
-    target_depth: Float[Array, "b c h w"]
+    target_depth: Float[Array, "m c h w"]
     target_camera: Camera
     frame: Int[Array, " b"]
     record: Int[Array, " b"]

@@ -140,12 +140,12 @@ def test_mesh_samples_divide_the_batch_and_the_devices(samples, devices):
 
 
 @pytest.mark.parametrize(
-    ("samples", "devices", "each"), [(0, 4, None), (8, 1, 8), (8, 4, 2), (2, 4, 1), (1, 16, 1)]
+    ("samples", "devices", "stride"), [(0, 4, 1), (8, 1, 4), (8, 4, 4), (2, 4, 8), (1, 16, 2)]
 )
-def test_every_device_draws_its_share_of_the_meshes_and_at_least_one(samples, devices, each):
+def test_every_device_draws_its_share_of_the_meshes_and_at_least_one(samples, devices, stride):
     config = _with("train.mesh_samples", samples)
     check_config(config, devices)
-    assert configuration.mesh_samples_a_device(config, devices) == each
+    assert configuration.mesh_stride(config, devices) == stride
 
 
 def test_every_field_has_a_rule_and_every_rule_a_test():

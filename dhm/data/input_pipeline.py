@@ -37,6 +37,7 @@ def make_dataset(
     num_threads: int = 4,
     prefetch_batches: int = 2,
     augmentation: Augmentation | None = None,
+    target_stride: int = 1,
 ) -> Iterable[Batch]:
     """Streams this process's slice of each global batch, as NumPy arrays.
 
@@ -66,13 +67,15 @@ def make_dataset(
         num_threads: Threads that read and decode; 0 does it in the caller's.
         prefetch_batches: Batches that are kept ready.
         augmentation: How far input pictures may change; not at all by default.
+        target_stride: Only the first of every so many samples brings target views; the others'
+            are not even read. Divides this process's slice.
 
     Raises:
         BadInputError: If an argument is impossible or the folder cannot be used; while iterating,
             if a record is damaged.
     """
     data = prepared if isinstance(prepared, PreparedData) else PreparedData(prepared)
-    _check_sizes(batch_size, process_index, process_count)
+    _check_sizes(batch_size, process_index, process_count, target_stride)
     for name, value in {"num_views": num_views, "seed": seed, "start_step": start_step}.items():
         if value < 0:
             raise BadInputError(name, f"{value}", "0 or more")
@@ -86,7 +89,7 @@ def make_dataset(
     samples = _Samples(data, split, num_views, seed, shuffle, augmentation or Augmentation())
     steps = max(num_batches(samples.num_records, batch_size) - start_step, 0)
     length = sys.maxsize if shuffle else steps * local_size
-    stream = _Stream(samples, position_of, start_step, local_size, length)
+    stream = _Stream(samples, position_of, start_step, local_size, target_stride, length)
     options = grain.ReadOptions(
         num_threads=num_threads,
         prefetch_buffer_size=max(prefetch_batches * local_size, num_threads) if num_threads else 0,
@@ -104,11 +107,14 @@ def num_batches(num_records: int, batch_size: int) -> int:
 
 
 class _Sample(NamedTuple):
-    """One sample before it is stacked; the target views are still apart, to be copied once."""
+    """One sample before it is stacked; the target views are still apart, to be copied once.
+
+    `targets` is None where the sample brings none.
+    """
 
     own: HandRecord
     image: UInt8[np.ndarray, "h w 3"]
-    targets: list[HandRecord]
+    targets: list[HandRecord] | None
     depths: list[Float[np.ndarray, "h w"]]
     record: int
 
@@ -131,18 +137,17 @@ class _Samples:
         self._views = depth_views_by_frame(self._index)
         self.num_records = len(self._index.frame)
 
-    def at(self, position: int) -> _Sample:
+    def at(self, position: int, with_targets: bool) -> _Sample:
         if self._shuffle:
-            return self._load(shuffled_record(self._seed, position, self.num_records), position)
+            record = shuffled_record(self._seed, position, self.num_records)
+            return self._load(record, position, with_targets)
         if position < self.num_records:
-            return self._load(position, position)
-        return self._load(self.num_records - 1, position)._replace(record=PADDING)
+            return self._load(position, position, with_targets)
+        last = self._load(self.num_records - 1, position, with_targets)
+        return last._replace(record=PADDING)
 
-    def _load(self, record: int, position: int) -> _Sample:
-        views = self._views[self._index.frame_id[record]]
-        targets = draw_views(views, self._num_views, self._seed, position).tolist()
-        if not targets:
-            targets = [record] * self._num_views
+    def _load(self, record: int, position: int, with_targets: bool) -> _Sample:
+        targets = self._targets(record, position) if with_targets else []
         fields = {r: self._data.record(self._split, r) for r in {record, *targets}}
         depths = {r: self._data.decode_depth(self._split, r, fields[r]) for r in set(targets)}
         image = self._data.decode_image(self._split, record, fields[record])
@@ -150,10 +155,15 @@ class _Samples:
         return _Sample(
             own=fields[record],
             image=augment(image, self._augmentation, rng),
-            targets=[fields[r] for r in targets],
+            targets=[fields[r] for r in targets] if with_targets else None,
             depths=[depths[r] for r in targets],
             record=record,
         )
+
+    def _targets(self, record: int, position: int) -> list[int]:
+        views = self._views[self._index.frame_id[record]]
+        targets = draw_views(views, self._num_views, self._seed, position).tolist()
+        return targets or [record] * self._num_views
 
 
 class _Stream:
@@ -165,23 +175,27 @@ class _Stream:
         position_of: Callable[[int, int], int],
         start_step: int,
         local_size: int,
+        target_stride: int,
         length: int,
     ):
         self._samples, self._position_of = samples, position_of
         self._start_step, self._local_size, self._length = start_step, local_size, length
+        self._target_stride = target_stride
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> _Sample:
         step, k = divmod(index, self._local_size)
-        return self._samples.at(self._position_of(self._start_step + step, k))
+        position = self._position_of(self._start_step + step, k)
+        return self._samples.at(position, with_targets=k % self._target_stride == 0)
 
 
 def _stack(samples: list[_Sample]) -> Batch:
     images = np.stack([sample.image for sample in samples])
-    leading = (len(samples), len(samples[0].targets))
-    targets = [target for sample in samples for target in sample.targets]
+    groups = [sample.targets for sample in samples if sample.targets is not None]
+    leading = (len(groups), len(groups[0]))
+    targets = [target for group in groups for target in group]
     return Batch(
         image=images,
         joints=np.stack([sample.own.joints for sample in samples]),
@@ -206,7 +220,9 @@ def _fill(arrays: list[np.ndarray], leading: tuple[int, int], shape: tuple[int, 
     return result.reshape(*leading, *shape)
 
 
-def _check_sizes(batch_size: int, process_index: int, process_count: int) -> None:
+def _check_sizes(
+    batch_size: int, process_index: int, process_count: int, target_stride: int
+) -> None:
     if process_count < 1 or not 0 <= process_index < process_count:
         raise BadInputError(
             "process_index", f"{process_index} of {process_count}", "an index below the count"
@@ -214,4 +230,9 @@ def _check_sizes(batch_size: int, process_index: int, process_count: int) -> Non
     if batch_size < 1 or batch_size % process_count:
         raise BadInputError(
             "batch_size", f"{batch_size}", f"a positive multiple of {process_count} processes"
+        )
+    local_size = batch_size // process_count
+    if target_stride < 1 or local_size % target_stride:
+        raise BadInputError(
+            "target_stride", f"{target_stride}", f"a divisor of the {local_size} samples a process"
         )

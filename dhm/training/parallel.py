@@ -57,4 +57,6 @@ def shard(batch: Batch, num_devices: int) -> Batch:
             f"{size} samples a process",
             f"a multiple of its {num_devices} devices",
         )
-    return jax.tree.map(lambda x: x.reshape(num_devices, size // num_devices, *x.shape[1:]), batch)
+    return jax.tree.map(
+        lambda x: x.reshape(num_devices, len(x) // num_devices, *x.shape[1:]), batch
+    )

@@ -32,7 +32,6 @@ class StepSpec(NamedTuple):
         topology: Static data of the losses.
         settings: Weights and reductions of the losses.
         axis_name: pmap axis that the batch is sharded over, or None.
-        mesh_samples: How many samples of a device's shard are skinned and drawn; None for all.
         mesh_pose: Which pose the meshes take, "encoder" or "fitted" to the target joints.
     """
 
@@ -40,7 +39,6 @@ class StepSpec(NamedTuple):
     topology: ObjectiveTopology
     settings: ObjectiveSettings
     axis_name: str | None
-    mesh_samples: int | None
     mesh_pose: str
 
 
@@ -48,12 +46,11 @@ def make_step_spec(
     model: HandModel,
     settings: ObjectiveSettings,
     axis_name: str | None = None,
-    mesh_samples: int | None = None,
     mesh_pose: str = "encoder",
 ) -> StepSpec:
     """Builds the static data of the losses from the model's template."""
     topology = objective_topology(model.template)
-    return StepSpec(model, topology, settings, axis_name, mesh_samples, mesh_pose)
+    return StepSpec(model, topology, settings, axis_name, mesh_pose)
 
 
 def sample_terms(
@@ -61,12 +58,12 @@ def sample_terms(
 ) -> tuple[dict[str, Float[Array, " n"]], Bool[Array, " b"]]:
     """Every loss term of each sample, and which samples count.
 
-    "joint" and "P_err" are there for all samples, what needs the mesh for `spec.mesh_samples`
-    alone: evenly spaced ones, which are the same however the batch is sharded. Meshes in a fitted
-    pose bring a "joint_fitted" of their own, by which the skeleton learns.
+    "joint" and "P_err" are there for all samples, what needs the mesh for those with target views
+    alone. Meshes in a fitted pose bring a "joint_fitted" of their own, by which the skeleton
+    learns.
     """
-    stride = _mesh_stride(spec, len(theta))
-    chosen = jax.tree.map(lambda x: x[::stride], batch)
+    stride = len(theta) // len(batch.target_depth)
+    chosen = batch._replace(joints=batch.joints[::stride], joint_valid=batch.joint_valid[::stride])
     fitted = spec.mesh_pose == "fitted"
     pose = _fitted_pose(spec, variables, chosen) if fitted else theta[::stride]
     output, aligned = decode_aligned(spec.model, variables, pose, chosen)
@@ -100,13 +97,6 @@ def _fitted_pose(spec: StepSpec, variables: dict[str, Any], batch: Batch) -> Flo
             rest, template.parents, template.joint_names, batch.joints, batch.joint_valid
         )
     return jax.lax.stop_gradient(pose.theta)
-
-
-def _mesh_stride(spec: StepSpec, size: int) -> int:
-    if spec.mesh_samples is None:
-        return 1
-    assert size % spec.mesh_samples == 0, "config.train.mesh_samples divides the batch"
-    return size // spec.mesh_samples
 
 
 def _sum_over_devices(tree: Any, axis_name: str | None) -> Any:

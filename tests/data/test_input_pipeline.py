@@ -7,7 +7,7 @@ from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
-from dhm.types import Batch
+from dhm.types import Batch, Camera
 
 OPTIONS = {"batch_size": 4, "num_views": 2, "seed": 7, "shuffle": True, "num_threads": 2}
 
@@ -158,6 +158,26 @@ def test_without_target_views_no_depth_is_read(prepared):
     assert batch.target_camera.K.shape == (4, 0, 3, 3)
 
 
+def test_only_the_first_of_each_stride_brings_target_views(prepared, monkeypatch):
+    whole = take(make_dataset(prepared, "train", **OPTIONS), 3)
+    data = PreparedData(prepared)
+    reads, read = [], data.decode_depth
+    monkeypatch.setattr(data, "decode_depth", lambda *args: reads.append(args[1]) or read(*args))
+    options = OPTIONS | {"target_stride": 2, "num_threads": 0}
+    some = take(make_dataset(data, "train", **options), 3)
+    assert len(reads) <= 3 * 2 * OPTIONS["num_views"]
+    for batch, full in zip(some, whole, strict=True):
+        assert_same(
+            [batch],
+            [
+                full._replace(
+                    target_depth=full.target_depth[::2],
+                    target_camera=Camera(*(x[::2] for x in full.target_camera)),
+                )
+            ],
+        )
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -167,6 +187,8 @@ def test_without_target_views_no_depth_is_read(prepared):
         ({"num_views": -1}, "num_views: found -1"),
         ({"seed": -1}, "seed: found -1, expected 0 or more"),
         ({"start_step": -1}, "start_step: found -1"),
+        ({"target_stride": 3}, "target_stride: found 3, expected a divisor of the 4 samples"),
+        ({"target_stride": 0}, "target_stride: found 0"),
     ],
 )
 def test_impossible_arguments_are_refused(prepared, option, message):

@@ -61,26 +61,30 @@ def _batch(size: int) -> Batch:
 
 
 @functools.cache
-def _set_up(mesh_samples: int | None = None, mesh_pose: str = "encoder"):
+def _set_up(mesh_pose: str = "encoder"):
     template = make_toy_template(800)
     encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS)
     model = HandModel(template, encoder)
     variables = initial_variables(model, seed=0, subject=1, image_size=SIZE)
     # Momentum without memory keeps the exact gradient in its state.
     state = jax.device_get(create_train_state(model, variables, optax.trace(decay=0.0)))
-    return make_step_spec(model, SETTINGS, parallel.AXIS, mesh_samples, mesh_pose), state
+    return make_step_spec(model, SETTINGS, parallel.AXIS, mesh_pose), state
 
 
 @functools.cache
-def _step(num_devices: int, mesh_samples: int | None, mesh_pose: str):
-    """Compiled once for all tests; each compilation takes half a minute."""
-    spec, _ = _set_up(mesh_samples and mesh_samples // num_devices, mesh_pose)
+def _step(num_devices: int, mesh_pose: str):
+    """Compiled once for each size of batch; each compilation takes half a minute."""
+    spec, _ = _set_up(mesh_pose)
     return parallel.make_parallel_step(spec, jax.devices()[:num_devices])
 
 
 def _run(num_devices: int, batch: Batch, mesh_samples: int | None = None, mesh_pose="encoder"):
     (_, before), devices = _set_up(), jax.devices()[:num_devices]
-    step = _step(num_devices, mesh_samples, mesh_pose)
+    step = _step(num_devices, mesh_pose)
+    stride = len(batch.image) // (mesh_samples or len(batch.image))
+    targets = batch.target_depth, batch.target_camera
+    depth, camera = jax.tree.map(lambda x: x[::stride], targets)
+    batch = batch._replace(target_depth=depth, target_camera=camera)
     after, metrics = step(parallel.replicate(before, devices), parallel.shard(batch, num_devices))
     return jax.device_get((metrics, after.opt_state.trace, after.batch_stats))
 
