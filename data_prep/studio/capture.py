@@ -18,13 +18,12 @@ from data_prep.output_folder import exclusive
 from data_prep.studio.cameras import CENTRE, studio_cameras
 from data_prep.studio.film import Take, film, pictured_cameras, truth_path
 from data_prep.studio.motions import (
-    HELD_OUT_NAMES,
-    TRAINING_NAMES,
     Motion,
+    gesture_lengths,
     held_out_gesture,
-    motion_lengths,
     named_pose,
     sequence_names,
+    training_lengths,
     training_motion,
 )
 from data_prep.studio.poses import POSES
@@ -144,13 +143,13 @@ def _motions(settings: StudioSettings, workers: int) -> list[Motion]:
     with _pool(workers) as run:
         calls = [functools.partial(named_pose, person, name) for name in POSES]
         poses = dict(zip(POSES, run(calls), strict=True))
-        lengths = motion_lengths(settings.test_frames, len(HELD_OUT_NAMES))
+        lengths = gesture_lengths(settings.test_frames)
         calls = [
             functools.partial(held_out_gesture, index, person, seed, length, step, poses)
             for index, length in enumerate(lengths)
         ]
         gestures = list(run(calls))
-        lengths = motion_lengths(settings.frames, len(TRAINING_NAMES))
+        lengths = training_lengths(settings.frames)
         calls = [
             functools.partial(training_motion, index, person, seed, length, step, gestures, poses)
             for index, length in enumerate(lengths)

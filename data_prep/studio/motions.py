@@ -59,6 +59,9 @@ _TOURS = (
 )  # fmt: skip
 _WAVES = (("spread", "hook"), ("open", "fist"), ("relaxed", "cylinder"))
 _NUM_FREE = 20
+# A free motion has so many times the frames of another: an encoder that saw whole-hand poses alone
+# fails on new gestures, one that saw free fingers alone does not.
+_FREE_SHARE = 3
 _WAVE_LAG = 3.0  # thirtieths of a second from finger to finger
 
 TRAINING_NAMES = (
@@ -112,7 +115,7 @@ def training_motions(
     Raises:
         BadInputError: There are fewer frames than motions.
     """
-    lengths = motion_lengths(num_frames, len(TRAINING_NAMES))
+    lengths = training_lengths(num_frames)
     return [
         training_motion(index, proportions, seed, length, frame_step, gestures)
         for index, length in enumerate(lengths)
@@ -127,7 +130,7 @@ def held_out_gestures(
     Raises:
         BadInputError: There are fewer frames than gestures.
     """
-    lengths = motion_lengths(num_frames, len(HELD_OUT_NAMES))
+    lengths = gesture_lengths(num_frames)
     return [
         held_out_gesture(index, proportions, seed, length, frame_step)
         for index, length in enumerate(lengths)
@@ -185,16 +188,31 @@ def near_any(
     return near
 
 
-def motion_lengths(num_frames: int, num_motions: int) -> list[int]:
-    """Returns the number of frames of each of some motions that share frames evenly.
+def training_lengths(num_frames: int) -> list[int]:
+    """Returns the number of frames of each training motion; the free ones are the longest.
 
     Raises:
         BadInputError: There are fewer frames than motions.
     """
-    if num_frames < num_motions:
-        raise BadInputError("frames", str(num_frames), f"at least one for each of {num_motions}")
-    share, left = divmod(num_frames, num_motions)
-    return [share + (index < left) for index in range(num_motions)]
+    others = len(TRAINING_NAMES) - _NUM_FREE
+    return _lengths(num_frames, [1] * others + [_FREE_SHARE] * _NUM_FREE)
+
+
+def gesture_lengths(num_frames: int) -> list[int]:
+    """Returns the number of frames of each gesture, about the same for all.
+
+    Raises:
+        BadInputError: There are fewer frames than gestures.
+    """
+    return _lengths(num_frames, [1] * len(HELD_OUT_NAMES))
+
+
+def _lengths(num_frames: int, shares: list[int]) -> list[int]:
+    """One frame for each, and the rest by shares."""
+    if num_frames < len(shares):
+        raise BadInputError("frames", str(num_frames), f"at least one for each of {len(shares)}")
+    ends = np.cumsum(shares) * (num_frames - len(shares)) // sum(shares)
+    return [1 + int(own) for own in np.diff(ends, prepend=0)]
 
 
 @lru_cache(maxsize=128)

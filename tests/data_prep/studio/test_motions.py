@@ -10,10 +10,12 @@ from data_prep.studio.motions import (
     FASTEST,
     HELD_OUT_NAMES,
     TRAINING_NAMES,
+    gesture_lengths,
     held_out_gesture,
     held_out_gestures,
     near_any,
     sequence_names,
+    training_lengths,
     training_motion,
     training_motions,
 )
@@ -65,6 +67,16 @@ def test_40_motions_and_15_gestures_with_the_asked_number_of_frames(training, ge
     for motion in (*training, *gestures):
         assert motion.theta.shape[1:] == (28,)
         assert len(motion.theta) == len(motion.T_world_hand)
+
+
+@pytest.mark.parametrize("num_frames", [40, 41, 100, 1500])
+def test_free_motions_are_the_longest_and_no_frame_is_lost(num_frames):
+    lengths = training_lengths(num_frames)
+    free = ["free" in name for name in TRAINING_NAMES]
+    assert (len(lengths), sum(lengths), min(lengths) >= 1) == (40, num_frames, True)
+    if num_frames >= 100:
+        assert np.compress(free, lengths).min() > np.compress(np.invert(free), lengths).max()
+    assert np.ptp(gesture_lengths(num_frames)) <= 1
 
 
 def test_names_are_right_hand_sequences_of_any_subject(training, gestures):
@@ -121,7 +133,7 @@ def test_frames_farther_apart_see_more_of_the_same_motion(slow, person):
 
 @pytest.mark.parametrize("index", SOME)
 def test_a_motion_can_be_made_alone_and_twice_the_same(person, training, gestures, index):
-    alone = training_motion(index, person, 0, NUM_TRAINING // 40, STEP, gestures)
+    alone = training_motion(index, person, 0, len(training[index].theta), STEP, gestures)
     np.testing.assert_array_equal(alone.theta, training[index].theta)
     np.testing.assert_array_equal(alone.T_world_hand, training[index].T_world_hand)
 
