@@ -1,4 +1,4 @@
-"""Subject 1 in about an hour on two cores: the demo with three times the frames and more steps."""
+"""Subject 1 in about an hour on two cores: the demo with twice the frames and more steps."""
 
 from ml_collections import ConfigDict
 
@@ -10,6 +10,9 @@ def get_config() -> ConfigDict:
     config = demo.get_config()
     config.studio.frames = 2000
     config.studio.test_frames = 150
+    config.studio.pictures = 4
+    config.studio.resolution_mm = 2.2
+    config.encoder.width = 32
     config.train.mesh_samples = 2
     config.train.num_views = 2
     config.train.epochs = 20
