@@ -126,7 +126,7 @@ def _reach(vertices, faces, normals, directions, size, soft) -> Float[np.ndarray
     for index, camera in enumerate(cameras):
         at = camera.T_camera_world[:3, :3] @ outside.T + camera.T_camera_world[:3, 3:]
         pixel = camera.K[:2, :2] @ (at[:2] / at[2]) + camera.K[:2, 2:]
-        # The field is wider than a hand: no tap beside the hand leaves the map.
+        # A pixel inside the border, so that no tap leaves the map; a hand does not reach it.
         column, row = np.clip(np.rint(pixel).astype(np.intp), 1, size - 2)
         place, lies_at = row * size + column, at[2] - _BIAS
         shadow_map = depth[index].ravel()

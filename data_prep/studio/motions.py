@@ -5,15 +5,14 @@ motion; of the training motions, no frame comes near a frame of the gestures.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from data_prep.joint_tree import axis_rotation
-from data_prep.studio.anatomy import pose_anatomy
-from data_prep.studio.collision import penetration_depth
+from data_prep.studio.acceptable_path import acceptable_path
 from data_prep.studio.keys import (
     DrawKey,
     Schedule,
@@ -22,25 +21,13 @@ from data_prep.studio.keys import (
     open_hand,
     own_schedules,
     random_hand,
-    smooth_path,
     vary,
 )
-from data_prep.studio.overlap import surface_overlap
 from data_prep.studio.poses import POSES, solve_pose
 from data_prep.studio.proportions import Proportions
-from data_prep.studio.repair import NUM_DOFS, TOLERANCE, repair
-from data_prep.studio.spheres import SphereHand, sphere_hand
+from data_prep.studio.spheres import sphere_hand
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERS
-
-EXCLUSION = 0.3
-"""A training frame differs from each frame of the gestures by more in some rotation, rad."""
-
-DEEPEST = 2.5
-"""How far two surfaces that are no neighbours may overlap, mm: that is firm contact."""
-
-FASTEST = 0.4
-"""Largest change of an angle in a thirtieth of a second, rad."""
 
 # Poses that only the gestures show. "two" is one of them because it is too near to "victory".
 HELD_OUT_POSES = (
@@ -59,8 +46,8 @@ _TOURS = (
 )  # fmt: skip
 _WAVES = (("spread", "hook"), ("open", "fist"), ("relaxed", "cylinder"))
 _NUM_FREE = 20
-# A free motion has so many times the frames of another: an encoder that saw whole-hand poses alone
-# fails on new gestures, one that saw free fingers alone does not.
+# A free motion has so many times the frames of another: an encoder reads new gestures better from
+# free fingers than from as many frames of whole-hand poses.
 _FREE_SHARE = 3
 _WAVE_LAG = 3.0  # thirtieths of a second from finger to finger
 
@@ -73,10 +60,6 @@ TRAINING_NAMES = (
 HELD_OUT_NAMES = tuple(
     f"gesture_{one}" if one == other else f"gesture_{one}_to_{other}" for one, other in _GESTURES
 )
-_ROUNDS = 40
-_CLOSE, _TOUCHING = 0.5, 0.05  # mm: gap and overlap of spheres whose skin is looked at
-# Two digits of 100 mm that turn by this in all their joints come 0.05 mm nearer to each other.
-_AS_GOOD_AS_EQUAL, _MARGIN = 5e-5, 0.05  # rad, mm
 # From these versions on a key is drawn more freely; in the end it is an open hand.
 _OTHER_POSE, _WAY_OUT = 3, 6
 
@@ -158,7 +141,7 @@ def training_motion(
     schedule, draw = _training_plan(index, solved, seed, num_frames, frame_step, rng)
     avoid = np.concatenate([gesture.theta for gesture in gestures])
     hand = sphere_hand(proportions)
-    theta = _acceptable_path(hand, schedule, draw, num_frames, frame_step, avoid)
+    theta = acceptable_path(hand, schedule, draw, num_frames, frame_step, avoid)
     return Motion(sequence_names()[0][index], theta, _hand_path(rng, num_frames, frame_step))
 
 
@@ -176,18 +159,8 @@ def held_out_gesture(
     draw = _gesture_keys(*_GESTURES[index], _lookup(proportions, poses), seeds)
     schedule = common_schedule(rng, num_frames, frame_step, rng.uniform(0.0, 2.0, len(FINGERS)))
     hand, nothing = sphere_hand(proportions), np.zeros((0, 28))
-    theta = _acceptable_path(hand, schedule, draw, num_frames, frame_step, nothing)
+    theta = acceptable_path(hand, schedule, draw, num_frames, frame_step, nothing)
     return Motion(sequence_names()[1][index], theta, _hand_path(rng, num_frames, frame_step))
-
-
-def near_any(
-    theta: Float[np.ndarray, "n 28"], others: Float[np.ndarray, "m 28"], distance: float
-) -> Bool[np.ndarray, " n"]:
-    """Returns which poses differ from some other pose by at most a distance in every rotation."""
-    near = np.zeros(len(theta), bool)
-    for frame, pose in enumerate(theta):
-        near[frame] = (np.abs(others - pose) <= distance).all(axis=1).any()
-    return near
 
 
 def training_lengths(num_frames: int) -> list[int]:
@@ -312,68 +285,6 @@ def _gesture_keys(one: str, other: str, solved: _Lookup, seeds: list[int]) -> Dr
         return vary(rng, relaxed + share * (solved(name) - relaxed), 0.06)
 
     return draw
-
-
-def _acceptable_path(
-    hand: SphereHand,
-    schedule: Schedule,
-    draw: DrawKey,
-    num_frames: int,
-    frame_step: int,
-    avoid: Float[np.ndarray, "m 28"],
-) -> Float[np.ndarray, "n 28"]:
-    """The repaired path; keys around frames that still break a rule are drawn anew.
-
-    Raises:
-        RuntimeError: No draw helped.
-    """
-    versions = np.zeros(schedule.times.shape[1], int)
-    passed = np.full((num_frames, NUM_DOFS), np.inf)
-    for attempt in range(_ROUNDS):
-        keys = np.stack([draw(number, version) for number, version in enumerate(versions)])
-        theta = repair(hand, smooth_path(schedule, keys, num_frames), frame_step=frame_step)
-        bad = np.flatnonzero(_breaks_a_rule(hand, theta, frame_step, avoid))
-        if not len(bad):
-            bad = np.flatnonzero(_surfaces_overlap(hand, theta, passed))
-        if not len(bad):
-            return theta
-        around = [schedule.keys_around(frame)[(attempt + 1) % 2] for frame in bad]
-        versions[np.unique(around)] += 1
-    raise RuntimeError(f"frames {bad.tolist()} of a motion stay out of bounds")
-
-
-def _breaks_a_rule(
-    hand: SphereHand, theta: np.ndarray, frame_step: int, avoid: np.ndarray
-) -> Bool[np.ndarray, " n"]:
-    """Frames that penetrate, are reached too fast, or come too near to poses to avoid."""
-    steps = np.abs(np.diff(theta, axis=0, prepend=theta[:1])).max(axis=1)
-    deep = penetration_depth(hand, theta) > TOLERANCE
-    return deep | (steps > FASTEST * frame_step) | near_any(theta, avoid, EXCLUSION)
-
-
-def _surfaces_overlap(
-    hand: SphereHand, theta: np.ndarray, passed: np.ndarray
-) -> Bool[np.ndarray, " n"]:
-    """Frames in which the skin overlaps by too much: the spheres are quick, but not all of it.
-
-    `passed` holds the pose in which each frame last passed and is brought up to date. A pose as
-    good as equal to it is not looked at again; for that a frame passes a little below the limit.
-    """
-    bad = (penetration_depth(hand, theta) > _TOUCHING) | (_gap(hand, theta) < _CLOSE)
-    bad &= np.abs(theta - passed).max(axis=1) > _AS_GOOD_AS_EQUAL
-    for frame in np.flatnonzero(bad):
-        overlap = surface_overlap(pose_anatomy(hand.proportions, theta[frame]))
-        bad[frame] = overlap > DEEPEST - _MARGIN
-        if not bad[frame]:
-            passed[frame] = theta[frame]
-    return bad
-
-
-def _gap(hand: SphereHand, theta: np.ndarray) -> Float[np.ndarray, " n"]:
-    """How far apart the nearest spheres are that do not sit side by side in a web, mm."""
-    free = hand.allowances == 0.0
-    spheres = replace(hand, pairs=hand.pairs[free], allowances=hand.allowances[free])
-    return -penetration_depth(spheres, theta)
 
 
 def _hand_path(

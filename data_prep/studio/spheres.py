@@ -5,7 +5,6 @@ Only the palm's cupping is left out of the derivatives: it moves the knuckles by
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -114,7 +113,7 @@ def pose_joints(
     proportions: Proportions, theta: Float[np.ndarray, "n 28"]
 ) -> Float[np.ndarray, "n 22 4 4"]:
     """Returns T_hand_joint of several poses: `rig.pose_rig`, but for all of them at once."""
-    local = np.tile(_rest(proportions), (len(theta), 1, 1, 1))
+    local = np.tile(rig_transforms(proportions), (len(theta), 1, 1, 1))
     opposition = np.clip(theta[:, _DOF_NAMES.index("thumb1_y")] / FULL_OPPOSITION, 0.0, 1.0)
     for name, share in CUPPED.items():
         own = np.clip(theta[:, _DOF_NAMES.index(f"{name}_z")] / FULL_FLEXION, 0.0, 1.0)
@@ -144,11 +143,6 @@ def _joint_rotations(theta: Float[np.ndarray, "n 28"]) -> Float[np.ndarray, "n 2
         -sy, cy * sx, cy * cx,
     )  # fmt: skip
     return np.stack(entries, axis=-1).reshape(*cx.shape, 3, 3)
-
-
-@lru_cache(maxsize=8)
-def _rest(proportions: Proportions) -> Float[np.ndarray, "22 4 4"]:
-    return rig_transforms(proportions)
 
 
 def _rotations(axis: int, angles: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3 3"]:

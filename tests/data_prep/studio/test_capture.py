@@ -11,10 +11,10 @@ import trimesh
 
 from data_prep.release_capture import K_SIZE, read_release_capture
 from data_prep.studio import capture as module
+from data_prep.studio.acceptable_path import DEEPEST, EXCLUSION, near_any
 from data_prep.studio.anatomy import pose_anatomy
 from data_prep.studio.capture import held_out_sequences, write_capture
 from data_prep.studio.film import film, pictured_cameras, truth_path
-from data_prep.studio.motions import DEEPEST, EXCLUSION, near_any
 from data_prep.studio.overlap import surface_overlap
 from data_prep.studio.proportions import subject
 from data_prep.studio.rig import pose_rig, rest_frames

@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 
+from data_prep.studio.acceptable_path import EXCLUSION, FASTEST, near_any
 from data_prep.studio.collision import penetration_depth
 from data_prep.studio.keys import common_schedule, own_schedules, random_hand, smooth_path
 from data_prep.studio.motions import (
-    EXCLUSION,
-    FASTEST,
     HELD_OUT_NAMES,
     TRAINING_NAMES,
     gesture_lengths,
     held_out_gesture,
     held_out_gestures,
-    near_any,
     sequence_names,
     training_lengths,
     training_motion,
