@@ -113,6 +113,11 @@ def get_config() -> ConfigDict:
     # Passes over the training images (section 7: 35), in whole batches, at least one: a pass over
     # 100 images in batches of 32 is 3 steps, and the other 4 images open the next.
     config.train.epochs = 35
+    # "adam" (section 7), or "muon" for the encoder's convolutions beside it: a small encoder that
+    # starts from noise then needs half the steps. `muon_rate` is its learning rate, which rises
+    # and falls with Adam's.
+    config.train.optimiser = "adam"
+    config.train.muon_rate = 0.02
     # Adam's learning rate. "drops": to a tenth at two epochs (section 7; they count from 0);
     # "cosine": along a half cosine to nothing at the end. Before it, steps of an even warm-up.
     config.train.learning_rate = 1e-4

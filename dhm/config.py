@@ -16,6 +16,7 @@ from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings
 from dhm.networks.resnet import STAGES
 from dhm.training.loop import LoopSettings
+from dhm.training.optimiser import make_optimiser
 from dhm.training.state import dropping_schedule, warmed_up
 
 
@@ -103,6 +104,8 @@ _RULES = {
     "train.epochs": _at_least(1),
     "train.learning_rate": _POSITIVE,
     "train.warmup_steps": _at_least(0),
+    "train.optimiser": _one_of("adam", "muon"),
+    "train.muon_rate": _POSITIVE,
     "train.lr_decay": _one_of("drops", "cosine"),
     "train.lr_drop_epochs": _SORTED_EPOCHS,
     "train.lr_drop_factor": _POSITIVE,
@@ -231,3 +234,9 @@ def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:
         drops, factor = tuple(config.train.lr_drop_epochs), config.train.lr_drop_factor
         decayed = dropping_schedule(rate, drops, factor, per_epoch)
     return warmed_up(decayed, config.train.warmup_steps)
+
+
+def optimiser(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """The optimiser, whose learning rate follows `schedule`."""
+    rate = config.train.muon_rate / config.train.learning_rate
+    return make_optimiser(config.train.optimiser, schedule, rate)

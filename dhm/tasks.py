@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from dhm import config as configuration
@@ -98,7 +97,8 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
     settings = configuration.model_settings(config)
     model = build_model(data.template, settings, AXIS)
     schedule = configuration.schedule(config, data.num_train)
-    state = create_train_state(model, _initial_variables(config, model), optax.adam(schedule))
+    optimiser = configuration.optimiser(config, schedule)
+    state = create_train_state(model, _initial_variables(config, model), optimiser)
 
     def batches_from(step: int):
         return make_dataset(

@@ -79,7 +79,9 @@ def sample_terms(
     if fitted:
         terms["joint_fitted"] = terms["joint"]
     if stride > 1 or fitted:
-        joints, aligned = joints_aligned(spec.model, variables, theta, batch)
+        # Fitted meshes teach the skeleton; an unsure encoder would shorten its bones to err less.
+        own = jax.lax.stop_gradient(variables) if fitted else variables
+        joints, aligned = joints_aligned(spec.model, own, theta, batch)
         loss = joint_loss(joints, batch.joints, batch.joint_valid)
         terms["joint"] = reduce_joint(loss, batch.joint_valid)
     distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)

@@ -1,0 +1,42 @@
+"""What turns gradients into updates."""
+
+from typing import Any
+
+import jax
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+
+# Three Newton-Schulz steps bring the singular values near enough to 1; five are a third more time.
+_NEWTON_SCHULZ_STEPS = 3
+
+
+def make_optimiser(
+    name: str, schedule: optax.Schedule, kernel_rate: float
+) -> optax.GradientTransformation:
+    """Adam for all parameters (section 7), or Muon for the encoder's convolutions beside it.
+
+    Muon (K. Jordan and others, 2024) moves a kernel, as a matrix of inputs by outputs, along the
+    nearest semi-orthogonal matrix to its momentum, so that every direction of it learns at one
+    pace.
+
+    Args:
+        name: "adam" or "muon".
+        schedule: Adam's learning rate by step.
+        kernel_rate: Muon's learning rate where `schedule` is at 1; it follows the schedule.
+    """
+    if name == "adam":
+        return optax.adam(schedule)
+    return muon(
+        lambda step: kernel_rate * schedule(step),
+        ns_steps=_NEWTON_SCHULZ_STEPS,
+        muon_weight_dimension_numbers=_convolutions_of_the_encoder,
+        adam_learning_rate=schedule,
+    )
+
+
+def _convolutions_of_the_encoder(params: Any) -> Any:
+    """Which axes of a kernel are its inputs and its outputs, None for all that is no kernel."""
+    kernel = MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
+    chosen = jax.tree.map(lambda x: None, params)
+    chosen["encoder"] = jax.tree.map(lambda x: kernel if x.ndim == 4 else None, params["encoder"])
+    return chosen
