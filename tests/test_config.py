@@ -64,6 +64,8 @@ BAD = {
     "train.mesh_samples": [-1],
     "train.mesh_pose": ["", "true"],
     "train.epochs": [0],
+    "train.optimiser": ["", "sgd"],
+    "train.muon_rate": [0.0, -0.02, NAN],
     "train.learning_rate": [0.0, -1e-4, NAN, INF],
     "train.lr_drop_epochs": [(32, 30), (30, 30), (-1,), (1.5,), ("30",)],
     "train.warmup_steps": [-1],

@@ -17,7 +17,7 @@ def make_optimiser(
 
     Muon (K. Jordan and others, 2024) moves a kernel, as a matrix of inputs by outputs, along the
     nearest semi-orthogonal matrix to its momentum, so that every direction of it learns at one
-    pace.
+    pace. All other parameters then have Adam with Nesterov's momentum.
 
     Args:
         name: "adam" or "muon".

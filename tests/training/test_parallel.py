@@ -144,7 +144,7 @@ def test_mesh_terms_of_all_samples_are_the_mean_over_every_choice():
 
 
 def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
-    """Their joints lie nearly on the targets, and depth maps pull at the decoder alone."""
+    """Their joints lie nearly on the targets; depth maps pull at the decoder, pictures do not."""
     batch = _batch(32)
     metrics, gradient, _ = _run(1, batch, mesh_samples=8, mesh_pose="fitted")
     with_encoder, of_encoder, _ = _run(1, batch, mesh_samples=8)
@@ -157,6 +157,11 @@ def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
     assert _relative(moved["encoder"], gradient["encoder"]) < 1e-6
     assert _relative(moved["identity_corrective"], gradient["identity_corrective"]) > 0.1
     assert _relative(of_encoder["encoder"], gradient["encoder"]) > 1e-3
+    other_batch = batch._replace(image=255 - batch.image)
+    _, other, _ = _run(1, other_batch, mesh_samples=8, mesh_pose="fitted")
+    assert _relative(other["encoder"], gradient["encoder"]) > 0.1
+    for part in gradient.keys() - {"encoder"}:
+        assert _relative(other[part], gradient[part]) < 1e-6, part
     sharded, _, _ = _run(4, batch, mesh_samples=8, mesh_pose="fitted")
     for name, value in metrics.items():
         assert sharded[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name

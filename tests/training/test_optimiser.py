@@ -1,0 +1,81 @@
+"""Updates of the optimisers against an SVD and against Adam."""
+
+import numpy as np
+import optax
+import pytest
+
+from dhm.training.optimiser import make_optimiser
+
+RATE, KERNEL_RATE = 0.002, 10.0
+
+
+def _tree(seed: int) -> dict:
+    """Parameters of an encoder with convolutions wide and tall, and of a decoder."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "encoder": {"stem": (7, 7, 3, 8), "wide": (1, 1, 4, 32), "scale": (8,), "head": (32, 28)},
+        "skin": {"first": (16, 8), "grid": (2, 2, 3, 4)},
+    }
+    return {
+        part: {name: rng.normal(size=shape).astype(np.float32) for name, shape in group.items()}
+        for part, group in shapes.items()
+    }
+
+
+def _updates(name: str, schedule, gradients: list[dict]) -> list[dict]:
+    optimiser, params, updates = make_optimiser(name, schedule, KERNEL_RATE), _tree(0), []
+    state = optimiser.init(params)
+    for gradient in gradients:
+        update, state = optimiser.update(gradient, state, params)
+        params = optax.apply_updates(params, update)
+        updates.append(update)
+    return updates
+
+
+def test_adam_s_first_step_is_the_sign_of_the_gradient():
+    gradient = _tree(1)
+    (update,) = _updates("adam", lambda step: RATE, [gradient])
+    for part, group in gradient.items():
+        for name, value in group.items():
+            np.testing.assert_allclose(update[part][name], -RATE * np.sign(value), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["stem", "wide"])
+def test_muon_turns_a_convolution_s_gradient_into_a_nearly_orthogonal_step(name):
+    gradient = _tree(1)
+    (update,) = _updates("muon", lambda step: RATE, [gradient])
+    outputs = gradient["encoder"][name].shape[-1]
+    given = gradient["encoder"][name].reshape(-1, outputs).astype(float)
+    found = np.asarray(update["encoder"][name], float).reshape(-1, outputs)
+    # In the gradient's singular vectors the step is diagonal, all entries about the rate.
+    left, _, right = np.linalg.svd(given, full_matrices=False)
+    rate = RATE * KERNEL_RATE * max(1.0, outputs / given.shape[0]) ** 0.5
+    core = -(left.T @ found @ right.T) / rate
+    np.testing.assert_allclose(core, np.diag(np.diag(core)), atol=1e-3)
+    assert np.all((np.diag(core) > 0.5) & (np.diag(core) < 1.3)), np.diag(core)
+    np.testing.assert_allclose(-left @ core @ right * rate, found, atol=1e-3 * rate)
+
+
+def test_muon_leaves_all_but_the_encoder_s_convolutions_to_nadam():
+    """What optax pairs with Muon: Adam with Nesterov's momentum."""
+    gradients = [_tree(seed) for seed in (1, 2, 3)]
+    schedule = optax.linear_schedule(RATE, 0.0, 5)
+    params, nadam = _tree(0), optax.nadam(schedule)
+    state = nadam.init(params)
+    for gradient, found in zip(gradients, _updates("muon", schedule, gradients), strict=True):
+        expected, state = nadam.update(gradient, state)
+        for part, name in (
+            ("encoder", "scale"), ("encoder", "head"), ("skin", "first"), ("skin", "grid"),
+        ):  # fmt: skip
+            np.testing.assert_allclose(found[part][name], expected[part][name], rtol=1e-5)
+        difference = found["encoder"]["stem"] - expected["encoder"]["stem"]
+        assert np.abs(difference).max() > 0.1 * RATE
+
+
+def test_muon_s_rate_follows_the_schedule():
+    gradient = _tree(1)
+    schedule = optax.piecewise_constant_schedule(RATE, {1: 0.25})
+    first, second = _updates("muon", schedule, [gradient, gradient])
+    np.testing.assert_allclose(
+        second["encoder"]["stem"], 0.25 * first["encoder"]["stem"], rtol=1e-4, atol=1e-7
+    )
