@@ -1,11 +1,12 @@
 """Trains, evaluates and exports a personal hand model, or measures how fast this machine is.
 
     python launch.py [train|evaluate|export|benchmark] --config configs/x.py
-                     [--config.key=value ...] [--workdir DIR]
+                     [--config.key=value ...] [--workdir DIR] [--replay FILE]
 
-Without a task: train, then evaluate, then export.
+Without a task: train, then evaluate, then export. --replay shows a step that training stopped at.
 """
 
+import errno
 import logging
 import sys
 from pathlib import Path
@@ -19,8 +20,11 @@ from dhm.training.interrupt import TrainingInterrupted
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/tiny.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
+_REPLAY = flags.DEFINE_string("replay", None, "Step to look at, a file in the run's replay/.")
 
 _ALL = ("train", "evaluate", "export")
+# What the system says of a full, read-only, foreign or failing disk needs no traceback.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -59,6 +63,10 @@ def main(argv: list[str]) -> None:
             from dhm.benchmarks.report import benchmark
 
             benchmark(make_toy_template())
+        elif _REPLAY.value is not None:
+            from dhm.tasks import replay
+
+            replay(_CONFIG.value, Path(_REPLAY.value))
         else:
             from dhm.tasks import run
 
@@ -72,6 +80,11 @@ def main(argv: list[str]) -> None:
         print(interruption, file=sys.stderr)
         sys.exit(interruption.exit_code)
     except DhmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 

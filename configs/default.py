@@ -143,6 +143,8 @@ def get_config() -> ConfigDict:
     # Threads that read and decode records, and batches kept ready.
     config.input.num_threads = 8
     config.input.prefetch_batches = 4
+    # Share of the training records that may be damaged; they are logged and passed over.
+    config.input.damaged_share = 0.01
 
     config.eval = ConfigDict()
     # Samples a step of the evaluation.

@@ -118,6 +118,7 @@ _RULES = {
     "augment.brightness": _between(0, 1),
     "input.num_threads": _at_least(0),
     "input.prefetch_batches": _at_least(0),
+    "input.damaged_share": _between(0, 1),
     "eval.batch_size": _at_least(1),
     "eval.mesh_stride": _at_least(1),
     "export.num_poses": _at_least(0),

@@ -21,3 +21,18 @@ class BadInputError(DhmError, ValueError):
         place = f"{where}:{line}" if line is not None else f"{where}"
         super().__init__(f"{place}: found {found}, expected {expected}")
         self.where, self.found, self.expected, self.line = str(where), found, expected, line
+
+
+class DamagedRecordError(BadInputError):
+    """A prepared record that cannot be read or decoded.
+
+    Args:
+        file: That holds it.
+        record: Its index in its split.
+        found: What was there.
+    """
+
+    def __init__(self, file: str | Path, record: int, found: str):
+        expected = "what the preparation wrote: prepare it again"
+        super().__init__(f"{file}, record {record}", found, expected)
+        self.record = record

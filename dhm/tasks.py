@@ -4,6 +4,8 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,9 @@ from dhm.networks.pretrained import load_backbone
 from dhm.sources import prepared_data
 from dhm.training.loop import train
 from dhm.training.parallel import AXIS
+from dhm.training.replay import describe, find_non_finite, read_replay, step_terms
 from dhm.training.state import create_train_state, initial_variables
-from dhm.training.step import make_step_spec
+from dhm.training.step import StepSpec, make_step_spec
 from dhm.workdir import (
     claim_data,
     claim_workdir,
@@ -44,6 +47,7 @@ from dhm.workdir import (
     require_same_model,
     trained_variables,
 )
+from dhm.workdir_lock import only_one
 
 log = logging.getLogger(__name__)
 
@@ -60,21 +64,25 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
         workdir: Folder of the run.
 
     Raises:
-        DhmError: If the config, the data or the workdir cannot be used.
+        DhmError: If the config, the data or the workdir cannot be used, or another process trains
+            in the workdir.
     """
-    if "train" in tasks:
-        configuration.check_config(config, jax.device_count())
-        _announce_length(config)
-        claim_workdir(config, workdir)
-    else:
-        configuration.check_config(config)
-        require_checkpoint(workdir)
-        require_same_model(config, workdir)
-    data = prepared_data(config)
-    for task in tasks:
-        {"train": train_task, "evaluate": evaluate_task, "export": export_task}[task](
-            config, workdir, data
-        )
+    with ExitStack() as stack:
+        if "train" in tasks:
+            configuration.check_config(config, jax.device_count())
+            _announce_length(config)
+            if jax.process_index() == 0:
+                stack.enter_context(only_one(workdir))
+            claim_workdir(config, workdir)
+        else:
+            configuration.check_config(config)
+            require_checkpoint(workdir)
+            require_same_model(config, workdir)
+        data = prepared_data(config)
+        for task in tasks:
+            {"train": train_task, "evaluate": evaluate_task, "export": export_task}[task](
+                config, workdir, data
+            )
 
 
 def _announce_length(config: ConfigDict) -> None:
@@ -114,22 +122,51 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             num_threads=config.input.num_threads,
             prefetch_batches=config.input.prefetch_batches,
             augmentation=Augmentation(**config.augment),
+            damaged_share=config.input.damaged_share,
             target_stride=configuration.mesh_stride(config, jax.device_count()),
         )
 
     train(
         state,
-        make_step_spec(
-            model,
-            configuration.objective_settings(config),
-            AXIS,
-            config.train.mesh_pose,
-        ),
+        _step_spec(config, model),
         batches_from,
         schedule,
         configuration.loop_settings(config, data.num_train),
         workdir,
+        name_of=partial(data.describe, "train"),
     )
+
+
+def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
+    settings = configuration.objective_settings(config)
+    return make_step_spec(model, settings, AXIS, config.train.mesh_pose)
+
+
+def replay(config: ConfigDict, path: Path) -> None:
+    """Calculates a step again that training stopped at, and prints each sample's terms.
+
+    Args:
+        config: Of the run that saved it.
+        path: The file in its workdir's replay/.
+
+    Raises:
+        BadInputError: If the file is none, or does not fit the config's model.
+    """
+    configuration.check_config(config)
+    saved = read_replay(path)
+    model = build_model(prepared_data(config).template, configuration.model_settings(config), AXIS)
+    spec = _step_spec(config, model)
+    terms, counts = step_terms(spec, saved)
+    width = max(map(len, saved.samples))
+    print(" " * width, *(f"{name:>21}" for name in terms))
+    for index, sample in enumerate(saved.samples):
+        strides = {name: len(counts) // len(values) for name, values in terms.items()}
+        row = [
+            f"{values[index // strides[name]]:>21.6g}" if index % strides[name] == 0 else " " * 21
+            for name, values in terms.items()
+        ]
+        print(f"{sample:{width}}", *row, "" if counts[index] else " does not count")
+    print(f"step {saved.step}: {describe(find_non_finite(spec, saved), saved.samples)}")
 
 
 def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict[str, Any]:

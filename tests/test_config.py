@@ -80,6 +80,7 @@ BAD = {
     "augment.brightness": [-0.1, 1.1, INF],
     "input.num_threads": [-1],
     "input.prefetch_batches": [-1],
+    "input.damaged_share": [-0.01, 1.1, NAN],
     "eval.batch_size": [0],
     "eval.mesh_stride": [0],
     "export.num_poses": [-1],

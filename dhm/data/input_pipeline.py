@@ -1,6 +1,8 @@
 """Records to batches: input views with random target views of the same frame (paper section 6)."""
 
+import logging
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -14,8 +16,10 @@ from dhm.data.augmentation import Augmentation, augment
 from dhm.data.prepared_data import PreparedData
 from dhm.data.sampling import depth_views_by_frame, draw_views, global_position, shuffled_record
 from dhm.data.schema import HandRecord
-from dhm.errors import BadInputError
+from dhm.errors import BadInputError, DamagedRecordError
 from dhm.types import Batch, Camera
+
+log = logging.getLogger(__name__)
 
 # Keeps its draws apart from those of `sampling`, which are 0 and 1.
 _AUGMENTATION = 2
@@ -38,6 +42,7 @@ def make_dataset(
     prefetch_batches: int = 2,
     augmentation: Augmentation | None = None,
     target_stride: int = 1,
+    damaged_share: float = 0.0,
 ) -> Iterable[Batch]:
     """Streams this process's slice of each global batch, as NumPy arrays.
 
@@ -69,10 +74,13 @@ def make_dataset(
         augmentation: How far input pictures may change; not at all by default.
         target_stride: Only the first of every so many samples brings target views; the others'
             are not even read. Divides this process's slice.
+        damaged_share: With `shuffle`, how large a share of the split's records may be damaged.
+            Such a record is logged once and its neighbour, or another view of the frame, taken
+            instead: always the same, so that streams stay as reproducible as without damage.
 
     Raises:
-        BadInputError: If an argument is impossible or the folder cannot be used; while iterating,
-            if a record is damaged.
+        BadInputError: If an argument is impossible or the folder cannot be used.
+        DamagedRecordError: While iterating, if more records are damaged than may be.
     """
     data = prepared if isinstance(prepared, PreparedData) else PreparedData(prepared)
     _check_sizes(batch_size, process_index, process_count, target_stride)
@@ -86,7 +94,9 @@ def make_dataset(
         process_index=process_index,
         process_count=process_count,
     )
-    samples = _Samples(data, split, num_views, seed, shuffle, augmentation or Augmentation())
+    tolerance = _Tolerance(damaged_share if shuffle else 0.0, len(data.split_index(split).frame))
+    augmentation = augmentation or Augmentation()
+    samples = _Samples(data, split, num_views, seed, shuffle, augmentation, tolerance)
     steps = max(num_batches(samples.num_records, batch_size) - start_step, 0)
     length = sys.maxsize if shuffle else steps * local_size
     stream = _Stream(samples, position_of, start_step, local_size, target_stride, length)
@@ -119,6 +129,32 @@ class _Sample(NamedTuple):
     record: int
 
 
+class _Tolerance:
+    """Damaged records so far, of which there may be a share."""
+
+    def __init__(self, share: float, num_records: int):
+        self._share, self._num_records = share, num_records
+        self._found: set[int] = set()
+        self._lock = threading.Lock()
+
+    def note(self, error: DamagedRecordError) -> None:
+        """Logs a record when it is met first.
+
+        Raises:
+            DamagedRecordError: If it is one too many.
+        """
+        with self._lock:
+            is_new = error.record not in self._found
+            self._found.add(error.record)
+            if len(self._found) > self._share * self._num_records:
+                raise error
+            if is_new:
+                log.warning(
+                    "%s; it is passed over, %d of %d so far",
+                    error, len(self._found), self._num_records,
+                )  # fmt: skip
+
+
 class _Samples:
     """The samples of a split by their position in the global stream."""
 
@@ -130,24 +166,40 @@ class _Samples:
         seed: int,
         shuffle: bool,
         augmentation: Augmentation,
+        tolerance: _Tolerance,
     ):
         self._data, self._split, self._seed, self._shuffle = data, split, seed, shuffle
         self._num_views, self._augmentation = num_views, augmentation
+        self._tolerance = tolerance
         self._index = data.split_index(split)
         self._views = depth_views_by_frame(self._index)
         self.num_records = len(self._index.frame)
 
     def at(self, position: int, with_targets: bool) -> _Sample:
         if self._shuffle:
-            record = shuffled_record(self._seed, position, self.num_records)
-            return self._load(record, position, with_targets)
+            return self._shuffled(position, with_targets)
         if position < self.num_records:
             return self._load(position, position, with_targets)
         last = self._load(self.num_records - 1, position, with_targets)
         return last._replace(record=PADDING)
 
-    def _load(self, record: int, position: int, with_targets: bool) -> _Sample:
-        targets = self._targets(record, position) if with_targets else []
+    def _shuffled(self, position: int, with_targets: bool) -> _Sample:
+        record = shuffled_record(self._seed, position, self.num_records)
+        # What other samples found out must not matter here: it depends on the order of threads.
+        damaged: set[int] = set()
+        while True:
+            try:
+                return self._load(record, position, with_targets, frozenset(damaged))
+            except DamagedRecordError as error:
+                self._tolerance.note(error)
+                damaged.add(error.record)
+                while record in damaged:
+                    record = (record + 1) % self.num_records
+
+    def _load(
+        self, record: int, position: int, with_targets: bool, damaged: frozenset[int] = frozenset()
+    ) -> _Sample:
+        targets = self._targets(record, position, damaged) if with_targets else []
         fields = {r: self._data.record(self._split, r) for r in {record, *targets}}
         depths = {r: self._data.decode_depth(self._split, r, fields[r]) for r in set(targets)}
         image = self._data.decode_image(self._split, record, fields[record])
@@ -160,8 +212,9 @@ class _Samples:
             record=record,
         )
 
-    def _targets(self, record: int, position: int) -> list[int]:
+    def _targets(self, record: int, position: int, damaged: frozenset[int]) -> list[int]:
         views = self._views[self._index.frame_id[record]]
+        views = views[~np.isin(views, list(damaged))]
         targets = draw_views(views, self._num_views, self._seed, position).tolist()
         return targets or [record] * self._num_views
 

@@ -14,7 +14,7 @@ from dhm.data import prepared_files
 from dhm.data.depth_codec import decode_depth
 from dhm.data.prepared_files import Scan
 from dhm.data.schema import RECORDS_FOLDER, TEMPLATE_FILE, TRAIN, HandRecord, SplitIndex
-from dhm.errors import BadInputError
+from dhm.errors import BadInputError, DamagedRecordError
 from dhm.formats.template_npz import read_template
 from dhm.types import HandTemplate
 
@@ -73,11 +73,19 @@ class PreparedData:
         """Name of the sequence that a record belongs to."""
         return self.index.sequences[self.split_index(split).sequence_id[record]]
 
+    def describe(self, split: str, record: int) -> str:
+        """What a record shows, for messages."""
+        index = self.split_index(split)
+        camera = self.index.cameras[index.camera_id[record]]
+        sequence = self.sequence(split, record)
+        return f"frame {index.frame[record]} of {sequence}, camera {camera} (record {record})"
+
     def record(self, split: str, record: int) -> HandRecord:
         """Reads a record; its picture and depth map stay encoded.
 
         Raises:
-            BadInputError: If there is no such split, or the stored bytes are damaged.
+            BadInputError: If there is no such split.
+            DamagedRecordError: If the stored bytes are damaged.
         """
         self.split_index(split)
         return self._shards[split].read(record)
@@ -96,10 +104,13 @@ class PreparedData:
         """Decodes the RGB crop of a record that was read before.
 
         Raises:
-            BadInputError: If it is damaged.
+            DamagedRecordError: If it is damaged.
         """
         # An undamaged record of another size cannot arise: the size is in the fingerprint.
-        image = cv2.imdecode(np.frombuffer(fields.image, np.uint8), cv2.IMREAD_COLOR)
+        try:
+            image = cv2.imdecode(np.frombuffer(fields.image, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error as error:  # of no bytes at all, or a header that asks for gigabytes
+            raise self._shards[split].damaged(record, f"a picture ({error.err})") from error
         if image is None or image.shape != (self.image_size, self.image_size, 3):
             raise self._shards[split].damaged(record, "a picture that does not decode")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -108,7 +119,7 @@ class PreparedData:
         """Decodes the depth map of a record that was read before.
 
         Raises:
-            BadInputError: If it is damaged.
+            DamagedRecordError: If it is damaged.
         """
         shape = (self.image_size, self.image_size)
         if not fields.depth:
@@ -151,8 +162,6 @@ class _Shards:
         text = {key: fields[key].decode() for key in ("sequence", "camera")}
         return HandRecord(**{**fields, **text})
 
-    def damaged(self, record: int, found: str) -> BadInputError:
+    def damaged(self, record: int, found: str) -> DamagedRecordError:
         file = self._files[bisect.bisect_right(self._ends, record)]
-        return BadInputError(
-            f"{file}, record {record}", found, "what the preparation wrote: prepare it again"
-        )
+        return DamagedRecordError(file, record, found)

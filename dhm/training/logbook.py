@@ -5,14 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dhm.errors import DhmError
-from dhm.types import Batch
-
 _SHORT = {"penetration_rigid": "rigid", "penetration_non_rigid": "palm", "laplacian": "lap"}
-
-
-class NonFiniteLossError(DhmError):
-    """A loss became NaN or infinite; training stops and the last checkpoint stays."""
 
 
 class Logbook:
@@ -51,23 +44,8 @@ class Logbook:
         self._mark: tuple[float, int] = (time.perf_counter(), first_step)
         self._images_per_second: float | None = None
 
-    def record(
-        self, step: int, metrics: dict[str, float], learning_rate: float, batch: Batch
-    ) -> None:
-        """Takes the metrics of the step that led to `step`, and the batch it took.
-
-        Raises:
-            NonFiniteLossError: If one of them is NaN or infinite; names it, the step, the frames
-                and the records.
-        """
-        bad = [name for name, value in metrics.items() if not abs(value) < float("inf")]
-        if bad:
-            raise NonFiniteLossError(
-                f"step {step}: {', '.join(f'{name} is {metrics[name]}' for name in bad)}; the "
-                f"batch had frames {sorted(set(batch.frame.ravel().tolist()))}, records "
-                f"{batch.record.ravel().tolist()}; training stopped, the last checkpoint is "
-                "untouched"
-            )
+    def record(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
+        """Takes the metrics of the step that led to `step`."""
         rate = self._rate(step)
         shown = {_SHORT.get(name, name): f"{value:.4g}" for name, value in metrics.items()}
         shown |= {"lr": f"{learning_rate:.1g}", "img/s": f"{rate:.3g}"}

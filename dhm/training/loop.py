@@ -1,6 +1,7 @@
 """The training loop: feeds batches to the step, logs, saves, resumes."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +14,14 @@ from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
 from dhm.training.logbook import Logbook
 from dhm.training.parallel import ParallelStep, make_parallel_step, replicate, shard
 from dhm.training.profile import Profiler
+from dhm.training.replay import Replay, non_finite_loss
 from dhm.training.state import TrainState
 from dhm.training.step import StepSpec
 from dhm.types import Batch
 
 log = logging.getLogger(__name__)
 
-CHECKPOINTS_FOLDER = "checkpoints"
+CHECKPOINTS_FOLDER, REPLAY_FOLDER = "checkpoints", "replay"
 
 
 class LoopSettings(NamedTuple):
@@ -52,6 +54,7 @@ def train(
     settings: LoopSettings,
     workdir: Path,
     devices: Sequence[jax.Device] | None = None,
+    name_of: Callable[[int], str] = "record {}".format,
 ) -> TrainState:
     """Trains to the last step, from the newest checkpoint in the workdir if there is one.
 
@@ -63,20 +66,26 @@ def train(
         settings: Plain numbers.
         workdir: Gets checkpoints/, tensorboard/ and profile/.
         devices: Local devices to use; all by default.
+        name_of: What a record is called in messages.
 
     Returns:
         The state after the last step, on the host.
 
     Raises:
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
-        NonFiniteLossError: If a loss is NaN or infinite.
+        NonFiniteLossError: If a loss or the gradient is NaN or infinite; names the first such term
+            and its samples. The step is saved in the workdir's replay/.
+        CheckpointError: If a checkpoint cannot be written, or all there are are damaged.
         BadInputError: If a process's batch does not divide by its devices.
     """
     devices = devices or jax.local_devices()
     checkpoints = Checkpoints(workdir / CHECKPOINTS_FOLDER, settings.keep_checkpoints)
+    is_main = jax.process_index() == 0
+    if is_main:
+        checkpoints.clear_damaged()
     if checkpoints.latest_step() is not None:
         state = checkpoints.restore(state)
-    start, is_main = int(state.step), jax.process_index() == 0
+    start = int(state.step)
     logbook = Logbook(
         workdir / "tensorboard" if is_main else None,
         first_step=start,
@@ -94,10 +103,21 @@ def train(
     run = _Run(step, len(devices), schedule, settings, checkpoints, logbook, workdir / "profile")
     try:
         state = run(replicate(state, devices), start, batches_from(start))
+    except _HaltedError as halt:
+        names = tuple(map(name_of, halt.batch.record.ravel().tolist()))
+        replay = Replay(halt.step, jax.device_get(halt.state.variables), halt.batch, names)
+        raise non_finite_loss(spec, replay, workdir / REPLAY_FOLDER) from None
     finally:
         logbook.close()
         checkpoints.close()
     return jax.device_get(state)
+
+
+class _HaltedError(Exception):
+    """A step was not finite: its number, the state before it, and what it was given."""
+
+    def __init__(self, step: int, state: TrainState, batch: Batch):
+        self.step, self.state, self.batch = step, state, batch
 
 
 class _Run(NamedTuple):
@@ -120,11 +140,12 @@ class _Run(NamedTuple):
         ):
             for done, batch in zip(range(start, self.settings.num_steps), batches, strict=False):
                 profiler.before_step(done, state)
+                self.checkpoints.check()
                 state, metrics = self.step(state, shard(batch, self.num_devices))
-                self._log(pending)
+                self._log(pending, state)
                 pending = (done + 1, metrics, batch)
                 if stop.signum is not None or self._is_checkpoint(done + 1):
-                    self._log(pending)
+                    self._log(pending, state)
                     pending = None
                     self.logbook.flush()
                     self.checkpoints.save(state)
@@ -137,8 +158,12 @@ class _Run(NamedTuple):
         period = self.settings.steps_per_epoch * self.settings.checkpoint_every_epochs
         return step % period == 0 or step == self.settings.num_steps
 
-    def _log(self, pending: tuple[int, dict, Batch] | None) -> None:
-        if pending is not None:
-            step, metrics, batch = pending
-            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            self.logbook.record(step, values, float(self.schedule(step - 1)), batch)
+    def _log(self, pending: tuple[int, dict, Batch] | None, state: TrainState) -> None:
+        if pending is None:
+            return
+        step, metrics, batch = pending
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        if not all(map(math.isfinite, values.values())):
+            # No step since then has changed the state.
+            raise _HaltedError(step, state, batch)
+        self.logbook.record(step, values, float(self.schedule(step - 1)))

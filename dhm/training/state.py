@@ -6,15 +6,21 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax.training import train_state
+from jaxtyping import Array, Bool
 
 from dhm.networks.hand_model import HandModel
 
 
 class TrainState(train_state.TrainState):
-    """Parameters and optimiser, with the encoder's BatchNorm statistics and the identity code."""
+    """Parameters and optimiser, with the encoder's BatchNorm statistics and the identity code.
+
+    Once `halted`, after a loss or gradient that is not finite, steps change nothing any more: the
+    state stays as the bad step found it.
+    """
 
     batch_stats: Any
     identity: Any
+    halted: Bool[Array, ""] | bool = False
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -51,6 +57,7 @@ def create_train_state(
         tx=optimiser,
         batch_stats=variables.get("batch_stats", {}),
         identity=variables["identity"],
+        halted=jnp.zeros((), bool),
     )
 
 

@@ -1,5 +1,6 @@
 """One training step as a pure function (paper section 6)."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -125,10 +126,35 @@ def _weighted_means(
     return means | {"total": total}, totals[len(counts)]
 
 
+def encoded_terms(
+    spec: StepSpec, variables: dict[str, Any], batch: Batch
+) -> tuple[dict[str, Float[Array, " n"]], Bool[Array, " b"], Any]:
+    """`sample_terms` of the angles that the encoder reads, with BatchNorm's new statistics."""
+    theta, updates = spec.model.apply(
+        variables, batch.image, train=True, method="encode", mutable=["batch_stats"]
+    )
+    return *sample_terms(spec, variables, theta, batch), updates["batch_stats"]
+
+
+def batch_means(
+    spec: StepSpec, variables: dict[str, Any], batch: Batch
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""], Any]:
+    """The loss of one global batch, of which each device holds a shard.
+
+    Returns:
+        This device's share of each term's mean, the number of samples that count over all devices,
+        and BatchNorm's new statistics.
+    """
+    terms, counts, batch_stats = encoded_terms(spec, variables, batch)
+    return *_weighted_means(terms, counts, spec.settings, spec.axis_name), batch_stats
+
+
 def train_step(
     state: TrainState, batch: Batch, spec: StepSpec
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """One update on one global batch, of which each device holds a shard.
+
+    Where a term or the gradient is not finite there is no update, and none after it.
 
     Samples with fewer than three valid alignment joints do not count in the losses; their images
     still enter BatchNorm's statistics.
@@ -145,17 +171,17 @@ def train_step(
 
     def loss(params):
         variables = {**state.variables, "params": params}
-        theta, updates = spec.model.apply(
-            variables, batch.image, train=True, method="encode", mutable=["batch_stats"]
-        )
-        terms, counts = sample_terms(spec, variables, theta, batch)
-        means, total = _weighted_means(terms, counts, spec.settings, spec.axis_name)
-        return means["total"], (means, total, updates["batch_stats"])
+        means, total, batch_stats = batch_means(spec, variables, batch)
+        return means["total"], (means, total, batch_stats)
 
     gradients, (means, total, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
     with jax.named_scope("update"):
         gradients, metrics = _sum_over_devices((gradients, means), spec.axis_name)
-        state = state.apply_gradients(grads=gradients, batch_stats=batch_stats)
+        metrics["grad_norm"] = optax.tree.norm(gradients)
+        finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))))
+        after = state.apply_gradients(grads=gradients, batch_stats=batch_stats)
+        after = after.replace(halted=jnp.logical_or(state.halted, ~finite))
+        kept = state.replace(halted=after.halted)
+        state = jax.tree.map(partial(jnp.where, after.halted), kept, after)
     size = _sum_over_devices(jnp.float32(len(batch.image)), spec.axis_name)
-    metrics |= {"grad_norm": optax.tree.norm(gradients), "dropped": size - total}
-    return state, metrics
+    return state, metrics | {"dropped": size - total}

@@ -6,7 +6,7 @@ import pytest
 from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
-from dhm.errors import BadInputError
+from dhm.errors import BadInputError, DamagedRecordError
 from dhm.types import Batch, Camera
 
 OPTIONS = {"batch_size": 4, "num_views": 2, "seed": 7, "shuffle": True, "num_threads": 2}
@@ -202,6 +202,52 @@ def test_a_damaged_record_is_named_while_iterating(prepared, monkeypatch):
     monkeypatch.setattr(data, "record", lambda *_: good._replace(image=b"nonsense"))
     with pytest.raises(BadInputError, match=r"record [0-9]+: found a picture that does not decode"):
         take(make_dataset(data, "train", **OPTIONS), 1)
+
+
+def _damage(monkeypatch, records: set[int]) -> None:
+    """Makes some training records unreadable, whoever opens the folder."""
+    read = PreparedData.record
+
+    def record(self, split, index):
+        fields = read(self, split, index)
+        return fields._replace(image=b"", depth=b"nonsense") if index in records else fields
+
+    monkeypatch.setattr(PreparedData, "record", record)
+
+
+def test_damaged_records_are_passed_over_in_the_same_way_every_time(prepared, monkeypatch, caplog):
+    before = take(make_dataset(prepared, "train", **OPTIONS), 12)
+    bad = {int(before[0].record[0]), int(before[1].record[2])}
+    _damage(monkeypatch, bad)
+    options = OPTIONS | {"damaged_share": 0.5}
+    streams = [
+        take(make_dataset(prepared, "train", **options | {"num_threads": threads}), 12)
+        for threads in (0, 3)
+    ]
+    assert_same(*streams)
+    assert_same(streams[0][5:], take(make_dataset(prepared, "train", start_step=5, **options), 7))
+    index = PreparedData(prepared).split_index("train")
+    for batch, old in zip(streams[0], before, strict=True):
+        assert not bad & set(batch.record.tolist())
+        same = ~np.isin(old.record, list(bad))
+        np.testing.assert_array_equal(batch.record[same], old.record[same])
+        np.testing.assert_array_equal(batch.frame, index.frame[batch.record])
+    for record in bad:
+        lines = [line for line in caplog.messages if f"record {record}: found" in line]
+        assert len(lines) == 3 and "it is passed over, " in lines[0]  # once for each stream
+
+
+def test_one_damaged_record_too_many_ends_the_stream(prepared, monkeypatch):
+    _damage(monkeypatch, {0, 1})
+    count = PreparedData(prepared).num_train
+    for share in (0.0, 1.5 / count):
+        dataset = make_dataset(prepared, "train", **OPTIONS | {"damaged_share": share})
+        with pytest.raises(DamagedRecordError, match=r"record [01]: found"):
+            take(dataset, 50)
+    take(make_dataset(prepared, "train", **OPTIONS | {"damaged_share": 2 / count}), 50)
+    ordered = OPTIONS | {"damaged_share": 1.0, "shuffle": False}
+    with pytest.raises(DamagedRecordError, match="record 0: found"):
+        take(make_dataset(prepared, "train", **ordered), 1)
 
 
 def test_augmentation_changes_the_input_pictures_alone_and_depends_on_the_position(prepared):

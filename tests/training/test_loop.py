@@ -9,10 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from dhm.training import loop
+from dhm.training import loop, replay
 from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
-from dhm.training.logbook import NonFiniteLossError
 from dhm.training.loop import LoopSettings
+from dhm.training.replay import Finding, NonFiniteLossError
 from dhm.training.state import TrainState
 from dhm.types import Batch, Camera
 
@@ -38,7 +38,7 @@ def _batches(start):
         yield Batch(
             image=np.full((2, 4, 4, 3), step, np.uint8), joints=zeros, joint_valid=zeros[..., 0],
             target_depth=zeros, target_camera=Camera(zeros, zeros), frame=zeros[:, 0, 0],
-            record=zeros[:, 0, 0],
+            record=np.zeros(2, int),
         )  # fmt: skip
         step += 1
 
@@ -111,12 +111,18 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(monkeypatch, tmp_pat
     def hook(number, metrics):
         return metrics | {"depth": jnp.float32(value if number == 5 else 1)}
 
+    monkeypatch.setattr(
+        replay, "find_non_finite", lambda spec, saved: Finding("depth", value, (1,))
+    )
     with pytest.raises(
         NonFiniteLossError,
-        match=f"step 6: depth is {value}; the batch had frames .0.0., records .0.0, 0.0.",
+        match=rf"step 6: depth is {value} for record 0; training stopped.*replay/step_6\.msgpack:",
     ):
         _train(monkeypatch, tmp_path, hook=hook)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["3"]
+    saved = replay.read_replay(tmp_path / "replay" / "step_6.msgpack")
+    assert saved.step == 6 and saved.batch.image[0, 0, 0, 0] == 5
+    assert saved.samples == ("record 0", "record 0")
 
 
 def test_the_second_interrupt_is_immediate_and_handlers_come_back():
@@ -163,7 +169,7 @@ def test_tensorboard_files_hold_every_term(monkeypatch, tmp_path):
 
 def test_a_save_that_was_cut_short_is_ignored(monkeypatch, tmp_path):
     _train(monkeypatch, tmp_path)
-    half = tmp_path / "checkpoints" / "11.orbax-checkpoint-tmp"
+    half = tmp_path / "checkpoints" / "11.unfinished"
     half.mkdir()
     (half / "rubbish").write_bytes(b"x")
     state, seen = _train(monkeypatch, tmp_path, SETTINGS._replace(num_steps=11))

@@ -3,83 +3,25 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from data_prep.toy_hand import make_toy_template
 from dhm.errors import BadInputError
-from dhm.losses.objective import ObjectiveSettings
-from dhm.networks.encoder import ImageEncoder
-from dhm.networks.hand_model import HandModel
-from dhm.rendering import render_depth
 from dhm.training import parallel
-from dhm.training.state import create_train_state, initial_variables
-from dhm.training.step import make_step_spec, train_step
-from dhm.types import Batch, Camera
-from tests.references.geometry import random_rotation
-
-SETTINGS = ObjectiveSettings(
-    joint=1, depth=1, penetration=1, laplacian=5, non_rigid=5,
-    depth_reduction="foreground", penetration_reduction="mean", depth_beta=1.0,
-)  # fmt: skip
-SIZE, VIEWS = 32, 2
-
-
-@functools.cache
-def _batch(size: int) -> Batch:
-    """Tiles for images; joints and depth maps of hands in random poses, some joints missing.
-
-    Targets that a hand can reach: with random joints and planes for depth maps rounding alone
-    leaves 1.5e-5 in the encoder's gradient, with eight seeds of this batch at most 9.4e-6.
-    """
-    rng, (spec, state) = np.random.default_rng(0), _set_up()
-    root = np.tile(np.eye(4, dtype=np.float32), (size, 1, 1))
-    root[:, :3, :3] = random_rotation(rng, size)
-    view = np.tile(np.eye(4, dtype=np.float32), (size, VIEWS, 1, 1))
-    view[..., :3, :3] = random_rotation(rng, size * VIEWS).reshape(size, VIEWS, 3, 3)
-    view[..., 2, 3] = 800
-    K = np.tile(np.array([[120, 0, 16], [0, 120, 16], [0, 0, 1]], np.float32), (size, VIEWS, 1, 1))
-    theta = rng.uniform(-0.3, 0.5, (size, 28)).astype(np.float32)
-    arguments = jax.tree.map(jnp.asarray, (state.variables, theta, root))
-    hand = spec.model.apply(*arguments, method="decode")
-    camera = Camera(*jax.tree.map(jnp.asarray, (K, view)))
-    depth = render_depth(hand.vertices, spec.model.template.faces, camera, (SIZE, SIZE))
-    valid = rng.random((size, 22)) < 0.95
-    valid[3] = False  # a sample that must not count, on one device only
-    batch = Batch(
-        image=rng.integers(0, 255, (size, 4, 4, 3), np.uint8).repeat(8, axis=1).repeat(8, axis=2),
-        joints=hand.joints,
-        joint_valid=valid,
-        target_depth=depth,
-        target_camera=camera,
-        frame=np.arange(size, dtype=np.int32),
-        record=np.arange(size, dtype=np.int32),
-    )
-    return jax.device_get(batch)
-
-
-@functools.cache
-def _set_up(mesh_pose: str = "encoder"):
-    template = make_toy_template(800)
-    encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS)
-    model = HandModel(template, encoder)
-    variables = initial_variables(model, seed=0, subject=1, image_size=SIZE)
-    # Momentum without memory keeps the exact gradient in its state.
-    state = jax.device_get(create_train_state(model, variables, optax.trace(decay=0.0)))
-    return make_step_spec(model, SETTINGS, parallel.AXIS, mesh_pose), state
+from dhm.training.step import train_step
+from dhm.types import Batch
+from tests.training.toy_step import SETTINGS, SIZE, toy_batch, toy_step
 
 
 @functools.cache
 def _step(num_devices: int, mesh_pose: str):
     """Compiled once for each size of batch; each compilation takes half a minute."""
-    spec, _ = _set_up(mesh_pose)
+    spec, _ = toy_step(mesh_pose)
     return parallel.make_parallel_step(spec, jax.devices()[:num_devices])
 
 
 def _run(num_devices: int, batch: Batch, mesh_samples: int | None = None, mesh_pose="encoder"):
-    (_, before), devices = _set_up(), jax.devices()[:num_devices]
+    (_, before), devices = toy_step(), jax.devices()[:num_devices]
     step = _step(num_devices, mesh_pose)
     stride = len(batch.image) // (mesh_samples or len(batch.image))
     targets = batch.target_depth, batch.target_camera
@@ -96,7 +38,7 @@ def _relative(a, b):
 
 
 def test_four_devices_with_eight_samples_are_one_with_thirty_two():
-    batch = _batch(32)
+    batch = toy_batch(32)
     metrics, gradient, stats = _run(4, batch)
     expected_metrics, expected_gradient, expected_stats = _run(1, batch)
     assert metrics["dropped"] == expected_metrics["dropped"] == 1
@@ -110,7 +52,7 @@ def test_four_devices_with_eight_samples_are_one_with_thirty_two():
 
 def test_meshes_of_some_samples_are_those_samples_whatever_the_devices():
     """8 of 32: joints of all, the rest of every fourth; on four devices as on one."""
-    batch = _batch(32)
+    batch = toy_batch(32)
     metrics, gradient, _ = _run(1, batch, mesh_samples=8)
     sharded_metrics, sharded_gradient, _ = _run(4, batch, mesh_samples=8)
     for name, value in metrics.items():
@@ -134,7 +76,7 @@ def test_meshes_of_some_samples_are_those_samples_whatever_the_devices():
 
 def test_mesh_terms_of_all_samples_are_the_mean_over_every_choice():
     """The 32 samples are four copies of eight: each choice of a quarter is the whole."""
-    batch = jax.tree.map(lambda x: np.repeat(x, 4, axis=0), _batch(8))
+    batch = jax.tree.map(lambda x: np.repeat(x, 4, axis=0), toy_batch(8))
     some, gradient, _ = _run(1, batch, mesh_samples=8)
     every, expected, _ = _run(1, batch)
     for name in ("depth", "laplacian", "joint", "total"):
@@ -145,7 +87,7 @@ def test_mesh_terms_of_all_samples_are_the_mean_over_every_choice():
 
 def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
     """Their joints lie nearly on the targets; depth maps pull at the decoder, pictures do not."""
-    batch = _batch(32)
+    batch = toy_batch(32)
     metrics, gradient, _ = _run(1, batch, mesh_samples=8, mesh_pose="fitted")
     with_encoder, of_encoder, _ = _run(1, batch, mesh_samples=8)
     assert metrics["joint"] == pytest.approx(with_encoder["joint"], rel=1e-4)
@@ -169,7 +111,7 @@ def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
 
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(BadInputError, match=r"6 samples a process.*multiple of its 4 devices"):
-        parallel.shard(_batch(6), 4)
+        parallel.shard(toy_batch(6), 4)
 
 
 def test_a_step_is_traced_once_and_reuses_its_buffers(monkeypatch):
@@ -180,13 +122,13 @@ def test_a_step_is_traced_once_and_reuses_its_buffers(monkeypatch):
         return train_step(state, batch, spec)
 
     monkeypatch.setattr(parallel, "train_step", counted)
-    spec, host_state = _set_up()
+    spec, host_state = toy_step()
     devices = jax.devices()[:2]
     step, state = (
         parallel.make_parallel_step(spec, devices),
         parallel.replicate(host_state, devices),
     )
-    batch = parallel.shard(_batch(4), 2)
+    batch = parallel.shard(toy_batch(4), 2)
     for expected_step in (1, 2, 3):
         before, (state, _) = state, step(state, batch)
         assert int(state.step) == expected_step

@@ -1,0 +1,164 @@
+"""Checkpoints that are damaged, cut short or cannot be written."""
+
+import errno
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dhm.training import checkpoint
+from dhm.training.checkpoint import CheckpointError, Checkpoints
+from dhm.training.state import TrainState
+
+
+def _state(step: int) -> TrainState:
+    params = {"encoder": {"kernel": jnp.full((3, 4), float(step))}, "skin": jnp.arange(5.0)}
+    state = TrainState.create(
+        apply_fn=None, params=params, tx=optax.adam(0.1), batch_stats={"mean": jnp.ones(2)},
+        identity={"code": jnp.arange(4.0)},
+    )  # fmt: skip
+    gradients = jax.tree.map(lambda x: x + 1, params)
+    return jax.device_get(state.apply_gradients(grads=gradients).replace(step=step))
+
+
+def _save(folder: Path, *steps: int, keep: int = 3) -> None:
+    with closing(Checkpoints(folder, keep)) as checkpoints:
+        for step in steps:
+            checkpoints.save(_state(step))
+
+
+@pytest.fixture(scope="module")
+def two_steps(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "checkpoints"
+    _save(folder, 10, 20)
+    return folder
+
+
+@pytest.fixture
+def folder(two_steps, tmp_path) -> Path:
+    """Checkpoints of the steps 10 and 20, to be damaged."""
+    return Path(shutil.copytree(two_steps, tmp_path / "checkpoints"))
+
+
+def _files(folder: Path, step: int) -> list[Path]:
+    return sorted(path for path in (folder / str(step)).rglob("*") if path.is_file())
+
+
+def _restored(folder: Path) -> TrainState:
+    with closing(Checkpoints(folder)) as checkpoints:
+        return checkpoints.restore(_state(0))
+
+
+def test_all_of_the_state_comes_back(folder):
+    for found, expected in zip(
+        jax.tree.leaves(_restored(folder)), jax.tree.leaves(_state(20)), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    with closing(Checkpoints(folder)) as checkpoints:
+        variables = checkpoints.restore_variables()
+    np.testing.assert_array_equal(variables["params"]["skin"], _state(20).params["skin"])
+
+
+def test_no_flipped_bit_goes_unseen(folder, caplog):
+    """In every file, at its ends and in between, the list of digests included."""
+    rng = np.random.default_rng(0)
+    count = 0
+    for path in _files(folder, 20):
+        whole = path.read_bytes()
+        for place in {0, len(whole) - 1, *rng.integers(0, max(len(whole), 1), 6).tolist()}:
+            if not whole:
+                continue
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << rng.integers(8)
+            path.write_bytes(damaged)
+            caplog.clear()
+            with closing(Checkpoints(folder)) as checkpoints:
+                assert checkpoints.latest_step() == 10, (path, place)
+            assert str(folder / "20") in caplog.text and "passed over" in caplog.text
+            count += 1
+        path.write_bytes(whole)
+    assert count > 50
+    assert _restored(folder).step == 20
+
+
+def test_truncated_missing_and_foreign_files_are_seen(folder, caplog):
+    for path in _files(folder, 20):
+        whole = path.read_bytes()
+        for length in {0, len(whole) // 2, len(whole) - 1} - {len(whole), -1}:
+            path.write_bytes(whole[:length])
+            assert _restored(folder).step == 10, (path, length)
+        path.unlink()
+        caplog.clear()
+        assert _restored(folder).step == 10, path
+        assert f"{path.name} is missing" in caplog.text
+        path.write_bytes(whole)
+    (folder / "20" / "state" / "more").write_bytes(b"x")
+    assert _restored(folder).step == 10
+    assert "state/more does not belong" in caplog.text
+
+
+def test_a_damaged_one_is_put_aside_and_its_step_saved_anew(folder):
+    _files(folder, 20)[0].write_bytes(b"")
+    (folder / "30.unfinished" / "state").mkdir(parents=True)
+    with closing(Checkpoints(folder)) as checkpoints:
+        checkpoints.clear_damaged()
+        assert sorted(p.name for p in folder.iterdir()) == ["10", "20.damaged"]
+        checkpoints.save(_state(20))
+        assert checkpoints.latest_step() == 20
+    assert _restored(folder).step == 20
+
+
+def test_when_all_are_damaged_nothing_begins_anew(folder):
+    for step in (10, 20):
+        _files(folder, step)[-1].unlink()
+    with (
+        closing(Checkpoints(folder)) as checkpoints,
+        pytest.raises(CheckpointError, match=r"all checkpoints \(10, 20\) are damaged; give"),
+    ):
+        checkpoints.restore(_state(0))
+    assert sorted(p.name for p in folder.iterdir()) == ["10", "20"]
+
+
+def test_without_a_checkpoint(tmp_path):
+    with closing(Checkpoints(tmp_path / "checkpoints")) as checkpoints:
+        assert checkpoints.latest_step() is None
+        checkpoints.clear_damaged()
+        with pytest.raises(FileNotFoundError, match="no checkpoint under"):
+            checkpoints.restore(_state(0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_newest_few_are_kept_and_a_step_is_saved_once(tmp_path):
+    folder = tmp_path / "checkpoints"
+    _save(folder, 1, 2, 3, keep=2)
+    written = {path: path.stat().st_mtime_ns for path in _files(folder, 3)}
+    _save(folder, 3, keep=2)
+    assert sorted(p.name for p in folder.iterdir()) == ["2", "3"]
+    assert {path: path.stat().st_mtime_ns for path in _files(folder, 3)} == written
+
+
+def test_a_save_that_fails_is_reported_and_leaves_the_others(folder, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoint, "seal", full)
+    with closing(Checkpoints(folder)) as checkpoints:
+        checkpoints.save(_state(30))
+        with pytest.raises(CheckpointError, match=r"30: cannot be written .*No space left.*untou"):
+            while True:
+                checkpoints.check()
+        assert checkpoints.latest_step() == 20
+    assert sorted(p.name for p in folder.iterdir()) == ["10", "20"]
+
+
+def test_a_workdir_that_vanished_is_not_made_again(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
+    checkpoints.save(_state(1))
+    with pytest.raises(CheckpointError, match=r"run/checkpoints/1: cannot be written .*No such"):
+        checkpoints.close()
+    assert not list(tmp_path.iterdir())
