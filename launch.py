@@ -22,6 +22,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. con
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
 _REPLAY = flags.DEFINE_string("replay", None, "Step to look at, a file in the run's replay/.")
 
+_CACHE = ".jax_cache"
 _ALL = ("train", "evaluate", "export")
 # What the system says of a full, read-only, foreign or failing disk needs no traceback.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -49,6 +50,14 @@ def _show_own_messages() -> None:
         logger.propagate = False
 
 
+def _keep_compiled_programs(folder: Path) -> None:
+    """Lets JAX keep what it compiles beside the run, for the next launch; its own setting wins."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(folder / _CACHE))
+
+
 def main(argv: list[str]) -> None:
     """Runs the task that the command line names."""
     _show_own_messages()
@@ -72,6 +81,7 @@ def main(argv: list[str]) -> None:
 
             name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
             workdir = Path(_WORKDIR.value or Path("runs") / name)
+            _keep_compiled_programs(workdir.resolve().parent)
             run((task,) if task else _ALL, _CONFIG.value, workdir)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

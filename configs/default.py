@@ -110,6 +110,9 @@ def get_config() -> ConfigDict:
     # joints at every step. Depth maps then teach the decoder alone, free of the encoder's errors,
     # which would squeeze the fingertips of a run too short for a good encoder.
     config.train.mesh_pose = "encoder"
+    # Numbers of the encoder's activations in training: "float32", "bfloat16", or "auto", which is
+    # bfloat16 on an accelerator. Parameters, statistics and geometry are float32 in any case.
+    config.train.encoder_dtype = "auto"
     # Passes over the training images (section 7: 35), in whole batches, at least one: a pass over
     # 100 images in batches of 32 is 3 steps, and the other 4 images open the next.
     config.train.epochs = 35

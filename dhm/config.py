@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -101,6 +102,7 @@ _RULES = {
     "train.num_views": _at_least(1),
     "train.mesh_samples": _at_least(0),
     "train.mesh_pose": _one_of("encoder", "fitted"),
+    "train.encoder_dtype": _one_of("auto", "float32", "bfloat16"),
     "train.epochs": _at_least(1),
     "train.learning_rate": _POSITIVE,
     "train.warmup_steps": _at_least(0),
@@ -194,6 +196,14 @@ def model_settings(config: ConfigDict) -> ModelSettings:
         skin_hidden=config.decoder.skin_hidden,
         pose_corrective_input=config.decoder.pose_corrective_input,
     )
+
+
+def encoder_dtype(config: ConfigDict, backend: str) -> Any:
+    """What the encoder calculates with in training on a JAX backend ("cpu", "gpu", ...)."""
+    name = config.train.encoder_dtype
+    if name == "auto":
+        name = "float32" if backend == "cpu" else "bfloat16"
+    return jnp.dtype(name)
 
 
 def objective_settings(config: ConfigDict) -> ObjectiveSettings:

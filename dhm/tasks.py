@@ -102,8 +102,7 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
     """
     claim_data(workdir, data.info.fingerprint)
-    settings = configuration.model_settings(config)
-    model = build_model(data.template, settings, AXIS)
+    model = _model_in_training(config, data)
     schedule = configuration.schedule(config, data.num_train)
     optimiser = configuration.optimiser(config, schedule)
     state = create_train_state(model, _initial_variables(config, model), optimiser)
@@ -137,6 +136,11 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
     )
 
 
+def _model_in_training(config: ConfigDict, data: PreparedData) -> HandModel:
+    dtype = configuration.encoder_dtype(config, jax.default_backend())
+    return build_model(data.template, configuration.model_settings(config), AXIS, dtype)
+
+
 def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
     settings = configuration.objective_settings(config)
     return make_step_spec(model, settings, AXIS, config.train.mesh_pose)
@@ -154,7 +158,7 @@ def replay(config: ConfigDict, path: Path) -> None:
     """
     configuration.check_config(config)
     saved = read_replay(path)
-    model = build_model(prepared_data(config).template, configuration.model_settings(config), AXIS)
+    model = _model_in_training(config, prepared_data(config))
     spec = _step_spec(config, model)
     terms, counts = step_terms(spec, saved)
     width = max(map(len, saved.samples))

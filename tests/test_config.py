@@ -1,5 +1,6 @@
 import importlib
 
+import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
@@ -7,6 +8,7 @@ from configs import default
 from dhm import config as configuration
 from dhm.config import (
     check_config,
+    encoder_dtype,
     flat_fields,
     loop_settings,
     model_settings,
@@ -63,6 +65,7 @@ BAD = {
     "train.num_views": [0],
     "train.mesh_samples": [-1],
     "train.mesh_pose": ["", "true"],
+    "train.encoder_dtype": ["", "float16"],
     "train.epochs": [0],
     "train.optimiser": ["", "sgd"],
     "train.muon_rate": [0.0, -0.02, NAN],
@@ -276,6 +279,13 @@ def test_whole_batches_make_an_epoch_and_there_is_always_one(num_train, steps):
     assert config.train.batch_size == 32
     assert steps_per_epoch(config, num_train) == steps
     assert loop_settings(config, num_train).steps_per_epoch == steps
+
+
+def test_the_encoder_calculates_in_bfloat16_where_that_is_fast():
+    config = default.get_config()
+    assert [encoder_dtype(config, x) for x in ("cpu", "gpu")] == [jnp.float32, jnp.bfloat16]
+    config.train.encoder_dtype = "float32"
+    assert encoder_dtype(config, "gpu") == jnp.float32
 
 
 def test_the_learning_rate_drops_twice_by_ten():

@@ -1,6 +1,8 @@
 """A hand model from plain numbers, so that it can be rebuilt wherever they are stored."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
 
 from dhm.networks.encoder import ImageEncoder
 from dhm.networks.hand_model import HandModel
@@ -21,7 +23,10 @@ class ModelSettings(NamedTuple):
 
 
 def build_model(
-    template: HandTemplate, settings: ModelSettings, axis_name: str | None = None
+    template: HandTemplate,
+    settings: ModelSettings,
+    axis_name: str | None = None,
+    encoder_dtype: Any = jnp.float32,
 ) -> HandModel:
     """The hand model of a template.
 
@@ -29,6 +34,7 @@ def build_model(
         template: The artist's hand.
         settings: Sizes of the networks.
         axis_name: pmap axis over which training averages BatchNorm, None elsewhere.
+        encoder_dtype: Of the ResNet's activations.
     """
     encoder = ImageEncoder(
         depth=settings.depth,
@@ -36,6 +42,7 @@ def build_model(
         hidden=tuple(settings.head_hidden),
         imagenet_normalisation=settings.imagenet_normalisation,
         axis_name=axis_name,
+        dtype=encoder_dtype,
     )
     return HandModel(
         template=template,

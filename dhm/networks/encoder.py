@@ -1,5 +1,7 @@
 """Image encoder: RGB image to the 28 joint angles (paper section 4.2)."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, UInt8
@@ -43,6 +45,7 @@ class ImageEncoder(nn.Module):
         imagenet_normalisation: Subtract ImageNet's mean and divide by its deviation, as weights
             trained there expect; otherwise the network sees RGB in [0, 1].
         axis_name: pmap axis for BatchNorm, or None.
+        dtype: Of the backbone's activations; everything else is float32.
     """
 
     num_dofs: int = 28
@@ -51,6 +54,7 @@ class ImageEncoder(nn.Module):
     hidden: tuple[int, ...] = (512,)
     imagenet_normalisation: bool = False
     axis_name: str | None = None
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -60,5 +64,6 @@ class ImageEncoder(nn.Module):
         x = images.astype(jnp.float32) / 255
         if self.imagenet_normalisation:
             x = (x - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
-        features = ResNet(self.depth, self.width, self.axis_name, name="backbone")(x, train)
+        backbone = ResNet(self.depth, self.width, self.axis_name, self.dtype, name="backbone")
+        features = backbone(x, train)
         return PoseHead(self.num_dofs, self.hidden, name="head")(features)

@@ -46,11 +46,13 @@ class Conv(nn.Module):
     features: int
     size: int
     stride: int = 1
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", _kernel_init, shape, jnp.float32)
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.size == 1:
             x = x[:, :: self.stride, :: self.stride]
             flat = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
@@ -69,6 +71,7 @@ class Block(nn.Module):
     features: int
     stride: int
     bottleneck: bool
+    conv: Any
     norm: Any
 
     @nn.compact
@@ -80,10 +83,10 @@ class Block(nn.Module):
             layers = ((self.features, 3, self.stride), (out_features, 3, 1))
         y = x
         for i, (features, size, stride) in enumerate(layers, start=1):
-            y = self.norm(name=f"bn{i}")(Conv(features, size, stride, name=f"conv{i}")(y))
+            y = self.norm(name=f"bn{i}")(self.conv(features, size, stride, name=f"conv{i}")(y))
             y = nn.relu(y) if i < len(layers) else y
         if x.shape[-1] != out_features or self.stride > 1:
-            x = Conv(out_features, 1, self.stride, name="downsample_0")(x)
+            x = self.conv(out_features, 1, self.stride, name="downsample_0")(x)
             x = self.norm(name="downsample_1")(x)
         return nn.relu(x + y)
 
@@ -95,11 +98,13 @@ class ResNet(nn.Module):
         depth: 18, 34, 50, 101 or 152.
         width: Channels of the first stage; 64 in the paper, less only for tests.
         axis_name: Name of the pmap axis over which BatchNorm averages its statistics, or None.
+        dtype: Of the activations; parameters and BatchNorm's statistics are float32 in any case.
     """
 
     depth: int = 50
     width: int = 64
     axis_name: str | None = None
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b c"]:
@@ -109,9 +114,10 @@ class ResNet(nn.Module):
             axis_name=self.axis_name if train else None,
             # E[x^2] - E[x]^2 cancels: gradients of one batch split over devices then differed
             # by 1e-3 from the whole batch's, with the exact formula by 2e-6.
-            use_fast_variance=False,
+            use_fast_variance=False, dtype=self.dtype,
         )  # fmt: skip
-        x = nn.relu(norm(name="bn1")(Conv(self.width, 7, 2, name="conv1")(x)))
+        conv = partial(Conv, dtype=self.dtype)
+        x = nn.relu(norm(name="bn1")(conv(self.width, 7, 2, name="conv1")(x)))
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for stage, blocks in enumerate(STAGES[self.depth], start=1):
             for block in range(blocks):
@@ -119,7 +125,8 @@ class ResNet(nn.Module):
                     features=self.width * 2 ** (stage - 1),
                     stride=2 if stage > 1 and block == 0 else 1,
                     bottleneck=self.depth in _BOTTLENECK_DEPTHS,
+                    conv=conv,
                     norm=norm,
                     name=f"layer{stage}_{block}",
                 )(x)
-        return jnp.mean(x, axis=(1, 2))
+        return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

@@ -78,6 +78,24 @@ def test_every_depth_has_torchvisions_tensors_and_no_others(depth):
     assert ours == sum(np.prod(shape) for shape in _torch_names(depth).values())
 
 
+@pytest.mark.parametrize("depth", [18, 50])
+def test_activations_in_bfloat16_leave_parameters_and_statistics_in_float32(depth):
+    image = jnp.float32(np.random.default_rng(0).normal(size=(8, 64, 64, 3)))
+    variables = ResNet(depth, width=16).init(jax.random.key(0), image)
+
+    def features(dtype, train):
+        resnet = ResNet(depth, width=16, dtype=dtype)
+        return resnet.apply(variables, image, train, mutable=["batch_stats"])
+
+    _, stats = features(jnp.bfloat16, train=True)
+    for tree in (ResNet(depth, 16, None, jnp.bfloat16).init(jax.random.key(0), image), stats):
+        assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {np.dtype(np.float32)}
+    full, half = (features(dtype, train=False)[0] for dtype in (jnp.float32, jnp.bfloat16))
+    assert half.dtype == jnp.float32
+    # bfloat16 keeps 8 bits: it was really used, and is the same network.
+    assert 1e-4 < np.linalg.norm(half - full) / np.linalg.norm(full) < 0.05
+
+
 def test_published_parameter_count_of_resnet_50():
     params, _ = _variables(50)
     # torchvision documents 25,557,032 with a 2048 x 1000 classifier and its bias.
