@@ -1,6 +1,9 @@
 """SIGINT and SIGTERM end training after the step in flight, with a checkpoint."""
 
+import os
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +23,22 @@ class TrainingInterrupted(DhmError):  # noqa: N818 (nothing went wrong)
 
 
 class StopRequest:
-    """The signal that asked training to end, or None so far."""
+    """What signals ask of a training run.
 
-    signum: int | None = None
+    Attributes:
+        signum: The signal that asked training to end, or None so far.
+        anything_to_save: To be set by the loop after its first step. Until then a signal ends the
+            process at once.
+    """
+
+    def __init__(self):
+        self.signum: int | None = None
+        self.anything_to_save = False
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Notes the first SIGINT or SIGTERM; a second SIGINT raises KeyboardInterrupt at once.
+    """Notes the first SIGINT or SIGTERM; a second SIGINT ends the process at once.
 
     Outside the main thread, where Python allows no handlers, signals keep their meaning.
     """
@@ -37,13 +48,40 @@ def stop_on_signal() -> Iterator[StopRequest]:
         return
 
     def note(signum, _frame):
-        if request.signum is not None and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        request.signum = signum
+        if request.signum is None:
+            request.signum = signum
 
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    watcher = threading.Thread(target=_watch, args=(reader, request), daemon=True)
+    watcher.start()
+    fd_before = signal.set_wakeup_fd(writer.fileno())
     before = {signum: signal.signal(signum, note) for signum in _SIGNALS}
     try:
         yield request
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(fd_before)
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, request: StopRequest) -> None:
+    """Ends the process where the noted signal is not enough.
+
+    In a thread of its own, as Python calls no handler before XLA returns, and that compiles for
+    minutes.
+    """
+    asked = False
+    while received := reader.recv(1):  # the number of any signal; nothing at the end
+        signum = received[0]
+        if signum not in _SIGNALS:
+            continue
+        if not request.anything_to_save or (asked and signum == signal.SIGINT):
+            name = signal.Signals(signum).name
+            print(f"{name}; nothing was saved since the last checkpoint", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(128 + signum)
+        asked = True

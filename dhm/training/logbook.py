@@ -9,7 +9,9 @@ _SHORT = {"penetration_rigid": "rigid", "penetration_non_rigid": "palm", "laplac
 
 
 class Logbook:
-    """Progress line with every term, the learning rate, images a second and the time to go.
+    """Progress line with every term, the learning rate, the speed and the time to go.
+
+    Speed is images a second, and the share of the time in which training waited for its input.
 
     Args:
         folder: Gets the TensorBoard files; None writes none.
@@ -42,30 +44,37 @@ class Logbook:
         self._batch_size, self._every = batch_size, every
         self._num_steps = num_steps
         self._mark: tuple[float, int] = (time.perf_counter(), first_step)
-        self._images_per_second: float | None = None
+        self._waited = 0.0
+        self._speed: tuple[float, float] | None = None
+
+    def waited(self, seconds: float) -> None:
+        """Takes how long a step waited for its batch."""
+        self._waited += seconds
 
     def record(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
         """Takes the metrics of the step that led to `step`."""
-        rate = self._rate(step)
+        rate, waiting = self._current_speed(step)
         shown = {_SHORT.get(name, name): f"{value:.4g}" for name, value in metrics.items()}
-        shown |= {"lr": f"{learning_rate:.1g}", "img/s": f"{rate:.3g}"}
+        shown |= {"lr": f"{learning_rate:.1g}", "img/s": f"{rate:.3g}", "wait": f"{waiting:.0%}"}
         if not metrics.get("dropped"):
             shown.pop("dropped", None)
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(1)
         if self._writer is not None and (step % self._every == 0 or step == self._num_steps):
-            values = {**metrics, "learning_rate": learning_rate, "images_per_second": rate}
+            values = {**metrics, "learning_rate": learning_rate, "images_per_second": rate,
+                      "waiting_for_input": waiting}  # fmt: skip
             for name, value in values.items():
                 self._writer.add_scalar(f"train/{name}", value, step)
 
-    def _rate(self, step: int) -> float:
-        """Images a second over the last `every` steps; since the start before there are so many."""
+    def _current_speed(self, step: int) -> tuple[float, float]:
+        """Over the last `every` steps; since the start before there are so many."""
         now, (then, first) = time.perf_counter(), self._mark
-        if self._images_per_second is None or step - first >= self._every:
-            rate = (step - first) * self._batch_size / (now - then)
+        if self._speed is not None and step - first < self._every:
+            return self._speed
+        speed = (step - first) * self._batch_size / (now - then), self._waited / (now - then)
         if step - first >= self._every:
-            self._mark, self._images_per_second = (now, step), rate
-        return rate if self._images_per_second is None else self._images_per_second
+            self._mark, self._waited, self._speed = (now, step), 0.0, speed
+        return speed
 
     def flush(self) -> None:
         """Writes to disk what was recorded so far."""

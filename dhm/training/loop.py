@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,10 +139,12 @@ class _Run(NamedTuple):
             stop_on_signal() as stop,
             Profiler(self.profile_folder, self.settings.profile_steps) as profiler,
         ):
-            for done, batch in zip(range(start, self.settings.num_steps), batches, strict=False):
+            steps = range(start, self.settings.num_steps)
+            for done, batch in zip(steps, self._timed(batches), strict=False):
                 profiler.before_step(done, state)
                 self.checkpoints.check()
                 state, metrics = self.step(state, shard(batch, self.num_devices))
+                stop.anything_to_save = True
                 self._log(pending, state)
                 pending = (done + 1, metrics, batch)
                 if stop.signum is not None or self._is_checkpoint(done + 1):
@@ -153,6 +156,17 @@ class _Run(NamedTuple):
                     self.checkpoints.wait()
                     raise TrainingInterrupted(stop.signum, done + 1)
         return state
+
+    def _timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches; the logbook learns how long each was waited for."""
+        batches = iter(batches)
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self.logbook.waited(time.perf_counter() - began)
+            yield batch
 
     def _is_checkpoint(self, step: int) -> bool:
         period = self.settings.steps_per_epoch * self.settings.checkpoint_every_epochs

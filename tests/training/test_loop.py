@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +19,7 @@ from dhm.training.loop import LoopSettings
 from dhm.training.replay import Finding, NonFiniteLossError
 from dhm.training.state import TrainState
 from dhm.types import Batch, Camera
+from tests.references.tensorboard import read_scalars
 
 SETTINGS = LoopSettings(
     num_steps=10, steps_per_epoch=3, batch_size=2, checkpoint_every_epochs=1,
@@ -55,12 +60,12 @@ def _fake_step(seen, hook=None):
     return step
 
 
-def _train(monkeypatch, workdir, settings=SETTINGS, hook=None):
+def _train(monkeypatch, workdir, settings=SETTINGS, hook=None, batches=_batches):
     seen = []
     monkeypatch.setattr(loop, "make_parallel_step", lambda spec, devices: _fake_step(seen, hook))
     monkeypatch.setattr(loop, "replicate", lambda tree, devices: tree)
     state = loop.train(
-        _state(), None, _batches, optax.constant_schedule(0.1), settings, workdir, devices=[None]
+        _state(), None, batches, optax.constant_schedule(0.1), settings, workdir, devices=[None]
     )
     return state, seen
 
@@ -125,15 +130,46 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(monkeypatch, tmp_pat
     assert saved.samples == ("record 0", "record 0")
 
 
-def test_the_second_interrupt_is_immediate_and_handlers_come_back():
-    before = signal.getsignal(signal.SIGINT)
+# Long work in C, during which Python calls no signal handler, as when XLA compiles.
+_BUSY = """
+import hashlib, os, signal, sys, threading, time
+from dhm.training.interrupt import stop_on_signal
+
+def interrupt():
+    for name in sys.argv[2:]:
+        time.sleep(0.3)
+        os.kill(os.getpid(), getattr(signal, name))
+
+with stop_on_signal() as stop:
+    stop.anything_to_save = sys.argv[1] == "later"
+    threading.Thread(target=interrupt, daemon=True).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "signals", "code"),
+    [("later", ("SIGINT", "SIGINT"), 130), ("later", ("SIGTERM", "SIGINT"), 130),
+     ("first", ("SIGTERM",), 143), ("first", ("SIGINT",), 130)],
+)  # fmt: skip
+def test_the_second_interrupt_or_one_before_the_first_step_is_immediate(state, signals, code):
+    done = subprocess.run(
+        [sys.executable, "-c", _BUSY, state, *signals], cwd=Path(__file__).parents[2],
+        timeout=60, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert done.stderr == f"{signals[-1]}; nothing was saved since the last checkpoint\n"
+
+
+def test_the_handlers_come_back():
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     with stop_on_signal() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.signum == signal.SIGINT
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            signal.pause()
-    assert signal.getsignal(signal.SIGINT) is before
+        stop.anything_to_save = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signum == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)  # does no more than the first
+    assert {signum: signal.getsignal(signum) for signum in before} == before
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_other_threads_leave_the_handlers_alone():
@@ -150,21 +186,33 @@ def test_other_threads_leave_the_handlers_alone():
 
 
 def test_tensorboard_files_hold_every_term(monkeypatch, tmp_path):
-    from tensorboardX.proto.event_pb2 import Event
-
     _train(monkeypatch, tmp_path, SETTINGS._replace(log_every=4))
     (file,) = (tmp_path / "tensorboard").iterdir()
-    data, values = file.read_bytes(), {}
-    while data:  # each record: length, its checksum, the event, its checksum
-        length = int.from_bytes(data[:8], "little")
-        event = Event.FromString(data[12 : 12 + length])
-        for value in event.summary.value:
-            values.setdefault(value.tag, {})[event.step] = value.simple_value
-        data = data[16 + length :]
+    values = read_scalars(file)
     assert values["train/total"] == {4: 3, 8: 7, 10: 9}  # every 4 steps, and the last
     assert set(values) == {
-        f"train/{name}" for name in ("total", "dropped", "learning_rate", "images_per_second")
-    }
+        f"train/{name}" for name in ("total", "dropped", "learning_rate", "images_per_second",
+                                   "waiting_for_input")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("slow", ["input", "step"])
+def test_the_share_of_time_spent_waiting_is_logged(monkeypatch, tmp_path, slow):
+    def batches(start):
+        for batch in _batches(start):
+            time.sleep(0.1 if slow == "input" else 0)
+            yield batch
+
+    def hook(number, metrics):
+        time.sleep(0.1 if slow == "step" else 0)
+        return metrics
+
+    _train(monkeypatch, tmp_path, hook=hook, batches=batches)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    shares = list(read_scalars(file)["train/waiting_for_input"].values())
+    assert len(shares) == 5
+    assert all(0 <= share <= 1 for share in shares)
+    assert np.median(shares) > 0.7 if slow == "input" else np.median(shares) < 0.1
 
 
 def test_a_save_that_was_cut_short_is_ignored(monkeypatch, tmp_path):
