@@ -6,7 +6,6 @@ After this step nothing knows about crops: K belongs to the cut-out picture.
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -15,6 +14,7 @@ from data_prep.resample import scale_matrix, warp_depth, warp_image
 from dhm.data.depth_codec import DEPTH_RANGE_MM
 from dhm.errors import BadInputError
 from dhm.formats.depth_pickle import read_depth_pickle
+from dhm.formats.picture import read_picture
 
 BOX_SCALE = 1.5
 """Side of the crop over that of the joints' bounding box, as in the released preprocessing."""
@@ -115,7 +115,7 @@ def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
     Raises:
         BadInputError: If a file is missing or damaged, or has another aspect ratio.
     """
-    image = read_image(view.image_path)
+    image = read_picture(view.image_path)
     M_image = _source_from_crop(view, plan, image.shape[:2], view.image_path)
     depth, dropped = None, 0
     if view.depth_path is not None:
@@ -141,24 +141,6 @@ def limit_depth(
     far = (depth < nearest_mm) | (depth > nearest_mm + DEPTH_RANGE_MM)
     dropped = far & (depth > 0)
     return np.where(dropped, 0, depth), int(dropped.sum())
-
-
-def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Reads an RGB picture.
-
-    Raises:
-        BadInputError: If it is missing or does not decode.
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except FileNotFoundError as error:
-        raise BadInputError(path, "no such file", "a picture") from error
-    # Cameras were calibrated on the stored pixels, whatever orientation the file asks for.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(data, flags) if len(data) else None
-    if image is None:
-        raise BadInputError(path, "a file that does not decode", "a complete picture")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _clipped_box(pixels: np.ndarray, K_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

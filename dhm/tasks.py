@@ -1,6 +1,5 @@
 """What the launcher can do: train, evaluate, export. Each task can be called from Python."""
 
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from dhm.evaluation.evaluate import (
 from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
 from dhm.export.preview import write_preview
+from dhm.formats.json_file import write_json
 from dhm.networks.build import build_model
 from dhm.networks.hand_model import HandModel
 from dhm.networks.pretrained import load_backbone
@@ -207,7 +207,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     print(format_table(result["errors_fitted"]))
     if split == "train":
         print("No sequence is held out: these are errors on training frames.")
-    (workdir / METRICS_FILE).write_text(json.dumps(result, indent=1) + "\n")
+    write_json(workdir / METRICS_FILE, result)
     return result
 
 

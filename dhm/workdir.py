@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from dhm.config import flat_fields
 from dhm.errors import BadInputError, DhmError
+from dhm.formats.json_file import read_json, write_json
 from dhm.training.checkpoint import Checkpoints
 from dhm.training.loop import CHECKPOINTS_FOLDER
 
@@ -35,10 +36,7 @@ def claim_workdir(config: ConfigDict, workdir: Path) -> None:
     if path.is_file() and newest_step(workdir) is not None:
         _compare(workdir, config, lambda key: not _within(key, _FREE_ON_RESUME))
     workdir.mkdir(parents=True, exist_ok=True)
-    # Renamed when complete: a run that is killed meanwhile leaves the config it had.
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(plain_config(config), indent=1) + "\n")
-    partial.replace(path)
+    write_json(path, plain_config(config))
 
 
 def claim_data(workdir: Path, fingerprint: str) -> None:
@@ -78,13 +76,7 @@ def noted_config(workdir: Path) -> dict[str, Any]:
     Raises:
         BadInputError: If it is missing or damaged.
     """
-    path = workdir / CONFIG_FILE
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise BadInputError(path, "no such file", "the config of the run") from error
-    except ValueError as error:
-        raise BadInputError(path, f"damaged JSON ({error})", "the config of the run") from error
+    return read_json(workdir / CONFIG_FILE, "the config of the run")
 
 
 def _compare(workdir: Path, config: ConfigDict, matters: Callable[[str], bool]) -> None:

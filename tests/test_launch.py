@@ -1,10 +1,8 @@
 """The launcher as a user runs it: in processes of its own, on a small capture."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,57 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.toy_capture import write_toy_capture
 from dhm.export.package import load_model
 from dhm.formats.obj import read_obj
 from dhm.formats.ply import read_ply
-
-ROOT = Path(__file__).resolve().parents[1]
-SMALL = (
-    "--config.data.image_size=48", "--config.encoder.width=8", "--config.train.batch_size=4",
-    "--config.train.epochs=60", "--config.train.lr_drop_epochs=(45,)", "--config.train.log_every=5",
-    "--config.train.checkpoint_every_epochs=5", "--config.export.num_poses=2",
-    "--config.train.learning_rate=0.001",
-)  # fmt: skip
+from tests.launcher import ROOT, command, environment, launch, make_home, small_job
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A working folder with a capture: three sequences of two frames, seen by three cameras."""
-    folder = tmp_path_factory.mktemp("home")
-    write_toy_capture(
-        folder / "capture", frames_per_sequence=2, num_cameras=3, num_vertices=800, seed=3,
-        sequences={"0001_RT_fist": "fist", "0002_RT_spread": "spread", "0003_RT_hook": "hook"},
-    )  # fmt: skip
-    return folder
-
-
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "launch.py"), *arguments]
-
-
-def _environment(home: Path) -> dict[str, str]:
-    # One device: the whole batch on it. Programs that compile fast are kept too.
-    cache = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
-    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **cache}
-
-
-def _launch(home: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        _command(*arguments), cwd=home, env=_environment(home), capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-
-
-def _job(workdir: str, *more: str, task: tuple[str, ...] = ()) -> tuple[str, ...]:
-    config = ("--config", str(ROOT / "configs/tiny.py"), "--config.capture=capture")
-    return (*task, *config, *SMALL, *more, "--workdir", workdir)
+    return make_home(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
 def finished(home) -> Path:
     """The workdir of a run that went through without a break."""
-    done = _launch(home, *_job("whole", "--config.profile.steps=(3,4)"))
+    done = launch(home, *small_job("whole", "--config.profile.steps=(3,4)"))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "errors on training frames" in done.stdout
     return home / "whole"
@@ -104,7 +66,7 @@ def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finish
     compiled = {path.name for path in (home / ".jax_cache").iterdir()}
     assert any(name.startswith("jit__fun-") for name in compiled)  # what pmap calls the step
     before = (finished / "export" / "params.msgpack").read_bytes()
-    again = _launch(home, *_job("whole", "--config.profile.steps=(3,4)"))
+    again = launch(home, *small_job("whole", "--config.profile.steps=(3,4)"))
     assert again.returncode == 0, again.stderr[-3000:]
     assert (finished / "export" / "params.msgpack").read_bytes() == before
     assert {path.name for path in (home / ".jax_cache").iterdir()} == compiled
@@ -114,7 +76,7 @@ def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finish
 def test_killed_and_launched_again_it_ends_where_one_run_does(home, finished, signum):
     workdir = f"stopped_by_{signum}"
     with subprocess.Popen(
-        _command(*_job(workdir, task=("train",))), cwd=home, env=_environment(home),
+        command(*small_job(workdir, task=("train",))), cwd=home, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 200
@@ -125,14 +87,14 @@ def test_killed_and_launched_again_it_ends_where_one_run_does(home, finished, si
         process.send_signal(signum)
         code = process.wait()
     assert code == (-signal.SIGKILL if signum == signal.SIGKILL else 128 + signum)
-    rest = _launch(home, *_job(workdir))
+    rest = launch(home, *small_job(workdir))
     assert rest.returncode == 0, rest.stderr[-3000:]
     ended = [(w / "export" / "params.msgpack").read_bytes() for w in (home / workdir, finished)]
     assert ended[0] == ended[1]
 
 
 def test_another_config_on_the_same_workdir_is_refused(home, finished):
-    other = _launch(home, *_job("whole", "--config.train.seed=1", task=("train",)))
+    other = launch(home, *small_job("whole", "--config.train.seed=1", task=("train",)))
     assert other.returncode == 1
     assert "config.train.seed = 0, expected 1" in other.stderr
 
@@ -142,7 +104,7 @@ def test_a_model_is_measured_and_exported_as_it_was_trained(home, finished, task
     before = (finished / "export" / "config.json").read_bytes()
     (home / "some.safetensors").touch()
     weights = "--config.encoder.weights=some.safetensors"
-    other = _launch(home, *_job("whole", weights, task=(task,)))
+    other = launch(home, *small_job("whole", weights, task=(task,)))
     assert other.returncode == 1
     assert "config.encoder.weights = '', expected 'some.safetensors'" in other.stderr
     assert (finished / "export" / "config.json").read_bytes() == before
@@ -160,7 +122,7 @@ def test_a_model_is_measured_and_exported_as_it_was_trained(home, finished, task
     ],
 )
 def test_mistyped_keys_and_impossible_values_are_refused(home, arguments, message):
-    refused = _launch(home, *_job("never", *arguments))
+    refused = launch(home, *small_job("never", *arguments))
     assert refused.returncode not in (0, None)
     assert message in refused.stderr + refused.stdout
     assert not (home / "never").exists()
@@ -171,11 +133,11 @@ def test_mistyped_keys_and_impossible_values_are_refused(home, arguments, messag
     [
         ((), "--config is missing"),
         (("trian", "--config", str(ROOT / "configs/tiny.py")), "unknown task trian"),
-        (("evaluate", *_job("empty")), "holds no checkpoint: train first"),
+        (("evaluate", *small_job("empty")), "holds no checkpoint: train first"),
         (("--config", "configs/tinny.py"), "error: Configuration is not available"),
     ],
 )
 def test_wrong_commands_say_what_is_missing(home, arguments, message):
-    refused = _launch(home, *arguments)
+    refused = launch(home, *arguments)
     assert refused.returncode not in (0, None)
     assert message in refused.stderr + refused.stdout

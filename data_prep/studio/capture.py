@@ -32,6 +32,7 @@ from data_prep.studio.settings import StudioSettings, as_dict, check_settings
 from data_prep.studio.template import hand_template
 from dhm.errors import BadInputError
 from dhm.formats.hand_model import write_hand_model
+from dhm.formats.json_file import read_json
 from dhm.formats.krt import read_krt, write_krt
 from dhm.formats.npz import Arrays
 
@@ -92,17 +93,11 @@ def _is_complete(settings: StudioSettings, root: Path) -> bool:
 def _check_same(settings: StudioSettings, folder: Path) -> None:
     """Refuses a folder that holds something else than (part of) this capture."""
     path = folder / SETTINGS_FILE
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BadInputError(
-            path, f"{error}", "a capture of the studio, or no folder yet"
-        ) from error
+    found = read_json(path, "a capture of the studio, or no folder yet")
     for name, value in as_dict(settings).items():
-        if not isinstance(found, dict) or found.get(name) != value:
-            was = found.get(name) if isinstance(found, dict) else found
+        if found.get(name) != value:
             expected = f"{value!r} as asked (or another folder)"
-            raise BadInputError(path, f"{name} = {was!r}", expected)
+            raise BadInputError(path, f"{name} = {found.get(name)!r}", expected)
 
 
 def _begin(settings: StudioSettings, building: Path) -> None:

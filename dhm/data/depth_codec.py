@@ -58,12 +58,14 @@ def decode_depth(
     Raises:
         ValueError: If the data are damaged or belong to a map of another shape.
     """
+    expected = 2 * shape[0] * shape[1]
     try:
-        raw = zstandard.ZstdDecompressor().decompress(data)
+        claimed = zstandard.frame_content_size(data)
+        raw = zstandard.ZstdDecompressor().decompress(data) if claimed == expected else b""
     except zstandard.ZstdError as error:
         raise ValueError(f"damaged depth data ({error})") from error
-    if len(raw) != 2 * shape[0] * shape[1]:
-        raise ValueError(f"{len(raw)} bytes of depth codes for a map of shape {shape}")
+    if len(raw) != expected:
+        raise ValueError(f"{claimed} bytes of depth codes for a map of shape {shape}")
     codes = np.frombuffer(raw, "<u2").reshape(shape)
     depth = codes.astype(np.float32)
     depth *= np.float32(step)

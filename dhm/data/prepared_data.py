@@ -1,20 +1,18 @@
 """A prepared folder, open for reading: its records at random, its template, scans and counts."""
 
-import bisect
-import itertools
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Float, UInt8
 
 from dhm.data import prepared_files
 from dhm.data.depth_codec import decode_depth
 from dhm.data.prepared_files import Scan
-from dhm.data.schema import RECORDS_FOLDER, TEMPLATE_FILE, TRAIN, HandRecord, SplitIndex
-from dhm.errors import BadInputError, DamagedRecordError
+from dhm.data.records import Records
+from dhm.data.schema import TEMPLATE_FILE, TRAIN, HandRecord, SplitIndex
+from dhm.errors import BadInputError
+from dhm.formats.picture import decode_picture
 from dhm.formats.template_npz import read_template
 from dhm.types import HandTemplate
 
@@ -40,7 +38,10 @@ class PreparedData:
         self.info = prepared_files.read_info(self.root)
         prepared_files.check_files(self.root, self.info)
         self.index = prepared_files.read_index(self.root)
-        self._shards = {split: _Shards(self.root, split) for split in self.index.splits}
+        self._records = {
+            split: Records(self.root, split, len(index.frame))
+            for split, index in self.index.splits.items()
+        }
 
     @cached_property
     def template(self) -> HandTemplate:
@@ -55,7 +56,7 @@ class PreparedData:
     @property
     def num_train(self) -> int:
         """Number of records in the training split: an epoch."""
-        return len(self._shards[TRAIN])
+        return len(self._records[TRAIN])
 
     def split_index(self, split: str) -> SplitIndex:
         """The index of one split.
@@ -88,7 +89,7 @@ class PreparedData:
             DamagedRecordError: If the stored bytes are damaged.
         """
         self.split_index(split)
-        return self._shards[split].read(record)
+        return self._records[split].read(record)
 
     def image(self, split: str, record: int) -> UInt8[np.ndarray, "h w 3"]:
         """Reads a record's RGB crop."""
@@ -106,14 +107,10 @@ class PreparedData:
         Raises:
             DamagedRecordError: If it is damaged.
         """
-        # An undamaged record of another size cannot arise: the size is in the fingerprint.
         try:
-            image = cv2.imdecode(np.frombuffer(fields.image, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error as error:  # of no bytes at all, or a header that asks for gigabytes
-            raise self._shards[split].damaged(record, f"a picture ({error.err})") from error
-        if image is None or image.shape != (self.image_size, self.image_size, 3):
-            raise self._shards[split].damaged(record, "a picture that does not decode")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            return decode_picture(fields.image, (self.image_size, self.image_size))
+        except ValueError as error:
+            raise self._records[split].damaged(record, str(error)) from error
 
     def decode_depth(self, split: str, record: int, fields: HandRecord) -> Float[np.ndarray, "h w"]:
         """Decodes the depth map of a record that was read before.
@@ -127,7 +124,7 @@ class PreparedData:
         try:
             return decode_depth(fields.depth, shape, fields.depth_offset, fields.depth_step)
         except ValueError as error:
-            raise self._shards[split].damaged(record, str(error)) from error
+            raise self._records[split].damaged(record, str(error)) from error
 
     def scan(self, split: str, record: int) -> Scan | None:
         """The reconstructed mesh (vertices in world mm, faces) of a record's frame, if it has one.
@@ -136,32 +133,3 @@ class PreparedData:
         """
         frame = int(self.split_index(split).frame[record])
         return prepared_files.read_scan(self.root, self.sequence(split, record), frame)
-
-
-class _Shards:
-    """The array_record files of one split."""
-
-    def __init__(self, root: Path, split: str):
-        builder = tfds.builder_from_directory(root / RECORDS_FOLDER)
-        info = builder.info.splits[split]
-        self._files = info.filepaths
-        self._ends = list(itertools.accumulate(info.shard_lengths))
-        # A target view's picture is never needed, so pictures are decoded on request.
-        self._source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def read(self, record: int) -> HandRecord:
-        if not 0 <= record < len(self):
-            raise IndexError(f"record {record} of {len(self)}")
-        try:
-            fields = self._source[record]
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise self.damaged(record, f"unreadable bytes ({error})") from error
-        text = {key: fields[key].decode() for key in ("sequence", "camera")}
-        return HandRecord(**{**fields, **text})
-
-    def damaged(self, record: int, found: str) -> DamagedRecordError:
-        file = self._files[bisect.bisect_right(self._ends, record)]
-        return DamagedRecordError(file, record, found)

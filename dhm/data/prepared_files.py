@@ -1,8 +1,8 @@
 """Reads and writes the small files of a prepared folder: info, index, scans."""
 
 import dataclasses
-import json
 from pathlib import Path
+from typing import get_origin
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from dhm.data.schema import (
     scan_file,
 )
 from dhm.errors import BadInputError
+from dhm.formats.json_file import read_json, write_json
 from dhm.formats.npz import Arrays
 
 Scan = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
@@ -24,7 +25,7 @@ Scan = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 
 def write_info(prepared: Path, info: PreparedInfo) -> None:
     """Writes the info file of a folder."""
-    (prepared / INFO_FILE).write_text(json.dumps(dataclasses.asdict(info), indent=1) + "\n")
+    write_json(prepared / INFO_FILE, dataclasses.asdict(info))
 
 
 def read_info(prepared: Path) -> PreparedInfo:
@@ -34,19 +35,19 @@ def read_info(prepared: Path) -> PreparedInfo:
         BadInputError: If the folder was not written by `data_prep.prepare`, or by another version.
     """
     path = prepared / INFO_FILE
-    if not path.is_file():
-        raise BadInputError(path, "no such file", "a folder written by data_prep.prepare")
-    try:
-        fields = json.loads(path.read_text())
-    except ValueError as error:
-        found = f"invalid JSON ({error})"
-        raise BadInputError(path, found, "the info of a prepared folder") from error
-    version = fields.get("version") if isinstance(fields, dict) else None
+    fields = read_json(path, "a folder written by data_prep.prepare")
+    version = fields.get("version")
     if version != SCHEMA_VERSION:
         raise BadInputError(path, f"version {version!r}", f"{SCHEMA_VERSION!r}: prepare it again")
     expected = {field.name for field in dataclasses.fields(PreparedInfo)}
     if set(fields) != expected:
         raise BadInputError(path, f"the fields {sorted(fields)}", f"{sorted(expected)}")
+    for field in dataclasses.fields(PreparedInfo):
+        value = fields[field.name]
+        numbers = value.values() if isinstance(value, dict) else ()
+        fits = isinstance(value, get_origin(field.type) or field.type)
+        if not fits or not all(type(number) is int for number in numbers):
+            raise BadInputError(path, f"{field.name} = {value!r}"[:200], f"a {field.type}")
     return PreparedInfo(**fields)
 
 
@@ -97,16 +98,30 @@ def read_index(prepared: Path) -> Index:
     """Reads the index of a folder.
 
     Raises:
-        BadInputError: If the file is missing, damaged or lacks an array.
+        BadInputError: If the file is missing, damaged or lacks an array, or they do not fit.
     """
     path = prepared / INDEX_FILE
     arrays = Arrays(path)
-    names = [arrays[key] for key in ("splits", "sequences", "cameras")]
-    splits = {
-        str(split): SplitIndex(*(arrays[f"{split}/{field}"] for field in SplitIndex._fields))
-        for split in names[0]
-    }
-    return Index(splits, tuple(map(str, names[1])), tuple(map(str, names[2])))
+    names, sequences, cameras = (
+        tuple(arrays.of(key, "U", None).tolist()) for key in ("splits", "sequences", "cameras")
+    )
+    splits = {name: _read_split(path, arrays, name) for name in names}
+    for name, index in splits.items():
+        for ids, known in ((index.sequence_id, sequences), (index.camera_id, cameras)):
+            if len(ids) and not (ids.min() >= 0 and ids.max() < len(known)):
+                raise BadInputError(path, f"{name} with an id of {ids.max()}", f"< {len(known)}")
+    for name in sequences + cameras:  # which become names of files
+        if name in ("", ".", "..") or "/" in name:
+            raise BadInputError(path, f"the name {name!r}", "a name of a file")
+    return Index(splits, sequences, cameras)
+
+
+def _read_split(path: Path, arrays: Arrays, name: str) -> SplitIndex:
+    frames = arrays.of(f"{name}/frame", "iu", None)
+    kinds = {field: "b" if field == "has_depth" else "iu" for field in SplitIndex._fields}
+    return SplitIndex(
+        *(arrays.of(f"{name}/{field}", kind, len(frames)) for field, kind in kinds.items())
+    )
 
 
 def write_scan(prepared: Path, sequence: str, frame: int, scan: Scan) -> None:
@@ -127,4 +142,4 @@ def read_scan(prepared: Path, sequence: str, frame: int) -> Scan | None:
     if not path.is_file():
         return None
     arrays = Arrays(path)
-    return arrays["vertices"], arrays["faces"]
+    return arrays.of("vertices", "f", None, 3), arrays.of("faces", "iu", None, 3)

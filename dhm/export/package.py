@@ -9,7 +9,6 @@ That is enough to rebuild the model without the training data.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 from flax import serialization
 
 from dhm.errors import BadInputError
+from dhm.formats.json_file import read_json, write_json
 from dhm.formats.template_npz import read_template, write_template
 from dhm.networks.build import ModelSettings, build_model
 from dhm.networks.hand_model import HandModel
@@ -58,7 +58,7 @@ def save_model(
     write_template(folder / TEMPLATE_FILE, template)
     description = {"settings": settings._asdict(), "params_sha256": _digest(params)}
     for name, values in ((MODEL_FILE, description), (CONFIG_FILE, config)):
-        (folder / name).write_text(json.dumps(values, indent=1) + "\n")
+        write_json(folder / name, values)
 
 
 def load_model(folder: str | Path) -> tuple[HandModel, dict[str, Any]]:
@@ -71,9 +71,9 @@ def load_model(folder: str | Path) -> tuple[HandModel, dict[str, Any]]:
         BadInputError: If a file is missing or damaged, or the parameters do not fit the model.
     """
     folder = Path(folder)
-    settings, digest = _read_description(folder / MODEL_FILE)
+    settings, digest = read_description(folder / MODEL_FILE)
     model = build_model(read_template(folder / TEMPLATE_FILE), settings)
-    variables = _read_params(folder / PARAMS_FILE, digest)
+    variables = read_params(folder / PARAMS_FILE, digest)
     _check_fit(model, variables, folder / PARAMS_FILE)
     return model, jax.tree.map(jnp.asarray, variables)
 
@@ -89,14 +89,16 @@ def _read(path: Path) -> bytes:
         raise BadInputError(path, "no such file", "an exported model") from error
 
 
-def _read_description(path: Path) -> tuple[ModelSettings, str]:
-    """The sizes of the networks, and the digest of their parameters."""
+def read_description(path: Path) -> tuple[ModelSettings, str]:
+    """The sizes of the networks, and the digest of their parameters.
+
+    Raises:
+        BadInputError: If the file is missing or damaged.
+    """
+    description = read_json(path, "an exported model")
     try:
-        description = json.loads(_read(path))
         fields, digest = description["settings"], str(description["params_sha256"])
         settings = ModelSettings(**{**fields, "head_hidden": tuple(fields["head_hidden"])})
-    except ValueError as error:
-        raise BadInputError(path, f"damaged JSON ({error})", "an exported model") from error
     except (TypeError, KeyError) as error:
         expected = f"params_sha256 and the settings {', '.join(ModelSettings._fields)}"
         raise BadInputError(path, f"{type(error).__name__} {error}", expected) from error
@@ -116,7 +118,12 @@ def _is_possible(name: str, value: Any) -> bool:
     return all(type(size) is int and size in possible for size in sizes)
 
 
-def _read_params(path: Path, digest: str) -> dict[str, Any]:
+def read_params(path: Path, digest: str) -> dict[str, Any]:
+    """The variables of a model, whether they fit it or not.
+
+    Raises:
+        BadInputError: If the file is missing, or other than the digest says, or no variables.
+    """
     data = _read(path)
     if (found := _digest(data)) != digest:
         raise BadInputError(path, f"damaged data (SHA-256 {found})", f"{digest} by {MODEL_FILE}")

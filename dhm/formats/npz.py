@@ -1,5 +1,7 @@
 """NumPy's .npz, read without pickle and with clear refusals."""
 
+import lzma
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,8 +10,19 @@ import numpy as np
 
 from dhm.errors import BadInputError
 
+MAX_BYTES = 1 << 28
+"""Of all arrays of a file together, uncompressed."""
+
 # NumPy and zipfile raise all of these on damaged archives.
-_DAMAGED = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    ValueError, EOFError, OSError, RuntimeError, NotImplementedError, OverflowError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+_SUFFIX = ".npy"
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 class Arrays:
@@ -19,15 +32,21 @@ class Arrays:
         path: The file.
 
     Raises:
-        BadInputError: If it is missing or damaged, or holds pickled objects; on access, if there
-            is no such array.
+        BadInputError: If it is missing or damaged, holds pickled objects, or claims more than
+            MAX_BYTES; on access, if there is no such array.
     """
 
     def __init__(self, path: Path):
         self._path = path
         try:
-            with np.load(path, allow_pickle=False) as file:
-                self._arrays = dict(file)
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
+                if (size := sum(member.file_size for member in members)) > MAX_BYTES:
+                    raise ValueError(f"{size} bytes of arrays, more than {MAX_BYTES}")
+                self._arrays = {
+                    member.filename.removesuffix(_SUFFIX): _array(archive, member)
+                    for member in members
+                }
         except FileNotFoundError as error:
             raise BadInputError(path, "no such file", "NumPy arrays (.npz)") from error
         except _DAMAGED as error:
@@ -39,3 +58,43 @@ class Arrays:
                 self._path, f"no array {name!r}", f"an undamaged file; it holds {[*self._arrays]}"
             )
         return self._arrays[name]
+
+    def of(self, name: str, kinds: str, *shape: int | None) -> np.ndarray:
+        """The array of a name, of one of some kinds of numbers and of a shape.
+
+        Args:
+            name: Its name.
+            kinds: NumPy's letters for them: "f", "iu", "b", "U".
+            shape: Its lengths, None for any.
+
+        Raises:
+            BadInputError: If there is none, or of another kind or shape, or with numbers that are
+                not finite.
+        """
+        array = self[name]
+        lengths = zip(array.shape, shape, strict=False)
+        fits = array.ndim == len(shape) and all(want in (None, have) for have, want in lengths)
+        if array.dtype.kind not in kinds or not fits:
+            found = f"{name} as {array.dtype} {list(array.shape)}"
+            raise BadInputError(self._path, found, f"one of {kinds!r} {list(shape)}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BadInputError(self._path, f"{name} with NaN or infinity", "finite numbers")
+        return array
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array; NumPy would make room for whatever shape it claims before reading any of it."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _READ_HEADER:
+            raise ValueError(f"an array of format {version}")
+        try:
+            shape, is_fortran, dtype = _READ_HEADER[version](file)
+        except Exception as error:  # of the Python literals that it is made of: TokenError, ...
+            raise ValueError(f"an array without a header ({error})") from error
+        if dtype.hasobject:
+            raise ValueError("pickled objects")
+        data = file.read()
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{len(data)} bytes for an array {shape} of {dtype}")
+    return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if is_fortran else "C")

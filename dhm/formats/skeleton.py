@@ -6,6 +6,11 @@ from typing import NamedTuple
 from dhm.errors import BadInputError
 from dhm.formats.text import Line, read_lines
 
+MAX_JOINTS = 1000
+"""Of a skeleton; a body with hands has a hundred."""
+
+_A_PARENT = "the id of a joint, or -1 for the root"
+
 
 class Skeleton(NamedTuple):
     """A tree of joints: name and parent (-1 for the root) of each id; any order."""
@@ -35,8 +40,9 @@ def read_skeleton(path: str | Path) -> Skeleton:
             not exist, no root or two, or a cycle.
     """
     lines = read_lines(path)
-    if not lines:
-        raise BadInputError(path, "no joint", "lines `name id parent_id`")
+    if not 0 < len(lines) <= MAX_JOINTS:
+        found = f"{len(lines)} joints" if lines else "no joint"
+        raise BadInputError(path, found, f"1 to {MAX_JOINTS} lines `name id parent_id`")
     rows: dict[int, tuple[str, int, Line]] = {}
     for line in lines:
         if len(line.tokens) != 3:
@@ -49,14 +55,28 @@ def read_skeleton(path: str | Path) -> Skeleton:
         raise BadInputError(path, f"ids {sorted(rows)}", f"the ids 0 to {len(rows) - 1}")
     names, parents, ordered = zip(*(rows[joint] for joint in range(len(rows))), strict=True)
     skeleton = Skeleton(names, parents)
-    _check_tree(Path(path), skeleton, ordered)
+    for parent, line in zip(parents, ordered, strict=True):
+        if not -1 <= parent < len(names):
+            raise line.refusal(f"parent {parent}", _A_PARENT)
+    check_tree(Path(path), skeleton)
     return skeleton
 
 
-def _check_tree(path: Path, skeleton: Skeleton, lines: tuple[Line, ...]) -> None:
-    for parent, line in zip(skeleton.parents, lines, strict=True):
+def check_tree(path: Path, skeleton: Skeleton) -> None:
+    """Refuses a skeleton that is not one tree.
+
+    Args:
+        path: Where it comes from, for messages.
+        skeleton: Names and parents.
+
+    Raises:
+        BadInputError: A parent that does not exist, no root or two, or a cycle.
+    """
+    if len(skeleton.names) > MAX_JOINTS:
+        raise BadInputError(path, f"{len(skeleton.names)} joints", f"at most {MAX_JOINTS}")
+    for parent in skeleton.parents:
         if not -1 <= parent < len(skeleton.names):
-            raise line.refusal(f"parent {parent}", "the id of a joint, or -1 for the root")
+            raise BadInputError(path, f"parent {parent}", _A_PARENT)
     num_roots = skeleton.parents.count(-1)
     if num_roots != 1:
         raise BadInputError(path, f"{num_roots} roots (parent -1)", "one root")

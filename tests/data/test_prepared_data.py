@@ -1,7 +1,10 @@
+import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from data_prep import hand_dataset
 from data_prep.prepare import PrepareOptions, prepare_views
@@ -36,6 +39,48 @@ def test_records_read_at_random(prepared):
     assert data.depth("train", 8).max() > 400
     # Its view has no depth map.
     assert not data.depth("train", 1).any()
+
+
+def test_records_are_what_tensorflow_datasets_reads(prepared):
+    data = PreparedData(prepared)
+    builder = tfds.builder_from_directory(prepared / "records")
+    source = builder.as_data_source("train", decoders={"image": tfds.decode.SkipDecoding()})
+    assert len(source) == data.num_train
+    for index in range(len(source)):
+        found, expected = data.record("train", index)._asdict(), source[index]
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            value = value.decode() if name in ("sequence", "camera") else value
+            np.testing.assert_array_equal(found[name], value, strict=isinstance(value, np.ndarray))
+
+
+def test_no_module_that_the_folder_names_is_imported(copy, tmp_path, monkeypatch):
+    """tensorflow_datasets would."""
+    (tmp_path / "hostile.py").write_text(f"open({str(tmp_path / 'was_here')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path, info = copy / "records" / "features.json", copy / "prepared.json"
+    path.write_text(re.sub(r'"tensorflow_datasets[^"]*"', '"hostile.Feature"', path.read_text()))
+    fields = json.loads(info.read_text())
+    fields["files"]["records/features.json"] = path.stat().st_size
+    info.write_text(json.dumps(fields))
+    assert PreparedData(copy).image("train", 0).any()
+    assert not (tmp_path / "was_here").exists()
+    with pytest.raises(ValueError, match="hostile"):
+        tfds.builder_from_directory(copy / "records")
+    assert (tmp_path / "was_here").exists()
+
+
+def test_lost_records_are_seen(copy):
+    path = copy / "index.npz"
+    with np.load(path) as file:
+        arrays = {name: values[:-1] if "/" in name else values for name, values in file.items()}
+    np.savez(path, **arrays)
+    info = copy / "prepared.json"
+    fields = json.loads(info.read_text())
+    fields["files"]["index.npz"] = path.stat().st_size
+    info.write_text(json.dumps(fields))
+    with pytest.raises(BadInputError, match="found 15 records of train, expected 14 by the index"):
+        PreparedData(copy)
 
 
 def test_a_record_outside_the_split_is_an_index_error(prepared):

@@ -7,11 +7,12 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from data_prep import crop
-from data_prep.crop import crop_view, limit_depth, plan_crop, read_image
+from data_prep.crop import crop_view, limit_depth, plan_crop
 from data_prep.release_capture import read_release_capture
 from dhm.data.depth_codec import DEPTH_RANGE_MM
 from dhm.errors import BadInputError
 from dhm.formats.depth_pickle import write_depth_pickle
+from dhm.formats.picture import read_picture
 from tests.data_prep import synthetic
 
 SIZE = 24
@@ -94,7 +95,7 @@ def test_a_view_without_depth_map_is_cropped(tmp_path):
 def test_colours_keep_their_order(tmp_path):
     path = tmp_path / "red.png"
     cv2.imwrite(str(path), np.full((20, 20, 3), (0, 10, 200), np.uint8))
-    np.testing.assert_array_equal(read_image(path)[0, 0], [200, 10, 0])
+    np.testing.assert_array_equal(read_picture(path)[0, 0], [200, 10, 0])
 
 
 def moved(view, offset):
@@ -133,7 +134,7 @@ def test_depth_that_cannot_belong_to_the_hand_is_dropped_and_counted():
 
 def test_a_missing_picture_is_refused(tmp_path):
     with pytest.raises(BadInputError, match=r"gone\.jpg: found no such file"):
-        read_image(tmp_path / "gone.jpg")
+        read_picture(tmp_path / "gone.jpg")
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])
@@ -141,8 +142,8 @@ def test_a_truncated_picture_is_refused(tmp_path, keep):
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
     path = tmp_path / "a.jpg"
     path.write_bytes(cv2.imencode(".jpg", noise)[1].tobytes()[:keep])
-    with pytest.raises(BadInputError, match=r"a\.jpg: found a file that does not decode"):
-        read_image(path)
+    with pytest.raises(BadInputError, match=r"a\.jpg: found a picture that does not decode"):
+        read_picture(path)
 
 
 def test_a_picture_of_another_aspect_ratio_is_refused(tmp_path):

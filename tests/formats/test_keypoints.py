@@ -63,9 +63,3 @@ def test_bad_files_are_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(BadInputError, match=message):
         read_keypoints(path)
-
-
-def test_only_bad_input_errors_come_out(tmp_path, assert_survives):
-    path = tmp_path / "k.pts"
-    path.write_text("".join(f"{index} 1.25 -2.5 900.125 3.5 8\n" for index in range(21)))
-    assert_survives(path, lambda: read_keypoints(path))

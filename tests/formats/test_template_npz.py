@@ -48,6 +48,28 @@ def test_any_flipped_byte_of_the_arrays_is_noticed_or_harmless(tmp_path):
     assert refused > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("faces", lambda a: a + 3, "found faces from 3 to 5, expected indices below 3"),
+        ("faces_uv", lambda a: a[:0], r"found faces_uv as int32 \[0, 3\]"),
+        ("parents", lambda a: a * 0 - 1, "found 4 roots"),
+        ("parents", lambda a: np.array([1, 0, -1, 2]), "found a cycle"),
+        ("lbs_weights", lambda a: a[:, :3], r"found lbs_weights as float32 \[3, 3\], expected"),
+        ("v_template", lambda a: a * np.nan, "found v_template with NaN or infinity"),
+        ("uvs", lambda a: a.astype(str), "found uvs as <U32"),
+    ],
+)
+def test_arrays_that_are_no_hand_are_refused(tmp_path, name, change, message):
+    path = tmp_path / "template.npz"
+    write_template(path, synthetic.template())
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays | {name: change(arrays[name])})
+    with pytest.raises(BadInputError, match=rf"template\.npz: {message}"):
+        read_template(path)
+
+
 def test_pickled_objects_are_refused(tmp_path):
     np.savez(tmp_path / "template.npz", joint_names=np.array([{"a": 1}], object))
     with pytest.raises(BadInputError, match=r"template\.npz: found a damaged file"):

@@ -1,0 +1,225 @@
+"""Every reader of files, each with a small valid one to be damaged."""
+
+import hashlib
+import io
+import pickle
+import zipfile
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from safetensors.flax import save_file
+
+from data_prep.prepare import PrepareOptions, prepare_views
+from dhm.data import prepared_files
+from dhm.data.prepared_data import PreparedData
+from dhm.data.records import Records
+from dhm.data.schema import scan_file
+from dhm.errors import BadInputError
+from dhm.export import package
+from dhm.formats.depth_pickle import read_depth_pickle
+from dhm.formats.hand_model import read_hand_model, write_hand_model
+from dhm.formats.keypoints import read_keypoints
+from dhm.formats.krt import KrtCamera, read_krt, write_krt
+from dhm.formats.picture import read_picture
+from dhm.formats.scan import read_scan
+from dhm.formats.template_npz import read_template, write_template
+from dhm.networks.build import ModelSettings
+from dhm.networks.pretrained import load_backbone
+from dhm.networks.resnet import ResNet
+from dhm.training.replay import Replay, read_replay, write_replay
+from dhm.training.seal import SEAL_FILE, damage, seal
+from dhm.types import Batch, Camera
+from dhm.workdir import CONFIG_FILE, noted_config
+from tests.data_prep import synthetic
+from tests.formats.samples import ASCII_PLY, OBJ, binary_ply, small_template
+
+
+class Reader(NamedTuple):
+    """A reader and its file.
+
+    Attributes:
+        path: A valid file.
+        read: Reads it.
+        content: What is damaged: by default the file's.
+        pack: Makes a file of damaged content. Checksums of the file itself are then right, and
+            what lies behind them is reached.
+    """
+
+    path: Path
+    read: Callable[[], object]
+    content: bytes | None = None
+    pack: Callable[[bytes], bytes] = bytes
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    """Every reader by a name; writes the files into an empty folder."""
+    return _of_captures(folder) | _of_prepared(folder) | _of_runs(folder) | _of_networks(folder)
+
+
+def _of_captures(folder: Path) -> dict[str, Reader]:
+    found = {}
+
+    def add(name: str, file: str, content: bytes, read: Callable[[Path], object]) -> None:
+        path = folder / file
+        path.write_bytes(content)
+        found[name] = Reader(path, partial(read, path))
+
+    depth = np.array([[0.0, 950.5, 1023.25], [0.0, 0.0, 7.0]], np.float32)
+    for protocol in (0, 2, 4, 5):
+        content = pickle.dumps(depth, protocol)
+        add(f"depth map, pickle {protocol}", f"depth{protocol}.pkl", content, read_depth_pickle)
+    picture = np.random.default_rng(0).integers(0, 255, (24, 20, 3), np.uint8)
+    for kind in ("jpg", "png"):
+        content = cv2.imencode(f".{kind}", picture)[1].tobytes()
+        add(f"picture, {kind}", f"picture.{kind}", content, read_picture)
+    keypoints = "".join(f"{index} 1.25 -2.5 900.125 3.5 8\n" for index in range(21))
+    add("keypoints", "keypoints.pts", keypoints.encode(), read_keypoints)
+    camera = KrtCamera(synthetic.K, np.zeros(5), np.eye(4))
+    write_krt(folder / "KRT", {"400001": camera, "400002": camera})
+    found["cameras"] = Reader(folder / "KRT", partial(read_krt, folder / "KRT"))
+    add("scan, ASCII .ply", "ascii.ply", ASCII_PLY.encode(), read_scan)
+    add("scan, binary .ply", "binary.ply", binary_ply("<"), read_scan)
+    add("scan, .obj", "scan.obj", OBJ.encode(), read_scan)
+    model = folder / "hand_model"
+    write_hand_model(small_template(), model)
+    for path in sorted(model.iterdir()):
+        found[f"hand model, {path.name}"] = Reader(path, partial(read_hand_model, model))
+    return found
+
+
+def _of_prepared(folder: Path) -> dict[str, Reader]:
+    capture, prepared = synthetic.write_capture(folder / "capture"), folder / "prepared"
+    prepare_views(capture, folder / "capture", prepared, PrepareOptions(4, image_size=24))
+    data = PreparedData(prepared)
+    (shard,) = (prepared / "records").glob("*.array_record*")
+    index = partial(prepared_files.read_index, prepared)
+    frame = data.sequence("train", 0), int(data.split_index("train").frame[0])
+
+    def all_records() -> None:
+        records = Records(prepared, "train", data.num_train)
+        for number in range(data.num_train):
+            records.read(number)
+
+    with closing(ArrayRecordReader(str(shard))) as reader:
+        example = reader.read([0])[0]
+    alone = folder / "alone"
+    (alone / "records").mkdir(parents=True)
+    (alone / "records" / shard.name).touch()
+
+    def one_record() -> None:
+        record = Records(alone, "train", 1).read(0)
+        data.decode_image("train", 0, record)
+        data.decode_depth("train", 0, record)
+
+    pack = partial(_as_array_record, folder / "packed")
+    return {
+        "prepared, info": Reader(
+            prepared / "prepared.json", partial(prepared_files.read_info, prepared)
+        ),
+        "prepared, index": Reader(prepared / "index.npz", index),
+        **_arrays("prepared, index", prepared / "index.npz", index),
+        "prepared, scan": Reader(
+            scan_file(prepared, *frame), partial(prepared_files.read_scan, prepared, *frame)
+        ),
+        "prepared, file of records": Reader(shard, all_records),
+        "prepared, record": Reader(alone / "records" / shard.name, one_record, example, pack),
+    }
+
+
+def _of_runs(folder: Path) -> dict[str, Reader]:
+    replay, template, run = folder / "step_7.msgpack", folder / "template.npz", folder / "run"
+    zeros = np.zeros((2, 1, 1), np.float32)
+    batch = Batch(
+        image=np.zeros((2, 4, 4, 3), np.uint8), joints=zeros, joint_valid=zeros[..., 0],
+        target_depth=zeros, target_camera=Camera(zeros, zeros), frame=zeros[:, 0, 0],
+        record=np.zeros(2, int),
+    )  # fmt: skip
+    write_replay(replay, Replay(7, {"params": {"w": np.zeros(3)}}, batch, ("a", "b")))
+    write_template(template, small_template())
+    checkpoint = run / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state").write_bytes(b"numbers")
+    seal(checkpoint)
+    (run / CONFIG_FILE).write_text('{"train": {"epochs": 35, "rates": [1e-4, null]}}\n')
+
+    def seen() -> None:
+        if found := damage(checkpoint):
+            raise BadInputError(checkpoint / SEAL_FILE, found, "as it was written")
+
+    return {
+        "step to replay": Reader(replay, partial(read_replay, replay)),
+        "template": Reader(template, partial(read_template, template)),
+        **_arrays("template", template, partial(read_template, template)),
+        "run's config": Reader(run / CONFIG_FILE, partial(noted_config, run)),
+        "checkpoint's digests": Reader(checkpoint / SEAL_FILE, seen),
+    }
+
+
+def _of_networks(folder: Path) -> dict[str, Reader]:
+    settings = ModelSettings(
+        depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8, identity_size=4
+    )
+    resnet = ResNet(18, 4).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    params, stats = resnet["params"]["conv1"], resnet["batch_stats"]["bn1"]
+    package.save_model(folder / "export", resnet, small_template(), settings, {})
+    weights, description, variables = (
+        folder / "resnet.safetensors",
+        folder / "export" / package.MODEL_FILE,
+        folder / "export" / package.PARAMS_FILE,
+    )
+    tensors = {"conv1.weight": jnp.transpose(params["kernel"], (3, 2, 0, 1))}
+    tensors |= {f"bn1.running_{name}": stats[name] for name in ("mean", "var")}
+    save_file(tensors, weights)
+
+    def vouched_for() -> None:
+        digest = hashlib.sha256(variables.read_bytes()).hexdigest()
+        package.read_params(variables, digest)
+
+    return {
+        "pretrained weights": Reader(
+            weights, lambda: load_backbone(weights, {"conv1": params}, {"bn1": stats})
+        ),
+        "exported model's description": Reader(
+            description, partial(package.read_description, description)
+        ),
+        "exported parameters": Reader(variables, vouched_for),
+    }
+
+
+def _arrays(name: str, path: Path, read: Callable[[], object]) -> dict[str, Reader]:
+    """The arrays of an .npz file, which have checksums in it."""
+    with np.load(path) as file:
+        arrays = dict(file)
+
+    def pack(damaged_name: str, content: bytes) -> bytes:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for array in arrays:
+                whole = _as_npy(arrays[array])
+                archive.writestr(f"{array}.npy", content if array == damaged_name else whole)
+        return file.getvalue()
+
+    return {
+        f"{name}, {array}": Reader(path, read, _as_npy(arrays[array]), partial(pack, array))
+        for array in arrays
+    }
+
+
+def _as_npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _as_array_record(path: Path, content: bytes) -> bytes:
+    with closing(ArrayRecordWriter(str(path), "group_size:1")) as writer:
+        writer.write(content)
+    return path.read_bytes()
