@@ -1,9 +1,13 @@
 """Trains, evaluates and exports a personal hand model, or measures how fast this machine is.
 
-    python launch.py [train|evaluate|export|benchmark] --config configs/x.py
+    python launch.py [train|evaluate|export] --config configs/x.py
                      [--config.key=value ...] [--workdir DIR] [--replay FILE]
+                     [--coordinator HOST:PORT --process-id N --process-count N]
+    python launch.py benchmark [--what step|input|infer|raster|losses|all] [--json FILE]
 
 Without a task: train, then evaluate, then export. --replay shows a step that training stopped at.
+Processes that train together find each other by the first one's address; under SLURM and Open MPI 4
+by themselves.
 """
 
 import errno
@@ -21,7 +25,13 @@ from dhm.training.interrupt import TrainingInterrupted
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/tiny.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
 _REPLAY = flags.DEFINE_string("replay", None, "Step to look at, a file in the run's replay/.")
+_WHAT = flags.DEFINE_string("what", "all", "Part to benchmark: step, input, infer, raster, losses.")
+_JSON = flags.DEFINE_string("json", None, "File that gets the benchmark's numbers.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of the first process.")
+_PROCESS_ID = flags.DEFINE_integer("process-id", None, "Index of this process.")
+_PROCESS_COUNT = flags.DEFINE_integer("process-count", None, "How many train together.")
 
+_OWN = ("dhm", "data_prep")  # loggers
 _CACHE = ".jax_cache"
 _ALL = ("train", "evaluate", "export")
 # What the system says of a full, read-only, foreign or failing disk needs no traceback.
@@ -43,11 +53,15 @@ def _show_own_messages() -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for name in ("dhm", "data_prep"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
-        logger.addHandler(handler)
-        logger.propagate = False
+    for name in _OWN:
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).propagate = False
+    _set_level(logging.INFO)
+
+
+def _set_level(level: int) -> None:
+    for name in _OWN:
+        logging.getLogger(name).setLevel(level)
 
 
 def _keep_compiled_programs(folder: Path) -> None:
@@ -56,6 +70,16 @@ def _keep_compiled_programs(folder: Path) -> None:
 
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(folder / _CACHE))
+
+
+def _toy_records(folder: Path) -> Path:
+    """Prepares a small capture at the paper's size of pictures, for the input's benchmark."""
+    from data_prep.prepare import prepare
+    from data_prep.toy_capture import write_toy_capture
+
+    write_toy_capture(folder / "capture", num_cameras=8, frames_per_sequence=2)
+    prepare(folder / "capture", 1, folder / "prepared", image_size=256)
+    return folder / "prepared"
 
 
 def main(argv: list[str]) -> None:
@@ -71,12 +95,18 @@ def main(argv: list[str]) -> None:
             from data_prep.toy_hand import make_toy_template
             from dhm.benchmarks.report import benchmark
 
-            benchmark(make_toy_template())
+            file = _JSON.value and Path(_JSON.value)
+            benchmark(make_toy_template(), _toy_records, _WHAT.value, file)
         elif _REPLAY.value is not None:
             from dhm.tasks import replay
 
             replay(_CONFIG.value, Path(_REPLAY.value))
         else:
+            from dhm.training.processes import is_first, join
+
+            join(_COORDINATOR.value, _PROCESS_ID.value, _PROCESS_COUNT.value)
+            if not is_first():
+                _set_level(logging.WARNING)
             from dhm.tasks import run
 
             name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem

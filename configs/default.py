@@ -86,6 +86,9 @@ def get_config() -> ConfigDict:
     config.loss.laplacian = 5.0  # lambda_lap
     # Weight of the fingertip-palm part within the penetration loss: lambda_nr.
     config.loss.non_rigid = 5.0
+    # Holds the rest pose near the template's where the joints leave it open: a bone bent at rest or
+    # by the pose look the same. 0: the paper.
+    config.loss.skeleton = 0.1
     # "foreground": mean over the pixels that both depth maps see, delta_c in section 6; "image":
     # mean over all pixels, as released (about ten times weaker on a hand's crop).
     config.loss.depth_reduction = "foreground"

@@ -94,6 +94,7 @@ _RULES = {
     "loss.penetration": _at_least(0),
     "loss.laplacian": _at_least(0),
     "loss.non_rigid": _at_least(0),
+    "loss.skeleton": _at_least(0),
     "loss.depth_reduction": _one_of("foreground", "image"),
     "loss.penetration_reduction": _one_of("mean", "sum"),
     "loss.depth_beta": _POSITIVE,

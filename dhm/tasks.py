@@ -36,6 +36,7 @@ from dhm.networks.pretrained import load_backbone
 from dhm.sources import prepared_data
 from dhm.training.loop import train
 from dhm.training.parallel import AXIS
+from dhm.training.processes import is_first, leave, wait_for_all
 from dhm.training.replay import describe, find_non_finite, read_replay, step_terms
 from dhm.training.state import create_train_state, initial_variables
 from dhm.training.step import StepSpec, make_step_spec
@@ -56,7 +57,9 @@ EXPORT_FOLDER = "export"
 
 
 def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
-    """Checks the config, prepares the data once and runs tasks on them, in the given order.
+    """Checks the config, prepares the data once and runs tasks on them.
+
+    Of several processes that train together the first alone evaluates and exports.
 
     Args:
         tasks: Among "train", "evaluate" and "export".
@@ -70,19 +73,32 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
     with ExitStack() as stack:
         if "train" in tasks:
             configuration.check_config(config, jax.device_count())
-            _announce_length(config)
-            if jax.process_index() == 0:
+            if is_first():
+                _announce_length(config)
                 stack.enter_context(only_one(workdir))
-            claim_workdir(config, workdir)
+                claim_workdir(config, workdir)
         else:
             configuration.check_config(config)
             require_checkpoint(workdir)
             require_same_model(config, workdir)
-        data = prepared_data(config)
-        for task in tasks:
-            {"train": train_task, "evaluate": evaluate_task, "export": export_task}[task](
-                config, workdir, data
-            )
+        data = _data_of_all(config)
+        if "train" in tasks:
+            train_task(config, workdir, data)
+        first = is_first()
+        leave()
+        if "evaluate" in tasks and first:
+            evaluate_task(config, workdir, data)
+        if "export" in tasks and first:
+            export_task(config, workdir, data)
+
+
+def _data_of_all(config: ConfigDict) -> PreparedData:
+    """The records; the first process makes them, the others find them, or make their host's own."""
+    data = prepared_data(config) if is_first() else None
+    wait_for_all("the first process has its data")
+    data = data or prepared_data(config)
+    wait_for_all("all processes have their data")
+    return data
 
 
 def _announce_length(config: ConfigDict) -> None:
@@ -101,7 +117,8 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             on other data.
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
     """
-    claim_data(workdir, data.info.fingerprint)
+    if is_first():
+        claim_data(workdir, data.info.fingerprint)
     model = _model_in_training(config, data)
     schedule = configuration.schedule(config, data.num_train)
     optimiser = configuration.optimiser(config, schedule)

@@ -57,6 +57,7 @@ BAD = {
     "loss.penetration": [-1.0, NAN],
     "loss.laplacian": [-1.0, INF],
     "loss.non_rigid": [-5.0, NAN],
+    "loss.skeleton": [-0.1, NAN],
     "loss.depth_reduction": ["mean", ""],
     "loss.penetration_reduction": ["image", ""],
     "loss.depth_beta": [0.0, -1.0, NAN, INF],
@@ -262,13 +263,15 @@ def test_every_field_of_the_objective_reaches_its_setting():
         penetration=1.0,
         laplacian=5.0,
         non_rigid=5.0,
+        skeleton=0.1,
         depth_reduction="foreground",
         penetration_reduction="mean",
         depth_beta=1.0,
     )
     config.loss.update(joint=2.0, depth=3.0, penetration=4.0, laplacian=6.0, non_rigid=7.0)
+    config.loss.skeleton = 8.0
     config.loss.update(depth_reduction="image", penetration_reduction="sum", depth_beta=0.5)
-    assert objective_settings(config) == (2.0, 3.0, 4.0, 6.0, 7.0, "image", "sum", 0.5)
+    assert objective_settings(config) == (2.0, 3.0, 4.0, 6.0, 7.0, 8.0, "image", "sum", 0.5)
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,88 @@
-"""`python launch.py benchmark`: every table, on the built-in hand."""
+"""`python launch.py benchmark`: the tables, on the built-in hand, and as JSON."""
 
+import json
 import os
 import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 
-from dhm.benchmarks.model import benchmark_model
+from dhm.benchmarks.inference import benchmark_inference
+from dhm.benchmarks.input import benchmark_input
+from dhm.benchmarks.losses import benchmark_losses
 from dhm.benchmarks.rasterizer import benchmark_rasterizer
-from dhm.benchmarks.timing import format_table
+from dhm.benchmarks.step import benchmark_step
+from dhm.benchmarks.timing import BenchmarkRow, format_table
+from dhm.errors import BadInputError
 from dhm.types import HandTemplate
 
+ALL = "all"
+TITLES = {
+    "raster": "rasterizer, 256x256",
+    "losses": "decoder and losses, batch 1",
+    "step": "training",
+    "infer": "one picture",
+    "input": "input",
+}
 
-def benchmark(template: HandTemplate) -> None:
-    """Measures the rasterizer, the decoder, the losses and the training step, and prints tables.
+
+def benchmark(
+    template: HandTemplate,
+    prepare: Callable[[Path], Path],
+    what: str = ALL,
+    json_file: Path | None = None,
+) -> None:
+    """Measures, prints a table of each part, and writes them as JSON.
 
     Args:
         template: A hand of about 12,500 vertices.
+        prepare: Writes records of 256x256 pixels under a folder, and returns theirs.
+        what: A part, one of TITLES, or "all".
+        json_file: Gets the rows, with the machine; None writes none.
+
+    Raises:
+        BadInputError: If there is no such part.
+        OSError: If the file cannot be written.
     """
-    print(_machine())
-    print(f"hand of {template.num_vertices} vertices and {len(template.faces)} faces\n")
-    rows = benchmark_rasterizer(template.v_template, template.faces)
-    print(format_table("rasterizer, 256x256", rows), end="\n\n", flush=True)
-    print(format_table("model, batch 1 unless said", benchmark_model(template)))
+    if what not in (ALL, *TITLES):
+        raise BadInputError("--what", repr(what), f"one of {', '.join([*TITLES, ALL])}")
+    measure = {
+        "raster": lambda: benchmark_rasterizer(template.v_template, template.faces),
+        "losses": lambda: benchmark_losses(template),
+        "step": lambda: benchmark_step(template),
+        "infer": lambda: benchmark_inference(template),
+        "input": lambda: _input_rows(prepare),
+    }
+    machine = _machine()
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    print(f"hand of {template.num_vertices} vertices and {len(template.faces)} faces", flush=True)
+    tables = {}
+    for part in TITLES if what == ALL else (what,):
+        rows = tables[part] = measure[part]()
+        print("\n" + format_table(TITLES[part], rows), flush=True)
+    if json_file is not None:
+        content = {"machine": machine, **{part: _plain(rows) for part, rows in tables.items()}}
+        json_file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _machine() -> str:
+def _input_rows(prepare: Callable[[Path], Path]) -> list[BenchmarkRow]:
+    with tempfile.TemporaryDirectory(prefix="benchmark") as folder:
+        return benchmark_input(prepare(Path(folder)))
+
+
+def _plain(rows: list[BenchmarkRow]) -> list[dict]:
+    numbers = {row: None if row.number is None else float(row.number) for row in rows}
+    return [row._asdict() | {"number": number} for row, number in numbers.items()]
+
+
+def _machine() -> dict[str, str | int]:
     devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    host = f"{platform.machine()}, {cores} cores"
-    return f"jax {jax.__version__} on {jax.device_count()} x {devices}; {host}"
+    return {
+        "jax": jax.__version__,
+        "devices": f"{jax.device_count()} x {devices}",
+        "processor": platform.machine(),
+        "cores": cores or 0,
+    }

@@ -10,12 +10,23 @@ import jax
 
 
 class BenchmarkRow(NamedTuple):
-    """One line of the table; `value`, `must` and `aim` are printed as they are."""
+    """One line of the table.
+
+    Attributes:
+        name: What was measured.
+        value: What came out, as it is printed.
+        must: What it has to be.
+        aim: What it should be.
+        number: The value as a number, for machines.
+        unit: Its unit, empty for ratios.
+    """
 
     name: str
     value: str
     must: str = ""
     aim: str = ""
+    number: float | None = None
+    unit: str = ""
 
 
 def format_table(title: str, rows: Sequence[BenchmarkRow]) -> str:
@@ -23,7 +34,7 @@ def format_table(title: str, rows: Sequence[BenchmarkRow]) -> str:
     lines = [BenchmarkRow(title, "measured", "must", "aim"), *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(cell.ljust(width) for cell, width in zip(line[:4], widths, strict=True)).rstrip()
         for line in lines
     )
 

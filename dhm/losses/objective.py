@@ -30,6 +30,7 @@ class ObjectiveSettings(NamedTuple):
         penetration: Weight of L_penet.
         laplacian: Weight of L_lap, the paper's lambda_lap.
         non_rigid: Weight of the non-rigid part within L_penet, the paper's lambda_nr.
+        skeleton: Weight of the mean of `skeleton_loss`, which is not in the paper.
         depth_reduction: "foreground" (mean over the pixels that both maps see) or "image" (mean
             over all pixels, as released).
         penetration_reduction: "mean" over pairs and spheres (as released) or "sum" (eq. 2-3).
@@ -41,6 +42,7 @@ class ObjectiveSettings(NamedTuple):
     penetration: float
     laplacian: float
     non_rigid: float
+    skeleton: float
     depth_reduction: str
     penetration_reduction: str
     depth_beta: float

@@ -63,7 +63,11 @@ class HandModel(nn.Module):
     def skeleton(self) -> Float[Array, "j 4 4"]:
         """Rest transforms with the refined offsets S* = S + Delta S_beta, mm."""
         rest = jnp.asarray(self.template.T_parent_joint, jnp.float32)
-        return rest.at[:, :3, 3].add(self.skeleton_corrective(self.identity_code.value))
+        return rest.at[:, :3, 3].add(self.skeleton_change())
+
+    def skeleton_change(self) -> Float[Array, "j 3"]:
+        """Delta S_beta: change of each joint's offset from its parent, mm."""
+        return self.skeleton_corrective(self.identity_code.value)
 
     def pose_joints(self, theta: Float[Array, "b d"]) -> Float[Array, "b j 4 4"]:
         """Posed joint frames T_model_joint in the model's frame."""

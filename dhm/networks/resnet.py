@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
           152: (3, 8, 36, 3)}  # fmt: skip
-_BOTTLENECK_DEPTHS = (50, 101, 152)
+BOTTLENECK_DEPTHS = (50, 101, 152)
 # Side in pixels up to which a map is too small for XLA's CPU convolutions: at 2x2 with 256
 # channels they take ten times as long as the product.
 _TINY = 4
@@ -124,7 +124,7 @@ class ResNet(nn.Module):
                 x = Block(
                     features=self.width * 2 ** (stage - 1),
                     stride=2 if stage > 1 and block == 0 else 1,
-                    bottleneck=self.depth in _BOTTLENECK_DEPTHS,
+                    bottleneck=self.depth in BOTTLENECK_DEPTHS,
                     conv=conv,
                     norm=norm,
                     name=f"layer{stage}_{block}",

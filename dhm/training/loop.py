@@ -14,6 +14,7 @@ from dhm.training.checkpoint import Checkpoints
 from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
 from dhm.training.logbook import Logbook
 from dhm.training.parallel import ParallelStep, make_parallel_step, replicate, shard
+from dhm.training.processes import is_first, make_vote, wait_for_all
 from dhm.training.profile import Profiler
 from dhm.training.replay import Replay, non_finite_loss
 from dhm.training.state import TrainState
@@ -66,7 +67,7 @@ def train(
         schedule: Learning rate by step; the optimiser's own, for the log.
         settings: Plain numbers.
         workdir: Gets checkpoints/, tensorboard/ and profile/.
-        devices: Local devices to use; all by default.
+        devices: To use, of all processes; all there are by default.
         name_of: What a record is called in messages.
 
     Returns:
@@ -79,11 +80,12 @@ def train(
         CheckpointError: If a checkpoint cannot be written, or all there are are damaged.
         BadInputError: If a process's batch does not divide by its devices.
     """
-    devices = devices or jax.local_devices()
+    devices = devices or jax.devices()
     checkpoints = Checkpoints(workdir / CHECKPOINTS_FOLDER, settings.keep_checkpoints)
-    is_main = jax.process_index() == 0
+    is_main = is_first()
     if is_main:
         checkpoints.clear_damaged()
+    wait_for_all("damaged checkpoints put aside")
     if checkpoints.latest_step() is not None:
         state = checkpoints.restore(state)
     start = int(state.step)
@@ -101,7 +103,8 @@ def train(
             settings.profile_steps, start, settings.num_steps - 1,
         )  # fmt: skip
     step = make_parallel_step(spec, devices)
-    run = _Run(step, len(devices), schedule, settings, checkpoints, logbook, workdir / "profile")
+    num_local = len(devices) // jax.process_count()
+    run = _Run(step, num_local, schedule, settings, checkpoints, logbook, workdir / "profile")
     try:
         state = run(replicate(state, devices), start, batches_from(start))
     except _HaltedError as halt:
@@ -135,10 +138,12 @@ class _Run(NamedTuple):
     def __call__(self, state: TrainState, start: int, batches: Iterable[Batch]) -> TrainState:
         # The metrics of a step are fetched when the next one is already queued on the devices.
         pending = None
+        profiled = self.settings.profile_steps if is_first() else ()
         with (
             stop_on_signal() as stop,
-            Profiler(self.profile_folder, self.settings.profile_steps) as profiler,
+            Profiler(self.profile_folder, profiled) as profiler,
         ):
+            vote = make_vote()
             steps = range(start, self.settings.num_steps)
             for done, batch in zip(steps, self._timed(batches), strict=False):
                 profiler.before_step(done, state)
@@ -147,14 +152,16 @@ class _Run(NamedTuple):
                 stop.anything_to_save = True
                 self._log(pending, state)
                 pending = (done + 1, metrics, batch)
-                if stop.signum is not None or self._is_checkpoint(done + 1):
+                signum = vote(stop.signum)
+                if signum is not None or self._is_checkpoint(done + 1):
                     self._log(pending, state)
                     pending = None
                     self.logbook.flush()
-                    self.checkpoints.save(state)
-                if stop.signum is not None:
+                    if is_first():
+                        self.checkpoints.save(state)
+                if signum is not None:
                     self.checkpoints.wait()
-                    raise TrainingInterrupted(stop.signum, done + 1)
+                    raise TrainingInterrupted(signum, done + 1)
         return state
 
     def _timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:

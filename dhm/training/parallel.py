@@ -41,6 +41,8 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     Arrays that are on a device already may be reused, and are gone after the first step.
     """
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+    if jax.process_count() > 1:  # else JAX would send one process's arrays to the others
+        tree = jax.device_get(tree)
     return jax.device_put(tree, sharding)
 
 

@@ -18,6 +18,7 @@ from dhm.losses.objective import (
     reduce_joint,
     weighted_total,
 )
+from dhm.losses.skeleton import skeleton_loss
 from dhm.networks.aligned import decode_aligned, joints_aligned
 from dhm.networks.hand_model import HandModel
 from dhm.rendering import render_depth
@@ -146,7 +147,12 @@ def batch_means(
         and BatchNorm's new statistics.
     """
     terms, counts, batch_stats = encoded_terms(spec, variables, batch)
-    return *_weighted_means(terms, counts, spec.settings, spec.axis_name), batch_stats
+    means, total = _weighted_means(terms, counts, spec.settings, spec.axis_name)
+    change = spec.model.apply(variables, method="skeleton_change")
+    num_devices = _sum_over_devices(jnp.float32(1), spec.axis_name)
+    means["skeleton"] = jnp.mean(skeleton_loss(change)) / num_devices
+    means["total"] += spec.settings.skeleton * means["skeleton"]
+    return means, total, batch_stats
 
 
 def train_step(

@@ -8,6 +8,7 @@ from dhm.losses.depth import depth_loss, smooth_l1
 from dhm.losses.joint import joint_loss
 from dhm.losses.laplacian import laplacian_loss
 from dhm.losses.objective import reduce_depth, reduce_joint
+from dhm.losses.skeleton import skeleton_loss
 from tests.references import losses as twin
 
 
@@ -107,3 +108,10 @@ def test_laplacian_does_not_change_under_rigid_motion_and_vanishes_on_a_flat_gri
     np.testing.assert_allclose(
         laplacian_loss(moved, vertex_neighbours(faces, n * n)), loss, atol=1e-3
     )
+
+
+def test_skeleton_loss_is_the_squared_length_of_each_change():
+    change = np.array([[[0.0, 0, 0], [3, 0, -4], [1, 1, 1]]], np.float32)
+    np.testing.assert_allclose(skeleton_loss(jnp.asarray(change)), [[0, 25, 3]])
+    # No NaN where nothing changed.
+    assert not jax.grad(lambda x: skeleton_loss(x).sum())(jnp.zeros((3, 3))).any()

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -45,6 +46,10 @@ def test_four_devices_with_eight_samples_are_one_with_thirty_two():
     for name, value in expected_metrics.items():
         assert metrics[name] == pytest.approx(value, rel=1e-5), name
     assert expected_metrics["depth"] > 0
+    spec, state = toy_step()
+    variables = jax.tree.map(jnp.asarray, state.variables)
+    change = np.float64(spec.model.apply(variables, method="skeleton_change"))
+    assert metrics["skeleton"] == pytest.approx(np.mean(np.sum(change**2, axis=-1)), rel=1e-5)
     for name in expected_gradient:
         assert _relative(gradient[name], expected_gradient[name]) < 1e-5, name
     assert _relative(stats, expected_stats) < 1e-5
@@ -70,6 +75,7 @@ def test_meshes_of_some_samples_are_those_samples_whatever_the_devices():
         + weights.penetration * metrics["penetration_rigid"]
         + weights.penetration * weights.non_rigid * metrics["penetration_non_rigid"]
         + weights.laplacian * metrics["laplacian"]
+        + weights.skeleton * metrics["skeleton"]
     )
     assert metrics["total"] == pytest.approx(expected, rel=1e-5)
 

@@ -19,7 +19,7 @@ from dhm.types import Batch, Camera
 from tests.references.geometry import random_rotation
 
 SETTINGS = ObjectiveSettings(
-    joint=1, depth=1, penetration=1, laplacian=5, non_rigid=5,
+    joint=1, depth=1, penetration=1, laplacian=5, non_rigid=5, skeleton=0.1,
     depth_reduction="foreground", penetration_reduction="mean", depth_beta=1.0,
 )  # fmt: skip
 SIZE, VIEWS = 32, 2
