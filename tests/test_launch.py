@@ -1,9 +1,6 @@
 """The launcher as a user runs it: in processes of its own, on a small capture."""
 
 import json
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,7 +10,7 @@ import pytest
 from dhm.export.package import load_model
 from dhm.formats.obj import read_obj
 from dhm.formats.ply import read_ply
-from tests.launcher import ROOT, command, environment, launch, make_home, small_job
+from tests.launcher import ROOT, launch, make_home, small_job
 
 
 @pytest.fixture(scope="module")
@@ -70,27 +67,6 @@ def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finish
     assert again.returncode == 0, again.stderr[-3000:]
     assert (finished / "export" / "params.msgpack").read_bytes() == before
     assert {path.name for path in (home / ".jax_cache").iterdir()} == compiled
-
-
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_and_launched_again_it_ends_where_one_run_does(home, finished, signum):
-    workdir = f"stopped_by_{signum}"
-    with subprocess.Popen(
-        command(*small_job(workdir, task=("train",))), cwd=home, env=environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        deadline = time.monotonic() + 200
-        while not list((home / workdir / "checkpoints").glob("[0-9]*[0-9]")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signum)
-        code = process.wait()
-    assert code == (-signal.SIGKILL if signum == signal.SIGKILL else 128 + signum)
-    rest = launch(home, *small_job(workdir))
-    assert rest.returncode == 0, rest.stderr[-3000:]
-    ended = [(w / "export" / "params.msgpack").read_bytes() for w in (home / workdir, finished)]
-    assert ended[0] == ended[1]
 
 
 def test_another_config_on_the_same_workdir_is_refused(home, finished):

@@ -1,12 +1,15 @@
 """Checkpoints of the training state, by step; a damaged one is seen and passed over."""
 
+import errno
 import logging
+import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from dhm.errors import DhmError
@@ -18,6 +21,7 @@ log = logging.getLogger(__name__)
 # Suffixes of folders that are no checkpoints.
 _UNFINISHED, _DAMAGED = ".unfinished", ".damaged"
 _STATE = "state"
+_MARGIN = 1 << 20  # bytes of a checkpoint beside its numbers
 
 
 class CheckpointError(DhmError):
@@ -167,6 +171,7 @@ class Checkpoints:
         unfinished = final.with_suffix(_UNFINISHED)
         self._folder.mkdir(exist_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
+        self._require_room(tree)
         try:
             unfinished.mkdir()
             self._orbax.save(unfinished / _STATE, args=ocp.args.StandardSave(tree))
@@ -179,6 +184,13 @@ class Checkpoints:
         self._good[step] = True
         for old in self._steps()[: -self._keep]:
             shutil.rmtree(self._path(old))
+
+    def _require_room(self, tree: dict[str, Any]) -> None:
+        """Orbax, when a disk fills up, buries the reason under hundreds of tracebacks."""
+        needed = _MARGIN + sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(tree))
+        if (free := shutil.disk_usage(self._folder).free) < needed:
+            sizes = f"{needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {sizes}")
 
     def _read(self, arguments: ocp.args.StandardRestore) -> dict[str, Any]:
         step = self.latest_step()

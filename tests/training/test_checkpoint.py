@@ -4,6 +4,7 @@ import errno
 import shutil
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -162,3 +163,12 @@ def test_a_workdir_that_vanished_is_not_made_again(tmp_path):
     with pytest.raises(CheckpointError, match=r"run/checkpoints/1: cannot be written .*No such"):
         checkpoints.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_written(folder, monkeypatch):
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(_state(30))
+    with pytest.raises(CheckpointError, match=r"No space left.*1\.0 MB needed, 0\.0 MB free"):
+        checkpoints.close()
+    assert sorted(p.name for p in folder.iterdir()) == ["10", "20"]

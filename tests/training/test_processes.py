@@ -1,28 +1,29 @@
 """Several processes that train together, on this machine's loopback."""
 
-import signal
 import socket
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
 
 import pytest
 
 from dhm.errors import BadInputError
 from dhm.training import processes
-from tests.launcher import command, environment, make_home, small_job
+from dhm.training.replay import Replay, write_replay
+from tests.launcher import ROOT, environment
 from tests.references.tensorboard import read_scalars
+from tests.training.process_worker import BATCH_FILE, NUM_STEPS, SAVES_EVERY
+from tests.training.toy_step import toy_batch
 
-NUM_STEPS = 20  # of 18 images in batches of 4, 5 epochs
 CLOCK = ("images_per_second", "waiting_for_input")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A working folder with a capture and its records."""
-    return make_home(tmp_path_factory.mktemp("home"))
+    """A folder with a batch for the workers."""
+    folder = tmp_path_factory.mktemp("home")
+    write_replay(folder / BATCH_FILE, Replay(0, {}, toy_batch(8), ()))
+    return folder
 
 
 def _free_port() -> int:
@@ -31,34 +32,26 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _job(workdir: str) -> tuple[str, ...]:
-    more = ("epochs=5", "log_every=1", "checkpoint_every_epochs=1")
-    return small_job(workdir, *(f"--config.train.{value}" for value in more), task=("train",))
-
-
-@contextmanager
-def _started(
-    home: Path, workdir: str, num_processes: int, num_devices: int
-) -> Iterator[list[subprocess.Popen]]:
-    """Processes that train together, with so many devices each."""
-    # Several processes compile the step on as few cores: quickly rather than well.
-    devices = (
+def _run(home: Path, workdir: str, count: int, num_devices: int, signal_at: int = -1) -> list[int]:
+    """Exit codes of processes that train together; the last one gets the signal."""
+    # Four processes compile on two cores: quickly rather than well.
+    flags = (
         f"--xla_force_host_platform_device_count={num_devices} "
         "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
-    where = f"--coordinator=127.0.0.1:{_free_port()}"
-    started = []
+    devices = environment(XLA_FLAGS=flags)
+    address, started = f"127.0.0.1:{_free_port()}", []
     try:
-        for index in range(num_processes):
-            numbers = (f"--process-id={index}", f"--process-count={num_processes}")
+        for index in range(count):
+            numbers = map(str, (index, count, signal_at if index == count - 1 else -1))
+            command = [sys.executable, "-m", "tests.training.process_worker", home, home / workdir]
             with (home / f"{workdir}_{index}.txt").open("a") as output:
-                started.append(
-                    subprocess.Popen(
-                        command(*_job(workdir), where, *numbers), cwd=home,
-                        env=environment(XLA_FLAGS=devices), stdout=output, stderr=output,
-                    )
+                process = subprocess.Popen(
+                    [*command, address, *numbers], cwd=ROOT, env=devices, stdout=output,
+                    stderr=output,
                 )  # fmt: skip
-        yield started
+            started.append(process)
+        return [process.wait(300) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -79,48 +72,41 @@ def _losses(workdir: Path) -> dict[str, dict[int, float]]:
     return found
 
 
+def _checkpoints(workdir: Path) -> list[int]:
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
 @pytest.fixture(scope="module")
 def expected(home) -> dict[str, dict[int, float]]:
     """Losses of one process with four devices."""
-    with _started(home, "one_by_four", 1, 4) as (process,):
-        assert process.wait(300) == 0, _said(home, "one_by_four")
+    assert _run(home, "one_by_four", 1, 4) == [0], _said(home, "one_by_four")
     return _losses(home / "one_by_four")
 
 
 def _assert_same(found, expected) -> None:
-    assert found.keys() == expected.keys()
+    assert found.keys() == expected.keys() > {"total", "grad_norm", "depth", "P_err"}
     for name, values in expected.items():
         assert values.keys() == found[name].keys() == set(range(1, NUM_STEPS + 1))
         assert found[name][1] == pytest.approx(values[1], rel=1e-5, abs=1e-7), name
         assert found[name][NUM_STEPS] == pytest.approx(values[NUM_STEPS], rel=1e-3, abs=1e-6), name
+    assert expected["total"][NUM_STEPS] < 0.95 * expected["total"][1]
 
 
 def test_four_processes_are_one_with_four_devices(home, expected):
-    with _started(home, "four_by_one", 4, 1) as started:
-        for process in started:
-            assert process.wait(300) == 0, _said(home, "four_by_one")
+    assert _run(home, "four_by_one", 4, 1) == [0] * 4, _said(home, "four_by_one")
     _assert_same(_losses(home / "four_by_one"), expected)
     files = list((home / "four_by_one" / "tensorboard").iterdir())
     assert len(files) == 1, "only the first process writes"
+    assert _checkpoints(home / "four_by_one") == [*range(SAVES_EVERY, NUM_STEPS + 1, SAVES_EVERY)]
 
 
 def test_a_signal_to_one_of_two_stops_both_after_the_same_step(home, expected):
-    workdir = home / "two_by_two"
-    with _started(home, "two_by_two", 2, 2) as started:
-        deadline = time.monotonic() + 300
-        while not list(workdir.glob("checkpoints/[0-9]*[0-9]")):
-            assert all(process.poll() is None for process in started), _said(home, "two_by_two")
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        started[1].send_signal(signal.SIGTERM)
-        assert [process.wait(60) for process in started] == [143, 143], _said(home, "two_by_two")
-    stopped = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
-    assert stopped < NUM_STEPS
+    assert _run(home, "two_by_two", 2, 2, signal_at=7) == [143] * 2, _said(home, "two_by_two")
+    first, stopped = _checkpoints(home / "two_by_two")
+    assert first == SAVES_EVERY and 7 <= stopped <= 10
     assert _said(home, "two_by_two").count(f"SIGTERM at step {stopped}; saved") == 2
-    with _started(home, "two_by_two", 2, 2) as started:
-        for process in started:
-            assert process.wait(300) == 0, _said(home, "two_by_two")
-    _assert_same(_losses(workdir), expected)
+    assert _run(home, "two_by_two", 2, 2) == [0] * 2, _said(home, "two_by_two")
+    _assert_same(_losses(home / "two_by_two"), expected)
 
 
 @pytest.mark.parametrize(
