@@ -17,6 +17,7 @@ from tests.faults.disk import (
     refuse_a_read_only_disk,
     remove_and_resume,
 )
+from tests.faults.divergence import diverge_and_replay
 from tests.faults.flips import damage_and_read
 from tests.faults.kills import kill_and_resume, terminate_and_resume
 from tests.faults.runs import NUM_STEPS, Reference
@@ -38,6 +39,7 @@ def main() -> None:
         print("| fault | times | outcome |\n|---|---:|---|", flush=True)
         began = time.monotonic()
         _report_kills(reference, home, arguments)
+        _row("NaN", 1, f"exit 1, `{diverge_and_replay(home)}`; `--replay` finds the same")
         _report_disks(reference, home)
         print(f"\n{(time.monotonic() - began) / 60:.0f} minutes")
 
