@@ -3,15 +3,19 @@
     python launch.py [train|evaluate|export] --config configs/x.py
                      [--config.key=value ...] [--workdir DIR] [--replay FILE]
                      [--coordinator HOST:PORT --process-id N --process-count N]
-    python launch.py benchmark [--what step|input|infer|raster|losses|all] [--json FILE]
+    python launch.py sweep configs/a.py configs/b.py ... [--config.key=value ...] [--workdir DIR]
+    python launch.py benchmark [--what step|input|infer|raster|losses|scaling|all]
+                     [--json FILE] [--step-ms A,B]
 
 Without a task: train, then evaluate, then export. --replay shows a step that training stopped at.
+A sweep does that with each config, one at a time on each device, in folders under its workdir.
 Processes that train together find each other by the first one's address; under SLURM and Open MPI 4
 by themselves.
 """
 
 import errno
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -19,13 +23,19 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from dhm.errors import DhmError
-from dhm.training.interrupt import TrainingInterrupted
+from dhm.errors import BadInputError, DhmError, Interrupted
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/tiny.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder of the run, default runs/<config name>; of a sweep's runs, default runs.",
+)
 _REPLAY = flags.DEFINE_string("replay", None, "Step to look at, a file in the run's replay/.")
-_WHAT = flags.DEFINE_string("what", "all", "Part to benchmark: step, input, infer, raster, losses.")
+_WHAT = flags.DEFINE_string("what", "all", "Part to benchmark, e.g. step; all of them.")
+_STEP_MS = flags.DEFINE_list(
+    "step-ms", None, "For --what scaling: ms of a device's step with 8 and with 32 images."
+)
 _JSON = flags.DEFINE_string("json", None, "File that gets the benchmark's numbers.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of the first process.")
 _PROCESS_ID = flags.DEFINE_integer("process-id", None, "Index of this process.")
@@ -34,6 +44,8 @@ _PROCESS_COUNT = flags.DEFINE_integer("process-count", None, "How many train tog
 _OWN = ("dhm", "data_prep")  # loggers
 _CACHE = ".jax_cache"
 _ALL = ("train", "evaluate", "export")
+_SWEEP = "sweep"
+_SETTING = "--config."
 # What the system says of a full, read-only, foreign or failing disk needs no traceback.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
@@ -41,7 +53,12 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; a mistyped key or config file is a message, not a traceback."""
     try:
-        rest = app.parse_flags_with_usage(argv)
+        # A sweep hands the settings on; here is no config that they could change.
+        sweeps = argv[1:2] == [_SWEEP]
+        own = [word for word in argv if not (sweeps and word.startswith(_SETTING))]
+        rest = app.parse_flags_with_usage(own)
+        if sweeps:
+            return [*rest, *(word for word in argv if word.startswith(_SETTING))]
         getattr(_CONFIG.value, "to_dict", None)  # raises if the config file did not load
     except (AttributeError, KeyError, OSError) as error:
         sys.exit("error: " + " ".join(str(error).replace("\\n", " ").split()))
@@ -82,13 +99,40 @@ def _toy_records(folder: Path) -> Path:
     return folder / "prepared"
 
 
+def _step_times() -> tuple[float, float] | None:
+    """The two times that --step-ms gives."""
+    if _STEP_MS.value is None:
+        return None
+    try:
+        few, many = map(float, _STEP_MS.value)
+    except ValueError:
+        few, many = 0.0, 0.0
+    if not 0 < few <= many < math.inf:
+        found = repr(",".join(_STEP_MS.value))
+        raise BadInputError("--step-ms", found, "two times in ms, with 8 and with 32 images: 6,16")
+    return few, many
+
+
+def _sweep(words: list[str]) -> None:
+    """Runs the configs among the words of a command line, with the settings among them."""
+    from dhm.sweep import describe, sweep
+
+    settings = [word for word in words if word.startswith(_SETTING)]
+    configs = [Path(word) for word in words if word not in settings]
+    launcher = (sys.executable, __file__)
+    outcomes = sweep(launcher, configs, Path(_WORKDIR.value or "runs"), settings)
+    print(*(f"{outcome.name}: {describe(outcome)}" for outcome in outcomes), sep="\n")
+    if any(outcome.exit_code for outcome in outcomes):
+        sys.exit(1)
+
+
 def main(argv: list[str]) -> None:
     """Runs the task that the command line names."""
     _show_own_messages()
     task = argv[1] if len(argv) > 1 else None
-    if len(argv) > 2 or task not in (None, "benchmark", *_ALL):
+    if task not in (None, "benchmark", _SWEEP, *_ALL) or (len(argv) > 2 and task != _SWEEP):
         raise app.UsageError(f"unknown task {' '.join(argv[1:])}")
-    if task != "benchmark" and _CONFIG.value is None:
+    if task not in ("benchmark", _SWEEP) and _CONFIG.value is None:
         raise app.UsageError("--config is missing, e.g. --config configs/tiny.py")
     try:  # Slow imports come after the flags: a mistyped one is refused at once.
         if task == "benchmark":
@@ -96,7 +140,9 @@ def main(argv: list[str]) -> None:
             from dhm.benchmarks.report import benchmark
 
             file = _JSON.value and Path(_JSON.value)
-            benchmark(make_toy_template(), _toy_records, _WHAT.value, file)
+            benchmark(make_toy_template(), _toy_records, _WHAT.value, file, _step_times())
+        elif task == _SWEEP:
+            _sweep(argv[2:])
         elif _REPLAY.value is not None:
             from dhm.tasks import replay
 
@@ -116,7 +162,7 @@ def main(argv: list[str]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except TrainingInterrupted as interruption:
+    except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         sys.exit(interruption.exit_code)
     except DhmError as error:

@@ -1,5 +1,6 @@
 """The errors that dhm raises on purpose."""
 
+import signal
 from pathlib import Path
 
 
@@ -36,3 +37,16 @@ class DamagedRecordError(BadInputError):
         expected = "what the preparation wrote: prepare it again"
         super().__init__(f"{file}, record {record}", found, expected)
         self.record = record
+
+
+class Interrupted(DhmError):  # noqa: N818 (nothing went wrong)
+    """A signal ended the work; what was done is saved.
+
+    Args:
+        signum: The signal.
+        message: What the user should know.
+    """
+
+    def __init__(self, signum: int, message: str):
+        super().__init__(f"{signal.Signals(signum).name}{message}")
+        self.exit_code = 128 + signum

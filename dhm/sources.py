@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.workdir_lock import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +32,21 @@ def prepared_data(config: ConfigDict) -> PreparedData:
 
     capture, test_sequences = Path(config.capture), config.data.test_sequences
     if not config.capture:
-        capture, held_out = _built_in_capture(config)
+        with in_turn(DATA_FOLDER):  # runs of a sweep may want the same
+            capture, held_out = _built_in_capture(config)
         test_sequences = test_sequences or held_out
     train_sequences = config.data.train_sequences or None
     name = _name(capture, config, (test_sequences, train_sequences))
     out = Path(config.prepared or DATA_FOLDER / "prepared" / name)
-    prepare(
-        capture,
-        config.subject,
-        out,
-        image_size=config.data.image_size,
-        test_sequences=test_sequences,
-        train_sequences=train_sequences,
-    )
+    with in_turn(out.parent):
+        prepare(
+            capture,
+            config.subject,
+            out,
+            image_size=config.data.image_size,
+            test_sequences=test_sequences,
+            train_sequences=train_sequences,
+        )
     return PreparedData(out)
 
 

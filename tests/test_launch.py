@@ -110,6 +110,8 @@ def test_mistyped_keys_and_impossible_values_are_refused(home, arguments, messag
         ((), "--config is missing"),
         (("trian", "--config", str(ROOT / "configs/tiny.py")), "unknown task trian"),
         (("evaluate", *small_job("empty")), "holds no checkpoint: train first"),
+        (("sweep", "--config.train.epochs=2"), "sweep: found no config"),
+        (("benchmark", "--step-ms", "16,6"), "--step-ms: found '16,6', expected two times"),
         (("--config", "configs/tinny.py"), "error: Configuration is not available"),
     ],
 )

@@ -1,10 +1,11 @@
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
-from dhm.workdir_lock import WorkdirInUseError, only_one
+from dhm.workdir_lock import WorkdirInUseError, in_turn, only_one
 
 _HOLD = """
 import sys, time
@@ -39,3 +40,28 @@ def test_it_is_free_after_use_and_after_an_error(tmp_path):
     for _ in range(2):
         with only_one(tmp_path):
             pass
+
+
+def test_makers_of_data_wait_for_each_other(tmp_path):
+    """Four processes read a number, wait and write it back one higher: none is lost."""
+    code = (
+        "import sys, time; from pathlib import Path; from dhm.workdir_lock import in_turn\n"
+        "with in_turn(Path(sys.argv[1])):\n"
+        "    file = Path(sys.argv[1]) / 'n'; n = int(file.read_text()) if file.exists() else 0\n"
+        "    time.sleep(0.3); file.write_text(str(n + 1))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    processes = [subprocess.Popen(command) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert (tmp_path / "data" / "n").read_text() == "4"
+
+
+def test_where_nobody_can_write_nobody_waits(tmp_path, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    entered = False
+    with in_turn(tmp_path):
+        entered = True
+    assert entered

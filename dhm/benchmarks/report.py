@@ -13,6 +13,7 @@ from dhm.benchmarks.inference import benchmark_inference
 from dhm.benchmarks.input import benchmark_input
 from dhm.benchmarks.losses import benchmark_losses
 from dhm.benchmarks.rasterizer import benchmark_rasterizer
+from dhm.benchmarks.scaling import benchmark_scaling
 from dhm.benchmarks.step import benchmark_step
 from dhm.benchmarks.timing import BenchmarkRow, format_table
 from dhm.errors import BadInputError
@@ -25,6 +26,7 @@ TITLES = {
     "step": "training",
     "infer": "one picture",
     "input": "input",
+    "scaling": "scaling, modelled",
 }
 
 
@@ -33,6 +35,7 @@ def benchmark(
     prepare: Callable[[Path], Path],
     what: str = ALL,
     json_file: Path | None = None,
+    step_ms: tuple[float, float] | None = None,
 ) -> None:
     """Measures, prints a table of each part, and writes them as JSON.
 
@@ -41,6 +44,7 @@ def benchmark(
         prepare: Writes records of 256x256 pixels under a folder, and returns theirs.
         what: A part, one of TITLES, or "all".
         json_file: Gets the rows, with the machine; None writes none.
+        step_ms: For the model of scaling, as in `benchmark_scaling`.
 
     Raises:
         BadInputError: If there is no such part.
@@ -54,6 +58,7 @@ def benchmark(
         "step": lambda: benchmark_step(template),
         "infer": lambda: benchmark_inference(template),
         "input": lambda: _input_rows(prepare),
+        "scaling": lambda: benchmark_scaling(template, step_ms=step_ms),
     }
     machine = _machine()
     print(", ".join(f"{name} {value}" for name, value in machine.items()))

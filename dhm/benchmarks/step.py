@@ -1,7 +1,7 @@
 """Times of training steps: the whole one, the bare encoder's, PyTorch's, and the floor."""
 
 import importlib.util
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from dhm.training.state import create_train_state, initial_variables
 from dhm.training.step import make_step_spec
 from dhm.types import Batch, Camera, HandTemplate
 
-_PAPER = ObjectiveSettings(
+PAPER = ObjectiveSettings(
     joint=1.0, depth=1.0, penetration=1.0, laplacian=5.0, non_rigid=5.0, skeleton=0.1,
     depth_reduction="foreground", penetration_reduction="mean", depth_beta=1.0,
 )  # fmt: skip
@@ -51,11 +51,9 @@ def benchmark_step(
     devices = jax.local_devices()
     batch_size = batch_size or (4 if on_cpu else 32) * len(devices)
     settings = settings or ModelSettings()
-    dtype = jnp.float32 if on_cpu else jnp.bfloat16
-    model = build_model(template, settings, AXIS, dtype)
-    variables = initial_variables(model, seed=0, subject=1, image_size=image_size)
-    batch = _batch(model, variables, batch_size, image_size, views)
-    whole, floor = _whole_step(model, variables, batch, devices)
+    model, variables = fresh_model(template, settings, image_size)
+    batch = make_batch(model, variables, batch_size, image_size, views)
+    whole, floor = whole_step(model, variables, batch, devices)
     runs = {"whole": whole, "encoder": _encoder_step(model, variables, batch.image)}
     if on_cpu and importlib.util.find_spec("torch"):
         from dhm.benchmarks.torch_resnet import torch_step
@@ -132,9 +130,20 @@ def _peak_bandwidth(size: int = 1 << 26, repeats: int = 5) -> float:
     return 2 * x.nbytes / min(interleaved({"copy": lambda: copy(x)}, repeats)["copy"])
 
 
-def _whole_step(model: HandModel, variables: dict, batch: Batch, devices) -> tuple[Any, dict]:
+def fresh_model(
+    template: HandTemplate, settings: ModelSettings, image_size: int
+) -> tuple[HandModel, dict]:
+    """A model as training makes it on this machine, and its variables."""
+    dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    model = build_model(template, settings, AXIS, dtype)
+    return model, initial_variables(model, seed=0, subject=1, image_size=image_size)
+
+
+def whole_step(
+    model: HandModel, variables: dict, batch: Batch, devices: Sequence[jax.Device]
+) -> tuple[Callable[[], dict], dict[str, float]]:
     """A run of the step, and what XLA says that one device's part of it costs."""
-    step = make_parallel_step(make_step_spec(model, _PAPER, AXIS), devices)
+    step = make_parallel_step(make_step_spec(model, PAPER, AXIS), devices)
     # A copy: the step takes over the buffers.
     fresh = create_train_state(model, jax.device_get(variables), optax.adam(1e-4))
     state, sharded = replicate(fresh, devices), shard(batch, len(devices))
@@ -181,7 +190,7 @@ def _encoder_step(model: HandModel, variables: dict, images: np.ndarray):
     return run
 
 
-def _batch(model: HandModel, variables: dict, size: int, image_size: int, views: int) -> Batch:
+def make_batch(model: HandModel, variables: dict, size: int, image_size: int, views: int) -> Batch:
     """Noise for images; joints and depth maps of one hand."""
     rng, shape = np.random.default_rng(0), (image_size, image_size)
     hand = model.apply(variables, jnp.full((1, 28), 0.3), method="decode")

@@ -8,18 +8,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dhm.errors import DhmError
+from dhm.errors import Interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class TrainingInterrupted(DhmError):  # noqa: N818 (nothing went wrong)
+class TrainingInterrupted(Interrupted):
     """A signal ended training; the state was saved."""
 
     def __init__(self, signum: int, step: int):
-        name = signal.Signals(signum).name
-        super().__init__(f"{name} at step {step}; saved. The same command goes on from here")
-        self.exit_code = 128 + signum
+        super().__init__(signum, f" at step {step}; saved. The same command goes on from here")
 
 
 class StopRequest:

@@ -1,0 +1,184 @@
+"""What more devices would bring: a model of cost from measured step times and bytes to be summed.
+
+One step on n devices takes `a + b k` for its own k images, both measured, and the time of its
+all-reduces. Of these a ring of n moves `2 (n - 1) / n` times the bytes over the slowest link, and
+each waits for as many messages as a tree has levels, up and down. Nothing overlaps, as this step
+sums BatchNorm's statistics layer by layer and the gradients at its end.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend
+import numpy as np
+import optax
+
+from dhm.benchmarks.step import PAPER, fresh_model, make_batch, whole_step
+from dhm.benchmarks.timing import BenchmarkRow, interleaved
+from dhm.networks.build import ModelSettings
+from dhm.networks.hand_model import HandModel
+from dhm.training.parallel import AXIS
+from dhm.training.state import create_train_state
+from dhm.training.step import make_step_spec, train_step
+from dhm.types import Batch, HandTemplate
+
+_DEVICES = (1, 2, 4, 8, 16, 32, 64)
+_BATCH = 32  # the paper's, over all devices
+_IMAGES, _EPOCHS = 100_000, 35
+_SUBJECTS = 10
+_UPDATE = "update"  # the step's named scope
+
+
+class Link(NamedTuple):
+    """A connection, as its data sheet has it.
+
+    Attributes:
+        bandwidth: Bytes a second, one way.
+        latency: Seconds a message.
+    """
+
+    bandwidth: float
+    latency: float
+
+
+# Assumed, not measured: NVLink among the eight GPUs of a machine, 400 Gbit/s between machines.
+_MACHINE = 8
+_INSIDE, _BETWEEN = Link(450e9, 5e-6), Link(50e9, 15e-6)
+
+
+class Traffic(NamedTuple):
+    """What a step sums over the devices.
+
+    Attributes:
+        all_reduces: How many times.
+        num_bytes: In all.
+    """
+
+    all_reduces: int
+    num_bytes: int
+
+
+class StepTime(NamedTuple):
+    """Seconds of one device's step: `fixed + image k` for k images."""
+
+    fixed: float
+    image: float
+
+
+def benchmark_scaling(
+    template: HandTemplate,
+    *,
+    step_ms: tuple[float, float] | None = None,
+    image_size: int = 256,
+    views: int = 6,
+    settings: ModelSettings | None = None,
+    repeats: int = 5,
+) -> list[BenchmarkRow]:
+    """Measures the paper's step with few and with many images, and what it sums; models the rest.
+
+    Args:
+        template: The hand.
+        step_ms: Times of a step with 8 and with 32 images on one device, instead of measuring.
+        image_size: Side of the pictures and depth maps, pixels.
+        views: Target depth maps a sample.
+        settings: Sizes of the networks; the paper's by default.
+        repeats: Rounds; medians are taken.
+    """
+    model, variables = fresh_model(template, settings or ModelSettings(), image_size)
+    traffic = count_traffic(model, variables, make_batch(model, variables, 1, image_size, views))
+    sizes = (8, 32) if step_ms or jax.default_backend() != "cpu" else (1, 4)
+    if step_ms is None:
+        runs = {}
+        for size in sizes:
+            batch = make_batch(model, variables, size, image_size, views)
+            runs[size] = whole_step(model, variables, batch, jax.local_devices()[:1])[0]
+        times = interleaved(runs, repeats)
+        step_ms = tuple(1e3 * float(np.median(times[size])) for size in sizes)
+    one = line_through(sizes, [milliseconds / 1e3 for milliseconds in step_ms])
+    given = " and ".join(
+        f"{milliseconds:.3g} ms with {size}"
+        for size, milliseconds in zip(sizes, step_ms, strict=True)
+    )
+    rows = [
+        BenchmarkRow("one device's step, images", given),
+        BenchmarkRow(
+            "sums over devices a step",
+            f"{traffic.num_bytes / 1e6:.1f} MB in {traffic.all_reduces} all-reduces",
+            number=traffic.num_bytes / 1e6,
+            unit="MB",
+        ),
+    ]
+    return rows + [_row(one, traffic, devices) for devices in _DEVICES]
+
+
+def line_through(sizes: tuple[int, int], seconds: list[float]) -> StepTime:
+    """The time of a step as a line through two measured ones; neither part is negative."""
+    image = max(seconds[1] - seconds[0], 0.0) / (sizes[1] - sizes[0])
+    return StepTime(max(seconds[0] - image * sizes[0], 0.0), image)
+
+
+def all_reduce_seconds(traffic: Traffic, devices: int) -> float:
+    """Time that a step's all-reduces take on a number of devices, eight to a machine."""
+    if devices == 1:
+        return 0.0
+    link = _INSIDE if devices <= _MACHINE else _BETWEEN
+    moved = 2 * (devices - 1) / devices * traffic.num_bytes / link.bandwidth
+    levels = math.ceil(math.log2(min(devices, _MACHINE)))
+    between = math.ceil(math.log2(max(devices // _MACHINE, 1)))
+    messages = 2 * (levels * _INSIDE.latency + between * _BETWEEN.latency)
+    return moved + traffic.all_reduces * messages
+
+
+def step_seconds(one: StepTime, traffic: Traffic, devices: int, images: float) -> float:
+    """Time of a step with that many images on each device."""
+    return one.fixed + one.image * images + all_reduce_seconds(traffic, devices)
+
+
+def _row(one: StepTime, traffic: Traffic, devices: int) -> BenchmarkRow:
+    alone = step_seconds(one, traffic, 1, _BATCH)
+    large = step_seconds(one, traffic, devices, _BATCH)
+    rate = devices * _BATCH / large
+    parts = [f"sums {1e3 * all_reduce_seconds(traffic, devices):.2f} ms"]
+    queued = math.ceil(_SUBJECTS / devices) * _hours(alone)
+    together = "-"
+    if devices <= _BATCH:
+        small = step_seconds(one, traffic, devices, _BATCH / devices)
+        parts.append(f"batch {_BATCH}: {_BATCH / small:.3g} images/s, x{alone / small:.2f}")
+        together = f"{_SUBJECTS * _hours(small):.3g} h"
+    parts.append(f"{_BATCH} a device: {rate:.4g} images/s, x{devices * alone / large:.2f}")
+    parts.append(f"{_SUBJECTS} subjects: queued {queued:.3g} h, in turn {together}")
+    title = f"{devices} device{'s' if devices > 1 else ''}"
+    return BenchmarkRow(title, "; ".join(parts), number=rate, unit="images/s")
+
+
+def _hours(step: float) -> float:
+    """Of one subject's training at the paper's batch."""
+    return step * _IMAGES * _EPOCHS / _BATCH / 3600
+
+
+def count_traffic(model: HandModel, variables: dict, batch: Batch) -> Traffic:
+    """Counts what a training step sums over the devices, in its own program."""
+    state = create_train_state(model, variables, optax.adam(1e-4))
+    spec = make_step_spec(model, PAPER, AXIS)
+    program = jax.make_jaxpr(lambda s, b: train_step(s, b, spec), axis_env=[(AXIS, 2)])
+    layers, update, num_bytes = 0, 0, 0
+    for scope, size in _sums(program(state, batch).jaxpr):
+        num_bytes += size
+        if _UPDATE in scope:
+            update = 1  # gradients and metrics do not wait for each other: XLA sums them together
+        else:
+            layers += 1
+    return Traffic(layers + update, num_bytes)
+
+
+def _sums(jaxpr: Any) -> Iterator[tuple[str, int]]:
+    """The named scope and the bytes of every sum over devices in a program."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "psum":
+            shapes = [variable.aval for variable in equation.invars]
+            size = sum(math.prod(shape.shape) * shape.dtype.itemsize for shape in shapes)
+            yield str(equation.source_info.name_stack), size
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from _sums(inner)

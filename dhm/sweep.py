@@ -1,0 +1,172 @@
+"""Several configs' runs, queued over the devices that are there."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from dhm.errors import BadInputError, DhmError, Interrupted
+from dhm.formats.json_file import read_json
+
+log = logging.getLogger(__name__)
+
+LOG_FILE = "sweep.log"
+_METRICS_FILE = "metrics.json"
+_PAUSE = 0.2  # seconds between looks at the processes
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_DEVICES = (
+    "import jax; device = jax.local_devices()[0]; "
+    "print(jax.local_device_count() if 'cuda' in device.client.platform_version else 0)"
+)
+
+
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        name: The config's.
+        exit_code: Of its process; negative: the signal that killed it.
+        seconds: Its time.
+        workdir: Its folder.
+    """
+
+    name: str
+    exit_code: int
+    seconds: float
+    workdir: Path
+
+
+def sweep(
+    launcher: Sequence[str],
+    configs: Sequence[Path],
+    runs: Path,
+    arguments: Sequence[str] = (),
+    slots: Sequence[Mapping[str, str]] | None = None,
+) -> list[Outcome]:
+    """Starts a process for each config, as many at a time as there are devices, one on each.
+
+    What a process prints goes to sweep.log in its workdir. One that fails does not stop the others.
+
+    Args:
+        launcher: The command that gets `--config FILE --workdir DIR`.
+        configs: Config files with different names.
+        runs: Folder of the workdirs.
+        arguments: More arguments for each.
+        slots: Environment variables that put a process on each device; by default `device_slots`.
+
+    Returns:
+        How each ended, in the order of `configs`.
+
+    Raises:
+        BadInputError: If a config is missing, or two have one name.
+        Interrupted: After SIGINT or SIGTERM, which each process got too.
+    """
+    _check(configs)
+    free = list(device_slots() if slots is None else slots)
+    log.info("%d runs, %d at a time", len(configs), min(len(free), len(configs)))
+    waiting, running, ended = deque(configs), {}, {}
+    with _passed_on(running) as received:
+        while running or (waiting and not received):
+            while waiting and free and not received:
+                config, slot = waiting.popleft(), free.pop(0)
+                workdir = runs / config.stem
+                command = (*launcher, "--config", str(config), *arguments, "--workdir", workdir)
+                log.info("%s: begins; its output is in %s", config.stem, workdir / LOG_FILE)
+                running[_start(command, workdir, slot)] = config, slot, time.monotonic()
+            time.sleep(_PAUSE)
+            for process in [process for process in running if process.poll() is not None]:
+                config, slot, began = running.pop(process)
+                free.append(slot)
+                outcome = Outcome(
+                    config.stem, process.returncode, time.monotonic() - began, runs / config.stem
+                )
+                log.info("%s: %s", config.stem, describe(outcome))
+                ended[config] = outcome
+    if received:
+        left = len(configs) - sum(outcome.exit_code == 0 for outcome in ended.values())
+        raise Interrupted(received[0], f": {left} runs are not done; the same command goes on")
+    return [ended[config] for config in configs]
+
+
+def _check(configs: Sequence[Path]) -> None:
+    if not configs:
+        raise BadInputError("sweep", "no config", "files, e.g. configs/subject*.py")
+    for config in configs:
+        if not config.is_file():
+            raise BadInputError(config, "no such file", "a config file")
+        if sum(other.stem == config.stem for other in configs) > 1:
+            raise BadInputError(config, "two configs of this name", "one: it names the workdir")
+
+
+def device_slots(environ: Mapping[str, str] = os.environ) -> list[dict[str, str]]:
+    """Environment variables that show a process one CUDA device each; without any, one place.
+
+    The devices are counted in a process of its own: JAX in this one would take their memory.
+
+    Raises:
+        DhmError: If JAX cannot count them.
+    """
+    counted = subprocess.run(
+        [sys.executable, "-c", _DEVICES], env=dict(environ), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if counted.returncode:
+        raise DhmError(f"JAX finds no device: {counted.stderr.strip().splitlines()[-1]}")
+    names = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    count = int(counted.stdout)
+    if len(names) != count:
+        names = [str(index) for index in range(count)]
+    return [{"CUDA_VISIBLE_DEVICES": name} for name in names] if count else [{}]
+
+
+def _start(command: Sequence[str], workdir: Path, slot: Mapping[str, str]) -> subprocess.Popen:
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / LOG_FILE).open("ab") as output:
+        # A session of its own: Ctrl-C reaches it once, by this process.
+        return subprocess.Popen(
+            [str(part) for part in command], env={**os.environ, **slot}, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+
+@contextmanager
+def _passed_on(running: Mapping[subprocess.Popen, object]) -> Iterator[list[int]]:
+    """Passes SIGINT and SIGTERM on to the processes; gives the list of those received."""
+    received: list[int] = []
+
+    def pass_on(signum, _frame):
+        received.append(signum)
+        for process in list(running):
+            process.send_signal(signum)
+
+    before = {signum: signal.signal(signum, pass_on) for signum in _SIGNALS}
+    try:
+        yield received
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def describe(outcome: Outcome) -> str:
+    """A run's end in words: its errors, or what it said last."""
+    time_taken = f"{outcome.seconds / 60:.1f} min"
+    if outcome.exit_code:
+        lines = (outcome.workdir / LOG_FILE).read_text(errors="replace").strip().splitlines()
+        last = lines[-1].rsplit("\r", 1)[-1] if lines else "no output"
+        return f"failed after {time_taken} with exit code {outcome.exit_code}: {last}"
+    path = outcome.workdir / _METRICS_FILE
+    if not path.is_file():
+        return f"done in {time_taken}"
+    metrics = read_json(path, "the errors of the run")
+    shown = [f"done in {time_taken}"]
+    for title, key in (("", "errors"), (" with fitted angles", "errors_fitted")):
+        overall = metrics[key]["overall"]
+        shown.append(f"P_err {overall['P_err']:.2f}, M_err {overall['M_err']:.2f} mm{title}")
+    return "; ".join(shown)

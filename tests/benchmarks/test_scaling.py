@@ -1,0 +1,77 @@
+"""The model of cost: its sums counted in the program, its times by hand."""
+
+import time
+from itertools import pairwise
+
+import jax
+import pytest
+
+from data_prep.toy_hand import make_toy_template
+from dhm.benchmarks.scaling import (
+    StepTime,
+    Traffic,
+    all_reduce_seconds,
+    benchmark_scaling,
+    count_traffic,
+    line_through,
+    step_seconds,
+)
+from dhm.benchmarks.step import fresh_model, make_batch
+from dhm.networks.build import ModelSettings
+
+SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
+
+
+def test_a_step_sums_its_gradients_its_metrics_and_batchnorms_statistics():
+    """A ResNet-18 has 20 BatchNorm layers; forwards a mean and a variance each, and backwards."""
+    model, variables = fresh_model(make_toy_template(300), SMALL, 32)
+    batch = make_batch(model, variables, 1, 32, 1)
+    traffic = count_traffic(model, variables, batch)
+    params = sum(leaf.nbytes for leaf in jax.tree.leaves(variables["params"]))
+    assert params < traffic.num_bytes < 1.5 * params
+    assert traffic.all_reduces == 20 * 2 * 2 + 3 + 1  # the samples that count, devices; the update
+
+
+def test_the_time_of_sums_by_hand():
+    traffic = Traffic(all_reduces=10, num_bytes=90_000_000)
+    assert all_reduce_seconds(traffic, 1) == 0
+    # NVLink: 2 * 7/8 * 90 MB at 450 GB/s, and 10 times three levels up and three down of 5 us.
+    assert all_reduce_seconds(traffic, 8) == pytest.approx(0.35e-3 + 10 * 6 * 5e-6)
+    # Four machines: 2 * 31/32 * 90 MB at 50 GB/s; two more levels of 15 us.
+    expected = 2 * 31 / 32 * 1.8e-3 + 10 * (6 * 5e-6 + 4 * 15e-6)
+    assert all_reduce_seconds(traffic, 32) == pytest.approx(expected)
+
+
+def test_a_step_is_a_line_through_two_times():
+    one = line_through((8, 32), [0.006, 0.018])
+    assert one == pytest.approx(StepTime(fixed=0.002, image=0.0005))
+    assert step_seconds(one, Traffic(0, 0), 4, 16) == pytest.approx(0.010)
+    assert line_through((8, 32), [0.006, 0.005]) == pytest.approx(StepTime(0.006, 0))
+    assert line_through((8, 32), [0.001, 0.032]).fixed == 0
+
+
+def test_the_table_goes_to_64_devices():
+    rows = _table(step_ms=(6.0, 18.0))
+    devices = [row for row in rows if row.unit == "images/s"]
+    assert [row.name.split()[0] for row in devices] == ["1", "2", "4", "8", "16", "32", "64"]
+    rates = [row.number for row in devices]
+    assert rates[0] == pytest.approx(32 / 0.018)
+    assert all(a < b <= 2.001 * a for a, b in pairwise(rates))
+    assert "6 ms with 8 and 18 ms with 32" in rows[0].value
+
+
+def test_the_steps_it_measures_are_timed(monkeypatch):
+    """A step that sleeps 20 ms and 30 ms an image stands in for one that would take minutes."""
+
+    def sleeping_step(_model, _variables, batch, _devices):
+        return (lambda: time.sleep(0.02 + 0.03 * len(batch.image))), {}
+
+    monkeypatch.setattr("dhm.benchmarks.scaling.whole_step", sleeping_step)
+    (row,) = [row for row in _table() if row.name == "1 device"]
+    assert row.number == pytest.approx(32 / (0.02 + 0.03 * 32), rel=0.1)
+
+
+def _table(**arguments):
+    return benchmark_scaling(
+        make_toy_template(300), image_size=32, views=1, settings=SMALL, repeats=3, **arguments
+    )

@@ -1,0 +1,65 @@
+"""The other tables, small: that every row is there and says what was measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_prep.toy_hand import make_toy_template
+from dhm.benchmarks import report
+from dhm.benchmarks.inference import benchmark_inference
+from dhm.benchmarks.input import benchmark_input
+from dhm.benchmarks.step import benchmark_step
+from dhm.benchmarks.timing import BenchmarkRow
+from dhm.errors import BadInputError
+from dhm.networks.build import ModelSettings
+
+SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
+
+
+def test_the_step_stands_beside_the_bare_encoder_and_the_floor():
+    rows = benchmark_step(
+        make_toy_template(300), batch_size=4, image_size=32, views=1, settings=SMALL, repeats=2
+    )
+    assert [row.name.split(",")[0] for row in rows[:3]] == [
+        "training step", "whole step / bare encoder's step", "encoder's step / PyTorch's"
+    ]  # fmt: skip
+    assert len(rows) == 5
+    assert rows[0].unit == "images/s" and rows[0].number > 0
+    assert rows[1].number > 1
+    assert rows[3].name.startswith("floor by ") and "GFLOP/s of a large product" in rows[3].name
+    assert rows[3].number > 0 and rows[4].number > 0
+
+
+def test_pytorchs_resnet_is_the_same():
+    torch_resnet = pytest.importorskip("dhm.benchmarks.torch_resnet", reason="needs torch")
+    model = torch_resnet.torch_resnet(50, 64, outputs=1000, hidden=2048)
+    backbone = sum(p.numel() for layer in model[:-3] for p in layer.parameters())
+    assert backbone == 25_557_032 - 2048 * 1000 - 1000  # torchvision's documented count
+
+
+def test_one_picture_and_the_input(toy_prepared):
+    rows = benchmark_inference(make_toy_template(300), image_size=32, settings=SMALL, repeats=2)
+    assert [row.name for row in rows] == [
+        "encode, ResNet-18, 32x32, one picture", "encode and decode, ResNet-18, 32x32, one picture"
+    ]  # fmt: skip
+    assert all(row.number > 0 and row.unit == "ms" for row in rows)
+    (row,) = benchmark_input(toy_prepared, batch_size=2, views=3, batches=2)
+    assert row.name == "input, 32x32, 3 depth maps a sample, one core"
+    assert row.number > 1
+
+
+def test_the_numbers_are_written(monkeypatch, tmp_path, capsys):
+    row = BenchmarkRow("speed", "3 ms", "<= 5 ms", "", 3.0, "ms")
+    monkeypatch.setattr(report, "benchmark_losses", lambda template: [row])
+    template, file = make_toy_template(300), tmp_path / "numbers.json"
+    report.benchmark(template, lambda folder: folder, "losses", file)
+    content = json.loads(file.read_text())
+    assert content["losses"] == [row._asdict()]
+    assert content["machine"]["cores"] > 0
+    assert "speed" in capsys.readouterr().out
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(BadInputError, match="--what: found 'speed', expected one of raster, loss"):
+        report.benchmark(make_toy_template(300), lambda folder: Path(folder), "speed")
