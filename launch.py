@@ -165,14 +165,13 @@ def main(argv: list[str]) -> None:
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         sys.exit(interruption.exit_code)
-    except DhmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+    except (DhmError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _OF_THE_DISK:
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        from dhm.training.processes import end
+
+        end(1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dhm.training.checkpoint import Checkpoints
 from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
 from dhm.training.logbook import Logbook
 from dhm.training.parallel import ParallelStep, make_parallel_step, replicate, shard
-from dhm.training.processes import is_first, make_vote, wait_for_all
+from dhm.training.processes import all_are_needed, is_first, make_vote, wait_for_all
 from dhm.training.profile import Profiler
 from dhm.training.replay import Replay, non_finite_loss
 from dhm.training.state import TrainState
@@ -78,6 +78,7 @@ def train(
         NonFiniteLossError: If a loss or the gradient is NaN or infinite; names the first such term
             and its samples. The step is saved in the workdir's replay/.
         CheckpointError: If a checkpoint cannot be written, or all there are are damaged.
+        ProcessLostError: If a process that trains with this one is gone.
         BadInputError: If a process's batch does not divide by its devices.
     """
     devices = devices or jax.devices()
@@ -106,7 +107,8 @@ def train(
     num_local = len(devices) // jax.process_count()
     run = _Run(step, num_local, schedule, settings, checkpoints, logbook, workdir / "profile")
     try:
-        state = run(replicate(state, devices), start, batches_from(start))
+        with all_are_needed():
+            state = run(replicate(state, devices), start, batches_from(start))
     except _HaltedError as halt:
         names = tuple(map(name_of, halt.batch.record.ravel().tolist()))
         replay = Replay(halt.step, jax.device_get(halt.state.variables), halt.batch, names)

@@ -1,7 +1,10 @@
 """Several processes that train together, on one machine or many."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -12,7 +15,13 @@ from dhm.errors import BadInputError, DhmError
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 # Open MPI 4 tells its processes where the first is, 5 does not.
 _OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"
+# What errors of collective operations speak of when a process is gone, on CPUs and on GPUs.
+_LOST = ("gloo", "nccl", "coordination service", "heartbeat", "unavailable")
 _RANK, _SIZE = "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"
+
+
+class ProcessLostError(DhmError):
+    """Another process is gone."""
 
 
 def join(
@@ -73,10 +82,46 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+@contextmanager
+def all_are_needed() -> Iterator[None]:
+    """What processes do together in this block needs all of them.
+
+    Raises:
+        ProcessLostError: If one is gone.
+    """
+    try:
+        yield
+    except (ValueError, jax.errors.JaxRuntimeError) as error:
+        message = " ".join(str(error).split())
+        if jax.process_count() == 1 or not any(word in message.lower() for word in _LOST):
+            raise
+        raise ProcessLostError(
+            f"a process that trained with process {jax.process_index()} is gone; the last "
+            f"checkpoint is untouched, the same commands go on from it ({message[:200]})"
+        ) from error
+
+
 def wait_for_all(where: str) -> None:
-    """Returns when every process is at the same place."""
+    """Returns when every process is at the same place.
+
+    Raises:
+        ProcessLostError: If one is gone.
+    """
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(where)
+        with all_are_needed():
+            multihost_utils.sync_global_devices(where)
+
+
+def end(code: int) -> NoReturn:
+    """Ends this process; at once while it is one of several, as JAX would wait for the others.
+
+    They notice, and end too.
+    """
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def leave() -> None:

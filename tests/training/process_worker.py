@@ -1,11 +1,10 @@
 """One of several processes that train a toy together:
 
-python -m tests.training.process_worker HOME WORKDIR COORDINATOR INDEX COUNT SIGNAL_AT
+python -m tests.training.process_worker HOME WORKDIR COORDINATOR INDEX COUNT SIGNAL AT
 """
 
 import operator
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +45,9 @@ class SmallEncoder(nn.Module):
         return nn.Dense(self.num_dofs, kernel_init=nn.initializers.normal(0.01))(x)
 
 
-def main(home: Path, workdir: Path, coordinator: str, index: int, count: int, at: int) -> None:
+def main(
+    home: Path, workdir: Path, coordinator: str, index: int, count: int, signum: int, at: int
+) -> None:
     """Trains to the end, or until the signal that this process sends itself before a step."""
     jax.config.update("jax_compilation_cache_dir", str(home / "cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -60,7 +61,7 @@ def main(home: Path, workdir: Path, coordinator: str, index: int, count: int, at
     def batches_from(start: int) -> Iterator[Batch]:
         for step in range(start, NUM_STEPS):
             if step == at:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signum)
             mine = (3 * step + index * size + np.arange(size)) % len(whole.image)
             yield jax.tree.map(operator.itemgetter(mine), whole)
 
@@ -77,6 +78,9 @@ def main(home: Path, workdir: Path, coordinator: str, index: int, count: int, at
     except TrainingInterrupted as interruption:
         print(interruption, flush=True)
         sys.exit(interruption.exit_code)
+    except processes.ProcessLostError as error:
+        print(error, flush=True)
+        processes.end(1)
     processes.leave()
     # What is calculated now is this process's own.
     assert jax.jit(jnp.sum)(jnp.arange(index + 3)) == (index + 3) * (index + 2) // 2

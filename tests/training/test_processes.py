@@ -1,5 +1,6 @@
 """Several processes that train together, on this machine's loopback."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -32,8 +33,10 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _run(home: Path, workdir: str, count: int, num_devices: int, signal_at: int = -1) -> list[int]:
-    """Exit codes of processes that train together; the last one gets the signal."""
+def _run(
+    home: Path, workdir: str, count: int, num_devices: int, signum: int = 0, at: int = -1
+) -> list[int]:
+    """Exit codes of processes that train together; the last one gets the signal before a step."""
     # Four processes compile on two cores: quickly rather than well.
     flags = (
         f"--xla_force_host_platform_device_count={num_devices} "
@@ -43,7 +46,7 @@ def _run(home: Path, workdir: str, count: int, num_devices: int, signal_at: int 
     address, started = f"127.0.0.1:{_free_port()}", []
     try:
         for index in range(count):
-            numbers = map(str, (index, count, signal_at if index == count - 1 else -1))
+            numbers = map(str, (index, count, signum, at if index == count - 1 else -1))
             command = [sys.executable, "-m", "tests.training.process_worker", home, home / workdir]
             with (home / f"{workdir}_{index}.txt").open("a") as output:
                 process = subprocess.Popen(
@@ -92,21 +95,28 @@ def _assert_same(found, expected) -> None:
     assert expected["total"][NUM_STEPS] < 0.95 * expected["total"][1]
 
 
-def test_four_processes_are_one_with_four_devices(home, expected):
+def test_four_processes_are_one_with_four_devices_even_if_one_is_killed(home, expected):
+    workdir = home / "four_by_one"
+    codes = _run(home, "four_by_one", 4, 1, signal.SIGKILL, at=7)
+    assert codes == [1, 1, 1, -signal.SIGKILL], _said(home, "four_by_one")
+    assert "trained with process 0 is gone; the last checkpoint is untouched" in _said(home, "four_by_one")
+    assert _checkpoints(workdir) == [SAVES_EVERY]
     assert _run(home, "four_by_one", 4, 1) == [0] * 4, _said(home, "four_by_one")
-    _assert_same(_losses(home / "four_by_one"), expected)
-    files = list((home / "four_by_one" / "tensorboard").iterdir())
-    assert len(files) == 1, "only the first process writes"
-    assert _checkpoints(home / "four_by_one") == [*range(SAVES_EVERY, NUM_STEPS + 1, SAVES_EVERY)]
+    _assert_same(_losses(workdir), expected)
+    files = list((workdir / "tensorboard").iterdir())
+    assert len(files) == 2, "of each run only the first process writes"
+    assert _checkpoints(workdir) == [*range(SAVES_EVERY, NUM_STEPS + 1, SAVES_EVERY)]
 
 
 def test_a_signal_to_one_of_two_stops_both_after_the_same_step(home, expected):
-    assert _run(home, "two_by_two", 2, 2, signal_at=7) == [143] * 2, _said(home, "two_by_two")
-    first, stopped = _checkpoints(home / "two_by_two")
+    workdir = home / "two_by_two"
+    codes = _run(home, "two_by_two", 2, 2, signal.SIGTERM, at=7)
+    assert codes == [128 + signal.SIGTERM] * 2, _said(home, "two_by_two")
+    first, stopped = _checkpoints(workdir)
     assert first == SAVES_EVERY and 7 <= stopped <= 10
     assert _said(home, "two_by_two").count(f"SIGTERM at step {stopped}; saved") == 2
     assert _run(home, "two_by_two", 2, 2) == [0] * 2, _said(home, "two_by_two")
-    _assert_same(_losses(home / "two_by_two"), expected)
+    _assert_same(_losses(workdir), expected)
 
 
 @pytest.mark.parametrize(
