@@ -8,7 +8,7 @@ from configs import default
 def get_config() -> ConfigDict:
     """The whole road on two cores: 64x64 crops, a small network, many fast steps."""
     config = default.get_config()
-    config.studio.frames = 1250
+    config.studio.frames = 1450
     config.studio.test_frames = 45
     config.studio.frame_step = 10
     config.studio.pictures = 3
@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     # The encoder learns from joints far longer than the decoder needs depth maps.
     config.train.mesh_samples = 1
     config.train.mesh_pose = "fitted"
-    config.train.epochs = 11
+    config.train.epochs = 9
     config.train.optimiser = "muon"
     config.train.learning_rate = 2e-3
     config.train.lr_decay = "cosine"
