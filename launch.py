@@ -5,7 +5,7 @@
                      [--coordinator HOST:PORT --process-id N --process-count N]
     python launch.py sweep configs/a.py configs/b.py ... [--config.key=value ...] [--workdir DIR]
     python launch.py benchmark [--what step|input|infer|raster|losses|scaling|all]
-                     [--json FILE] [--step-ms A,B]
+                     [--json FILE] [--picture FILE] [--step-ms A,B]
 
 Without a task: train, then evaluate, then export. --replay shows a step that training stopped at.
 A sweep does that with each config, one at a time on each device, in folders under its workdir.
@@ -33,6 +33,7 @@ _WORKDIR = flags.DEFINE_string(
 )
 _REPLAY = flags.DEFINE_string("replay", None, "Step to look at, a file in the run's replay/.")
 _WHAT = flags.DEFINE_string("what", "all", "Part to benchmark, e.g. step; all of them.")
+_PICTURE = flags.DEFINE_string("picture", None, "PNG that gets a timeline of the training step.")
 _STEP_MS = flags.DEFINE_list(
     "step-ms", None, "For --what scaling: ms of a device's step with 8 and with 32 images."
 )
@@ -139,8 +140,9 @@ def main(argv: list[str]) -> None:
             from data_prep.toy_hand import make_toy_template
             from dhm.benchmarks.report import benchmark
 
-            file = _JSON.value and Path(_JSON.value)
-            benchmark(make_toy_template(), _toy_records, _WHAT.value, file, _step_times())
+            file, picture = (name and Path(name) for name in (_JSON.value, _PICTURE.value))
+            template = make_toy_template()
+            benchmark(template, _toy_records, _WHAT.value, file, _step_times(), picture)
         elif task == _SWEEP:
             _sweep(argv[2:])
         elif _REPLAY.value is not None:

@@ -35,7 +35,7 @@ ONLY_IN = {
     "flax": {"dhm.networks", "dhm.losses", "dhm.training", "dhm.export"},
     "tensorflow_datasets": {"dhm.data", "data_prep"},
     "grain": {"dhm.data"},
-    "cv2": {"dhm.data", "dhm.formats", "data_prep"},
+    "cv2": {"dhm.benchmarks", "dhm.data", "dhm.formats", "data_prep"},
     "PIL": {"dhm.formats"},
     "igl": {"dhm.evaluation", "data_prep"},
     "ml_collections": {"configs", "launch", "dhm.config", "dhm.estimate", "dhm.sources",

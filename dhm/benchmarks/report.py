@@ -36,6 +36,7 @@ def benchmark(
     what: str = ALL,
     json_file: Path | None = None,
     step_ms: tuple[float, float] | None = None,
+    picture: Path | None = None,
 ) -> None:
     """Measures, prints a table of each part, and writes them as JSON.
 
@@ -45,6 +46,7 @@ def benchmark(
         what: A part, one of TITLES, or "all".
         json_file: Gets the rows, with the machine; None writes none.
         step_ms: For the model of scaling, as in `benchmark_scaling`.
+        picture: Gets a timeline of a training step; None draws none.
 
     Raises:
         BadInputError: If there is no such part.
@@ -55,7 +57,7 @@ def benchmark(
     measure = {
         "raster": lambda: benchmark_rasterizer(template.v_template, template.faces),
         "losses": lambda: benchmark_losses(template),
-        "step": lambda: benchmark_step(template),
+        "step": lambda: benchmark_step(template, picture=picture),
         "infer": lambda: benchmark_inference(template),
         "input": lambda: _input_rows(prepare),
         "scaling": lambda: benchmark_scaling(template, step_ms=step_ms),

@@ -93,7 +93,7 @@ def benchmark_scaling(
         runs = {}
         for size in sizes:
             batch = make_batch(model, variables, size, image_size, views)
-            runs[size] = whole_step(model, variables, batch, jax.local_devices()[:1])[0]
+            runs[size] = whole_step(model, variables, batch, jax.local_devices()[:1]).run
         times = interleaved(runs, repeats)
         step_ms = tuple(1e3 * float(np.median(times[size])) for size in sizes)
     one = line_through(sizes, [milliseconds / 1e3 for milliseconds in step_ms])

@@ -2,13 +2,17 @@
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
+import imageio.v3 as imageio
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from dhm.benchmarks.rasterizer import cameras_around
+from dhm.benchmarks.stages import Span, busy, draw_timeline, shares, trace_spans
 from dhm.benchmarks.timing import BenchmarkRow, interleaved
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings, build_model
@@ -33,6 +37,7 @@ def benchmark_step(
     views: int = 6,
     settings: ModelSettings | None = None,
     repeats: int = 9,
+    picture: Path | None = None,
 ) -> list[BenchmarkRow]:
     """Times the paper's training step (ResNet-50, 256x256, 6 views) in turns with its parts.
 
@@ -46,6 +51,7 @@ def benchmark_step(
         views: Target depth maps a sample.
         settings: Sizes of the networks; the paper's by default.
         repeats: Rounds; medians are reported, of ratios the median over the rounds.
+        picture: File that gets a timeline of one step by its stages, or None.
     """
     on_cpu = jax.default_backend() == "cpu"
     devices = jax.local_devices()
@@ -53,15 +59,24 @@ def benchmark_step(
     settings = settings or ModelSettings()
     model, variables = fresh_model(template, settings, image_size)
     batch = make_batch(model, variables, batch_size, image_size, views)
-    whole, floor = whole_step(model, variables, batch, devices)
-    runs = {"whole": whole, "encoder": _encoder_step(model, variables, batch.image)}
+    whole = whole_step(model, variables, batch, devices)
+    runs = {"whole": whole.run, "encoder": _encoder_step(model, variables, batch.image)}
     if on_cpu and importlib.util.find_spec("torch"):
         from dhm.benchmarks.torch_resnet import torch_step
 
         runs["torch"] = torch_step(settings.depth, settings.width, batch.image)
     times = interleaved(runs, repeats)
     what = f"ResNet-{settings.depth}, {image_size}x{image_size}, batch {batch_size}"
-    return [*_rows(times, what, batch_size, views, on_cpu), *_floor_rows(floor, times["whole"])]
+    rows = _rows(times, what, batch_size, views, on_cpu)
+    spans = trace_spans(whole.run, whole.hlo)
+    if picture is not None:
+        imageio.imwrite(picture, draw_timeline(spans))
+    return [*rows, *_floor_rows(whole.cost, times["whole"]), _stage_row(spans)]
+
+
+def _stage_row(spans: list[Span]) -> BenchmarkRow:
+    listed = ", ".join(f"{stage} {share:.1%}" for stage, share in shares(spans).items())
+    return BenchmarkRow(f"by stage, {busy(spans):.2f} threads at work", listed)
 
 
 def _rows(times, what: str, batch_size: int, views: int, on_cpu: bool) -> list[BenchmarkRow]:
@@ -139,22 +154,37 @@ def fresh_model(
     return model, initial_variables(model, seed=0, subject=1, image_size=image_size)
 
 
+class CompiledStep(NamedTuple):
+    """The training step on one batch, compiled.
+
+    Attributes:
+        run: Makes a step.
+        cost: What XLA says that one device's part of it costs.
+        hlo: Its program.
+    """
+
+    run: Callable[[], dict]
+    cost: dict[str, float]
+    hlo: str
+
+
 def whole_step(
     model: HandModel, variables: dict, batch: Batch, devices: Sequence[jax.Device]
-) -> tuple[Callable[[], dict], dict[str, float]]:
-    """A run of the step, and what XLA says that one device's part of it costs."""
+) -> CompiledStep:
+    """Compiles the step for some devices; it is run on them over and over."""
     step = make_parallel_step(make_step_spec(model, PAPER, AXIS), devices)
     # A copy: the step takes over the buffers.
     fresh = create_train_state(model, jax.device_get(variables), optax.adam(1e-4))
     state, sharded = replicate(fresh, devices), shard(batch, len(devices))
-    cost = step.lower(state, sharded).compile().cost_analysis()
+    compiled = step.lower(state, sharded).compile()
 
     def run():
         nonlocal state
         state, metrics = step(state, sharded)
         return metrics
 
-    return run, cost[0] if isinstance(cost, list) else cost
+    cost = compiled.cost_analysis()
+    return CompiledStep(run, cost[0] if isinstance(cost, list) else cost, compiled.as_text())
 
 
 def _encoder_step(model: HandModel, variables: dict, images: np.ndarray):

@@ -16,7 +16,7 @@ from dhm.benchmarks.scaling import (
     line_through,
     step_seconds,
 )
-from dhm.benchmarks.step import fresh_model, make_batch
+from dhm.benchmarks.step import CompiledStep, fresh_model, make_batch
 from dhm.networks.build import ModelSettings
 
 SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
@@ -64,7 +64,7 @@ def test_the_steps_it_measures_are_timed(monkeypatch):
     """A step that sleeps 20 ms and 30 ms an image stands in for one that would take minutes."""
 
     def sleeping_step(_model, _variables, batch, _devices):
-        return (lambda: time.sleep(0.02 + 0.03 * len(batch.image))), {}
+        return CompiledStep(lambda: time.sleep(0.02 + 0.03 * len(batch.image)), {}, "")
 
     monkeypatch.setattr("dhm.benchmarks.scaling.whole_step", sleeping_step)
     (row,) = [row for row in _table() if row.name == "1 device"]

@@ -1,8 +1,10 @@
 """The other tables, small: that every row is there and says what was measured."""
 
 import json
+import re
 from pathlib import Path
 
+import imageio.v3 as imageio
 import pytest
 
 from data_prep.toy_hand import make_toy_template
@@ -17,18 +19,23 @@ from dhm.networks.build import ModelSettings
 SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
 
 
-def test_the_step_stands_beside_the_bare_encoder_and_the_floor():
+def test_the_step_stands_beside_the_bare_encoder_and_the_floor(tmp_path):
     rows = benchmark_step(
-        make_toy_template(300), batch_size=4, image_size=32, views=1, settings=SMALL, repeats=2
-    )
+        make_toy_template(300), batch_size=4, image_size=32, views=1, settings=SMALL, repeats=2,
+        picture=tmp_path / "step.png",
+    )  # fmt: skip
     assert [row.name.split(",")[0] for row in rows[:3]] == [
         "training step", "whole step / bare encoder's step", "encoder's step / PyTorch's"
     ]  # fmt: skip
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert rows[0].unit == "images/s" and rows[0].number > 0
     assert rows[1].number > 1
     assert rows[3].name.startswith("floor by ") and "GFLOP/s of a large product" in rows[3].name
     assert rows[3].number > 0 and rows[4].number > 0
+    found = dict(re.findall(r"(\w+) ([\d.]+)%", rows[5].value))
+    assert {"encode", "decode", "rasterize", "update"} <= found.keys()
+    assert sum(map(float, found.values())) == pytest.approx(100, abs=1)
+    assert imageio.imread(tmp_path / "step.png").shape[1:] == (1200, 3)
 
 
 def test_pytorchs_resnet_is_the_same():

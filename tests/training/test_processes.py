@@ -99,7 +99,9 @@ def test_four_processes_are_one_with_four_devices_even_if_one_is_killed(home, ex
     workdir = home / "four_by_one"
     codes = _run(home, "four_by_one", 4, 1, signal.SIGKILL, at=7)
     assert codes == [1, 1, 1, -signal.SIGKILL], _said(home, "four_by_one")
-    assert "trained with process 0 is gone; the last checkpoint is untouched" in _said(home, "four_by_one")
+    assert "trained with process 0 is gone; the last checkpoint is untouched" in _said(
+        home, "four_by_one"
+    )
     assert _checkpoints(workdir) == [SAVES_EVERY]
     assert _run(home, "four_by_one", 4, 1) == [0] * 4, _said(home, "four_by_one")
     _assert_same(_losses(workdir), expected)
