@@ -1,4 +1,7 @@
-"""Where a training step's time goes: a profiler trace of it, by the stages that the step names."""
+"""Where a training step's time goes: a profiler trace of it, by the stages that the step names.
+
+What XLA fuses counts to the stage that it ends in.
+"""
 
 import re
 import tempfile
@@ -111,11 +114,6 @@ def merged(spans: list[Span]) -> list[Span]:
         else:
             row.append(span)
     return [span for row in result.values() for span in row]
-
-
-def busy(spans: list[Span]) -> float:
-    """Mean number of threads at work from the first to the last."""
-    return float(np.sum([span.end - span.begin for span in spans])) / max(s.end for s in spans)
 
 
 def draw_timeline(spans: list[Span]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from dhm.benchmarks.rasterizer import cameras_around
-from dhm.benchmarks.stages import Span, busy, draw_timeline, shares, trace_spans
+from dhm.benchmarks.stages import Span, draw_timeline, shares, trace_spans
 from dhm.benchmarks.timing import BenchmarkRow, interleaved
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings, build_model
@@ -76,7 +76,7 @@ def benchmark_step(
 
 def _stage_row(spans: list[Span]) -> BenchmarkRow:
     listed = ", ".join(f"{stage} {share:.1%}" for stage, share in shares(spans).items())
-    return BenchmarkRow(f"by stage, {busy(spans):.2f} threads at work", listed)
+    return BenchmarkRow("time by stage", listed)
 
 
 def _rows(times, what: str, batch_size: int, views: int, on_cpu: bool) -> list[BenchmarkRow]:

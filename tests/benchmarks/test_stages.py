@@ -8,7 +8,6 @@ from dhm.benchmarks.stages import (
     OTHER,
     Span,
     _innermost,
-    busy,
     draw_timeline,
     merged,
     shares,
@@ -37,10 +36,9 @@ def test_a_loop_counts_by_what_runs_in_it():
     assert sorted(_innermost([loop, body, after, elsewhere])) == sorted([body, after, elsewhere])
 
 
-def test_shares_and_threads_at_work():
+def test_shares_add_up():
     spans = [Span("encode", 0, 0.0, 3.0), Span("update", 1, 3.0, 4.0)]
     assert shares(spans) == {"encode": 0.75, "update": 0.25}
-    assert busy(spans) == 1.0
     assert list(shares(spans[::-1])) == ["encode", "update"]
 
 
@@ -60,11 +58,11 @@ def test_the_heavy_part_of_a_program_is_found():
     @jax.jit
     def program(x):
         with jax.named_scope("encode"):
-            x = x @ x @ x @ x
+            x = jnp.sort(jnp.sort(x), axis=0)
         with jax.named_scope("update"):
             return jnp.sum(x * 2)
 
-    x = jnp.ones((700, 700)) / 700
+    x = jax.random.normal(jax.random.key(0), (700, 700))
     compiled = program.lower(x).compile()
     jax.block_until_ready(program(x))
     found = shares(trace_spans(lambda: program(x), compiled.as_text()))
