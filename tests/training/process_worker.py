@@ -8,13 +8,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
 
 from data_prep.toy_hand import make_toy_template
 from dhm.networks.hand_model import HandModel
@@ -25,24 +23,10 @@ from dhm.training.replay import read_replay
 from dhm.training.state import create_train_state, initial_variables
 from dhm.training.step import make_step_spec
 from dhm.types import Batch
-from tests.training.toy_step import SETTINGS
+from tests.training.toy_step import SETTINGS, SmallEncoder
 
 NUM_STEPS, SAVES_EVERY = 20, 5
 BATCH_FILE = "batch.msgpack"
-
-
-class SmallEncoder(nn.Module):
-    """One convolution with BatchNorm over all devices, for a step that compiles in seconds."""
-
-    num_dofs: int = 28
-
-    @nn.compact
-    def __call__(self, images: Any, train: bool = False) -> jax.Array:
-        """Angles of pictures."""
-        x = nn.Conv(16, (4, 4), (4, 4))(images.astype(jnp.float32) / 255)
-        x = nn.BatchNorm(not train, use_fast_variance=False, axis_name=AXIS if train else None)(x)
-        x = nn.relu(x).mean(axis=(1, 2))
-        return nn.Dense(self.num_dofs, kernel_init=nn.initializers.normal(0.01))(x)
 
 
 def main(

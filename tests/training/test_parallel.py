@@ -15,15 +15,21 @@ from tests.training.toy_step import SETTINGS, SIZE, toy_batch, toy_step
 
 
 @functools.cache
-def _step(num_devices: int, mesh_pose: str):
-    """Compiled once for each size of batch; each compilation takes half a minute."""
-    spec, _ = toy_step(mesh_pose)
+def _step(num_devices: int, mesh_pose: str, resnet: bool):
+    """Compiled once for each size of batch."""
+    spec, _ = toy_step(mesh_pose, resnet)
     return parallel.make_parallel_step(spec, jax.devices()[:num_devices])
 
 
-def _run(num_devices: int, batch: Batch, mesh_samples: int | None = None, mesh_pose="encoder"):
-    (_, before), devices = toy_step(), jax.devices()[:num_devices]
-    step = _step(num_devices, mesh_pose)
+def _run(
+    num_devices: int,
+    batch: Batch,
+    mesh_samples: int | None = None,
+    mesh_pose: str = "encoder",
+    resnet: bool = False,
+):
+    (_, before), devices = toy_step(mesh_pose, resnet), jax.devices()[:num_devices]
+    step = _step(num_devices, mesh_pose, resnet)
     stride = len(batch.image) // (mesh_samples or len(batch.image))
     targets = batch.target_depth, batch.target_camera
     depth, camera = jax.tree.map(lambda x: x[::stride], targets)
@@ -40,13 +46,13 @@ def _relative(a, b):
 
 def test_four_devices_with_eight_samples_are_one_with_thirty_two():
     batch = toy_batch(32)
-    metrics, gradient, stats = _run(4, batch)
-    expected_metrics, expected_gradient, expected_stats = _run(1, batch)
+    metrics, gradient, stats = _run(4, batch, resnet=True)
+    expected_metrics, expected_gradient, expected_stats = _run(1, batch, resnet=True)
     assert metrics["dropped"] == expected_metrics["dropped"] == 1
     for name, value in expected_metrics.items():
         assert metrics[name] == pytest.approx(value, rel=1e-5), name
     assert expected_metrics["depth"] > 0
-    spec, state = toy_step()
+    spec, state = toy_step(resnet=True)
     variables = jax.tree.map(jnp.asarray, state.variables)
     change = np.float64(spec.model.apply(variables, method="skeleton_change"))
     assert metrics["skeleton"] == pytest.approx(np.mean(np.sum(change**2, axis=-1)), rel=1e-5)

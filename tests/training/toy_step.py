@@ -1,11 +1,13 @@
 """A model, a step and batches that take seconds on a CPU."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 
 from data_prep.toy_hand import make_toy_template
 from dhm.losses.objective import ObjectiveSettings
@@ -23,6 +25,21 @@ SETTINGS = ObjectiveSettings(
     depth_reduction="foreground", penetration_reduction="mean", depth_beta=1.0,
 )  # fmt: skip
 SIZE, VIEWS = 32, 2
+
+
+class SmallEncoder(ImageEncoder):
+    """One convolution with BatchNorm over all devices, for a step that compiles in seconds."""
+
+    axis_name: str | None = parallel.AXIS
+
+    @nn.compact
+    def __call__(self, images: Any, train: bool = False) -> jax.Array:
+        """Angles of pictures."""
+        axis_name = self.axis_name if train else None
+        x = nn.Conv(16, (4, 4), (4, 4))(images.astype(jnp.float32) / 255)
+        x = nn.BatchNorm(not train, use_fast_variance=False, axis_name=axis_name)(x)
+        x = nn.relu(x).mean(axis=(1, 2))
+        return nn.Dense(self.num_dofs, kernel_init=nn.initializers.normal(0.01))(x)
 
 
 @functools.cache
@@ -59,10 +76,10 @@ def toy_batch(size: int) -> Batch:
 
 
 @functools.cache
-def toy_step(mesh_pose: str = "encoder") -> tuple[StepSpec, TrainState]:
-    """The static data of a step, and a state on the host."""
+def toy_step(mesh_pose: str = "encoder", resnet: bool = False) -> tuple[StepSpec, TrainState]:
+    """The static data of a step, and a state on the host; a ResNet compiles for half a minute."""
     template = make_toy_template(800)
-    encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS)
+    encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS) if resnet else SmallEncoder()
     model = HandModel(template, encoder)
     variables = initial_variables(model, seed=0, subject=1, image_size=SIZE)
     # Momentum without memory keeps the exact gradient in its state.
