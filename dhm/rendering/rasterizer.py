@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -165,10 +166,20 @@ _draw = jax.jit(_draw_views, static_argnums=3)
 
 
 def _over_views(function: Callable, settings: RasterSettings, *arrays):
-    """Maps over the leading axis: on a CPU in turn, which stays in cache; else all at once."""
+    """Maps over the leading axis: on a CPU in turn, which stays in cache; else all at once.
+
+    XLA runs one view on one core, but loops that do not wait for each other side by side.
+    """
     if settings.views_at_once:
         return jax.vmap(function)(*arrays)
-    return jax.lax.map(lambda view: function(*view), arrays)
+    num_views = len(arrays[0])
+    loops = max(min(settings.loops, num_views), 1)
+    ends = [num_views * loop // loops for loop in range(loops + 1)]
+    done = [
+        jax.lax.map(lambda view: function(*view), tuple(array[begin:end] for array in arrays))
+        for begin, end in pairwise(ends)
+    ]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *done)
 
 
 def _checked_faces(faces, num_vertices):

@@ -2,11 +2,14 @@
 
 import math
 import operator
+import os
 from dataclasses import dataclass
 
 import jax
 
 from dhm.errors import BadInputError
+
+_MOST_LOOPS = 4  # each is compiled on its own
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class RasterSettings:
         cull_backfaces: Whether faces that are clockwise seen from the camera are left out.
         window: Side in pixels of the dense window that every face is tried on.
         views_at_once: Whether all views are drawn in one call (GPU) or one after the other (CPU).
+        loops: Of views one after the other, how many loops share them.
     """
 
     image_size: tuple[int, int]
@@ -28,6 +32,7 @@ class RasterSettings:
     cull_backfaces: bool
     window: int
     views_at_once: bool
+    loops: int
 
 
 def default_window(num_faces: int, image_size: tuple[int, int]) -> int:
@@ -69,5 +74,6 @@ def checked_settings(
         raise BadInputError("schedule", repr(schedule), "'in_turn', 'at_once' or None")
     at_once = schedule == "at_once" or (schedule is None and jax.default_backend() != "cpu")
     return RasterSettings(
-        (height, width), float(near), float(pixel_center), cull_backfaces, window, at_once
-    )
+        (height, width), float(near), float(pixel_center), cull_backfaces, window, at_once,
+        min(os.cpu_count() or 1, _MOST_LOOPS),
+    )  # fmt: skip
