@@ -207,6 +207,8 @@ def test_twin_finds_a_hand_computed_depth():
 
 
 def test_default_window_follows_mesh_and_resolution():
-    assert [default_window(25_000, (size, size)) for size in (128, 256, 512)] == [2, 4, 8]
+    sizes = (64, 128, 256, 512)
+    assert [default_window(25_000, (size, size)) for size in sizes] == [2, 3, 6, 8]
+    assert [default_window(25_000, (size, size), at_once=True) for size in sizes] == [2, 2, 4, 8]
     assert default_window(12, (256, 256)) == 8
     assert default_window(10**7, (64, 64)) == 2
