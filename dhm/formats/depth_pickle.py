@@ -33,6 +33,7 @@ _DAMAGED = (
     EOFError,
     IndexError,
     KeyError,
+    MemoryError,  # of frames that end within their content; every length was held against the file
     OverflowError,
     TypeError,
     ValueError,

@@ -195,6 +195,18 @@ def test_every_truncation_is_refused(path):
             read_depth_pickle(path)
 
 
+def test_a_frame_that_ends_within_a_length_is_refused(path):
+    """Python's own reader says MemoryError to some of these."""
+    data = pickle.dumps(DEPTH.astype("f4"), protocol=5)
+    frame = data.index(b"\x95") + 1
+    bytes_at = data.index(b"\x96" + struct.pack("<Q", 24))
+    for inside in range(10):
+        length = bytes_at - frame - 8 + inside
+        path.write_bytes(data[:frame] + struct.pack("<Q", length) + data[frame + 8 : -20])
+        with pytest.raises(BadInputError):
+            read_depth_pickle(path)
+
+
 def test_every_numpy_spelling_uses_admitted_opcodes_only(path):
     # A guard for new NumPy or Python versions: a new opcode would show here, with its name.
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
