@@ -164,6 +164,9 @@ class _Run(NamedTuple):
                 if signum is not None:
                     self.checkpoints.wait()
                     raise TrainingInterrupted(signum, done + 1)
+            self.checkpoints.wait()  # the last one is not lost to a signal
+            if stop.signum is not None:
+                raise TrainingInterrupted(stop.signum, self.settings.num_steps)
         return state
 
     def _timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:

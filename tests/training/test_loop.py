@@ -111,6 +111,21 @@ def test_a_signal_saves_and_stops(monkeypatch, tmp_path, signum):
     assert int(state.step) == 10
 
 
+def test_a_signal_during_the_last_save_waits_for_it(monkeypatch, tmp_path):
+    save = loop.Checkpoints.save
+
+    def save_and_signal(checkpoints, state):
+        save(checkpoints, state)
+        if int(state.step) == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Checkpoints, "save", save_and_signal)
+    with pytest.raises(TrainingInterrupted, match="SIGTERM at step 10; saved"):
+        _train(monkeypatch, tmp_path)
+    state, seen = _train(monkeypatch, tmp_path)
+    assert int(state.step) == 10 and not seen
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_before_it_is_saved(monkeypatch, tmp_path, value):
     def hook(number, metrics):
