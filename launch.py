@@ -18,6 +18,7 @@ import logging
 import math
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -127,6 +128,13 @@ def _sweep(words: list[str]) -> None:
         sys.exit(1)
 
 
+def _end(code: int) -> NoReturn:
+    """Ends; where others train with this process, without waiting for them."""
+    from dhm.training.processes import end
+
+    end(code)
+
+
 def main(argv: list[str]) -> None:
     """Runs the task that the command line names."""
     _show_own_messages()
@@ -163,7 +171,7 @@ def main(argv: list[str]) -> None:
             run((task,) if task else _ALL, _CONFIG.value, workdir)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end(130)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         sys.exit(interruption.exit_code)
@@ -171,9 +179,7 @@ def main(argv: list[str]) -> None:
         if isinstance(error, OSError) and error.errno not in _OF_THE_DISK:
             raise
         print(f"error: {error}", file=sys.stderr)
-        from dhm.training.processes import end
-
-        end(1)
+        _end(1)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,13 +13,13 @@ from typing import NamedTuple
 
 from dhm.errors import BadInputError, DhmError, Interrupted
 from dhm.formats.json_file import read_json
+from dhm.training.interrupt import on_signal
 
 log = logging.getLogger(__name__)
 
 LOG_FILE = "sweep.log"
-_METRICS_FILE = "metrics.json"
+_METRICS_FILE = "metrics.json"  # as in dhm.tasks, whose import is JAX's
 _PAUSE = 0.2  # seconds between looks at the processes
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _DEVICES = (
     "import jax; device = jax.local_devices()[0]; "
     "print(jax.local_device_count() if 'cuda' in device.client.platform_version else 0)"
@@ -79,7 +78,10 @@ def sweep(
                 workdir = runs / config.stem
                 command = (*launcher, "--config", str(config), *arguments, "--workdir", workdir)
                 log.info("%s: begins; its output is in %s", config.stem, workdir / LOG_FILE)
-                running[_start(command, workdir, slot)] = config, slot, time.monotonic()
+                process = _start(command, workdir, slot)
+                running[process] = config, slot, time.monotonic()
+                if received:  # while it was started
+                    process.send_signal(received[-1])
             time.sleep(_PAUSE)
             for process in [process for process in running if process.poll() is not None]:
                 config, slot, began = running.pop(process)
@@ -146,12 +148,8 @@ def _passed_on(running: Mapping[subprocess.Popen, object]) -> Iterator[list[int]
         for process in list(running):
             process.send_signal(signum)
 
-    before = {signum: signal.signal(signum, pass_on) for signum in _SIGNALS}
-    try:
+    with on_signal(pass_on):
         yield received
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 def describe(outcome: Outcome) -> str:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from dhm import sweep as sweep_module
 from dhm.errors import BadInputError, Interrupted
 from dhm.formats.json_file import write_json
 from dhm.sweep import Outcome, describe, device_slots, sweep
+from dhm.tasks import METRICS_FILE
 
 # Writes when it began and ended, and on which device; the config's text is Python to run between.
 _LAUNCHER = """
@@ -57,6 +59,10 @@ def test_as_many_run_at_a_time_as_there_are_devices(tmp_path, launcher):
         spans = sorted((float(a), float(b)) for a, b, name, _ in runs if name == device)
         assert len(spans) >= 2
         assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_the_file_of_errors_has_the_name_that_evaluation_gives_it():
+    assert sweep_module._METRICS_FILE == METRICS_FILE
 
 
 def test_a_run_that_fails_is_named_with_what_it_said_and_the_others_go_on(tmp_path, launcher):

@@ -5,8 +5,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from dhm.errors import Interrupted
 
@@ -18,6 +19,17 @@ class TrainingInterrupted(Interrupted):
 
     def __init__(self, signum: int, step: int):
         super().__init__(signum, f" at step {step}; saved. The same command goes on from here")
+
+
+@contextmanager
+def on_signal(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Calls a handler with the number of each SIGINT and SIGTERM that comes meanwhile."""
+    before = {signum: signal.signal(signum, handler) for signum in _SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, former in before.items():
+            signal.signal(signum, former)
 
 
 class StopRequest:
@@ -54,12 +66,10 @@ def stop_on_signal() -> Iterator[StopRequest]:
     watcher = threading.Thread(target=_watch, args=(reader, request), daemon=True)
     watcher.start()
     fd_before = signal.set_wakeup_fd(writer.fileno())
-    before = {signum: signal.signal(signum, note) for signum in _SIGNALS}
     try:
-        yield request
+        with on_signal(note):
+            yield request
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
         signal.set_wakeup_fd(fd_before)
         writer.close()
         watcher.join()

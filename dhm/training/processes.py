@@ -93,7 +93,8 @@ def all_are_needed() -> Iterator[None]:
         yield
     except (ValueError, jax.errors.JaxRuntimeError) as error:
         message = " ".join(str(error).split())
-        if jax.process_count() == 1 or not any(word in message.lower() for word in _LOST):
+        known = isinstance(error, DhmError) or jax.process_count() == 1
+        if known or not any(word in message.lower() for word in _LOST):
             raise
         raise ProcessLostError(
             f"a process that trained with process {jax.process_index()} is gone; the last "
