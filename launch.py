@@ -16,7 +16,9 @@ by themselves.
 import errno
 import logging
 import math
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +27,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from dhm.errors import BadInputError, DhmError, Interrupted
+from dhm.memory import keep_freed_memory
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/tiny.py.")
 _WORKDIR = flags.DEFINE_string(
@@ -92,7 +95,15 @@ def _keep_compiled_programs(folder: Path) -> None:
 
 
 def _toy_records(folder: Path) -> Path:
-    """Prepares a small capture at the paper's size of pictures, for the input's benchmark."""
+    """Prepares a small capture at the paper's size of pictures, for the input's benchmark.
+
+    In a process of its own, as a run finds its data: what has just prepared some reads slower.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_prepare_toy_records, folder).result()
+
+
+def _prepare_toy_records(folder: Path) -> Path:
     from data_prep.prepare import prepare
     from data_prep.toy_capture import write_toy_capture
 
@@ -183,4 +194,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     app.run(main, flags_parser=_parse_flags)

@@ -35,7 +35,7 @@ from dhm.networks.hand_model import HandModel
 from dhm.networks.pretrained import load_backbone
 from dhm.sources import prepared_data
 from dhm.training.loop import train
-from dhm.training.parallel import AXIS
+from dhm.training.parallel import axis_over
 from dhm.training.processes import is_first, leave, wait_for_all
 from dhm.training.replay import describe, find_non_finite, read_replay, step_terms
 from dhm.training.state import create_train_state, initial_variables
@@ -155,12 +155,13 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
 
 def _model_in_training(config: ConfigDict, data: PreparedData) -> HandModel:
     dtype = configuration.encoder_dtype(config, jax.default_backend())
-    return build_model(data.template, configuration.model_settings(config), AXIS, dtype)
+    axis = axis_over(jax.device_count())
+    return build_model(data.template, configuration.model_settings(config), axis, dtype)
 
 
 def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
     settings = configuration.objective_settings(config)
-    return make_step_spec(model, settings, AXIS, config.train.mesh_pose)
+    return make_step_spec(model, settings, axis_over(jax.device_count()), config.train.mesh_pose)
 
 
 def replay(config: ConfigDict, path: Path) -> None:

@@ -1,9 +1,10 @@
 """What more devices would bring: a model of cost from measured step times and bytes to be summed.
 
 One step on n devices takes `a + b k` for its own k images, both measured, and the time of its
-all-reduces. Of these a ring of n moves `2 (n - 1) / n` times the bytes over the slowest link, and
-each waits for as many messages as a tree has levels, up and down. Nothing overlaps, as this step
-sums BatchNorm's statistics layer by layer and the gradients at its end.
+messages. A ring of n moves `2 (n - 1) / n` times an all-reduce's bytes and `n - 1` times what each
+gives to an all-gather over the slowest link; an all-reduce waits for as many messages as a tree has
+levels, up and down, an all-gather one way. Nothing overlaps, as this step exchanges BatchNorm's
+statistics layer by layer and sums the gradients at its end.
 """
 
 import math
@@ -49,15 +50,19 @@ _INSIDE, _BETWEEN = Link(450e9, 5e-6), Link(50e9, 15e-6)
 
 
 class Traffic(NamedTuple):
-    """What a step sums over the devices.
+    """What the devices exchange in a step.
 
     Attributes:
-        all_reduces: How many times.
-        num_bytes: In all.
+        all_reduces: How many sums.
+        num_bytes: That they sum, in all.
+        all_gathers: How many times each device gets what every other one has.
+        gathered_bytes: That each device gives to them, in all.
     """
 
     all_reduces: int
     num_bytes: int
+    all_gathers: int = 0
+    gathered_bytes: int = 0
 
 
 class StepTime(NamedTuple):
@@ -86,11 +91,13 @@ def benchmark_scaling(
         settings: Sizes of the networks; the paper's by default.
         repeats: Rounds; medians are taken.
     """
-    model, variables = fresh_model(template, settings or ModelSettings(), image_size)
+    settings = settings or ModelSettings()
+    model, variables = fresh_model(template, settings, image_size, 2)
     traffic = count_traffic(model, variables, make_batch(model, variables, 1, image_size, views))
     sizes = (8, 32) if step_ms or jax.default_backend() != "cpu" else (1, 4)
     if step_ms is None:
         runs = {}
+        model, variables = fresh_model(template, settings, image_size, 1)
         for size in sizes:
             batch = make_batch(model, variables, size, image_size, views)
             runs[size] = whole_step(model, variables, batch, jax.local_devices()[:1]).run
@@ -104,8 +111,9 @@ def benchmark_scaling(
     rows = [
         BenchmarkRow("one device's step, images", given),
         BenchmarkRow(
-            "sums over devices a step",
-            f"{traffic.num_bytes / 1e6:.1f} MB in {traffic.all_reduces} all-reduces",
+            "exchanged between devices a step",
+            f"{traffic.num_bytes / 1e6:.1f} MB in {traffic.all_reduces} all-reduces, "
+            f"{traffic.gathered_bytes / 1e6:.1f} MB of each in {traffic.all_gathers} all-gathers",
             number=traffic.num_bytes / 1e6,
             unit="MB",
         ),
@@ -119,28 +127,28 @@ def line_through(sizes: tuple[int, int], seconds: list[float]) -> StepTime:
     return StepTime(max(seconds[0] - image * sizes[0], 0.0), image)
 
 
-def all_reduce_seconds(traffic: Traffic, devices: int) -> float:
-    """Time that a step's all-reduces take on a number of devices, eight to a machine."""
+def exchange_seconds(traffic: Traffic, devices: int) -> float:
+    """Time that a step's messages take on a number of devices, eight to a machine."""
     if devices == 1:
         return 0.0
     link = _INSIDE if devices <= _MACHINE else _BETWEEN
-    moved = 2 * (devices - 1) / devices * traffic.num_bytes / link.bandwidth
+    moved = (devices - 1) * (2 * traffic.num_bytes / devices + traffic.gathered_bytes)
     levels = math.ceil(math.log2(min(devices, _MACHINE)))
     between = math.ceil(math.log2(max(devices // _MACHINE, 1)))
-    messages = 2 * (levels * _INSIDE.latency + between * _BETWEEN.latency)
-    return moved + traffic.all_reduces * messages
+    one_way = levels * _INSIDE.latency + between * _BETWEEN.latency
+    return moved / link.bandwidth + (2 * traffic.all_reduces + traffic.all_gathers) * one_way
 
 
 def step_seconds(one: StepTime, traffic: Traffic, devices: int, images: float) -> float:
     """Time of a step with that many images on each device."""
-    return one.fixed + one.image * images + all_reduce_seconds(traffic, devices)
+    return one.fixed + one.image * images + exchange_seconds(traffic, devices)
 
 
 def _row(one: StepTime, traffic: Traffic, devices: int) -> BenchmarkRow:
     alone = step_seconds(one, traffic, 1, _BATCH)
     large = step_seconds(one, traffic, devices, _BATCH)
     rate = devices * _BATCH / large
-    parts = [f"sums {1e3 * all_reduce_seconds(traffic, devices):.2f} ms"]
+    parts = [f"messages {1e3 * exchange_seconds(traffic, devices):.2f} ms"]
     queued = math.ceil(_SUBJECTS / devices) * _hours(alone)
     together = "-"
     if devices <= _BATCH:
@@ -159,26 +167,24 @@ def _hours(step: float) -> float:
 
 
 def count_traffic(model: HandModel, variables: dict, batch: Batch) -> Traffic:
-    """Counts what a training step sums over the devices, in its own program."""
+    """Counts what a training step exchanges between devices, in its own program."""
     state = create_train_state(model, variables, optax.adam(1e-4))
     spec = make_step_spec(model, PAPER, AXIS)
     program = jax.make_jaxpr(lambda s, b: train_step(s, b, spec), axis_env=[(AXIS, 2)])
-    layers, update, num_bytes = 0, 0, 0
-    for scope, size in _sums(program(state, batch).jaxpr):
-        num_bytes += size
-        if _UPDATE in scope:
-            update = 1  # gradients and metrics do not wait for each other: XLA sums them together
-        else:
-            layers += 1
-    return Traffic(layers + update, num_bytes)
+    found = list(_exchanges(program(state, batch).jaxpr))
+    gathered = [size for primitive, _, size in found if primitive == "all_gather"]
+    sums = [(scope, size) for primitive, scope, size in found if primitive == "psum"]
+    # Gradients and metrics do not wait for each other: XLA sums them together.
+    count = len([scope for scope, _ in sums if _UPDATE not in scope]) + 1
+    return Traffic(count, sum(size for _, size in sums), len(gathered), sum(gathered))
 
 
-def _sums(jaxpr: Any) -> Iterator[tuple[str, int]]:
-    """The named scope and the bytes of every sum over devices in a program."""
+def _exchanges(jaxpr: Any) -> Iterator[tuple[str, str, int]]:
+    """Primitive, named scope and bytes of all that devices exchange in a program."""
     for equation in jaxpr.eqns:
-        if equation.primitive.name == "psum":
+        if equation.primitive.name in ("psum", "all_gather"):
             shapes = [variable.aval for variable in equation.invars]
             size = sum(math.prod(shape.shape) * shape.dtype.itemsize for shape in shapes)
-            yield str(equation.source_info.name_stack), size
+            yield equation.primitive.name, str(equation.source_info.name_stack), size
         for inner in jax.extend.core.jaxprs_in_params(equation.params):
-            yield from _sums(inner)
+            yield from _exchanges(inner)

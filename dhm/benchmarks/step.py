@@ -18,7 +18,7 @@ from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings, build_model
 from dhm.networks.hand_model import HandModel
 from dhm.rendering import render_depth
-from dhm.training.parallel import AXIS, make_parallel_step, replicate, shard
+from dhm.training.parallel import AXIS, axis_over, make_parallel_step, replicate, shard
 from dhm.training.state import create_train_state, initial_variables
 from dhm.training.step import make_step_spec
 from dhm.types import Batch, Camera, HandTemplate
@@ -57,7 +57,7 @@ def benchmark_step(
     devices = jax.local_devices()
     batch_size = batch_size or (4 if on_cpu else 32) * len(devices)
     settings = settings or ModelSettings()
-    model, variables = fresh_model(template, settings, image_size)
+    model, variables = fresh_model(template, settings, image_size, len(devices))
     batch = make_batch(model, variables, batch_size, image_size, views)
     whole = whole_step(model, variables, batch, devices)
     runs = {"whole": whole.run, "encoder": _encoder_step(model, variables, batch.image)}
@@ -146,11 +146,11 @@ def _peak_bandwidth(size: int = 1 << 26, repeats: int = 5) -> float:
 
 
 def fresh_model(
-    template: HandTemplate, settings: ModelSettings, image_size: int
+    template: HandTemplate, settings: ModelSettings, image_size: int, num_devices: int
 ) -> tuple[HandModel, dict]:
-    """A model as training makes it on this machine, and its variables."""
+    """A model as training makes it on so many devices of this machine, and its variables."""
     dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-    model = build_model(template, settings, AXIS, dtype)
+    model = build_model(template, settings, axis_over(num_devices), dtype)
     return model, initial_variables(model, seed=0, subject=1, image_size=image_size)
 
 
@@ -172,7 +172,7 @@ def whole_step(
     model: HandModel, variables: dict, batch: Batch, devices: Sequence[jax.Device]
 ) -> CompiledStep:
     """Compiles the step for some devices; it is run on them over and over."""
-    step = make_parallel_step(make_step_spec(model, PAPER, AXIS), devices)
+    step = make_parallel_step(make_step_spec(model, PAPER, axis_over(len(devices))), devices)
     # A copy: the step takes over the buffers.
     fresh = create_train_state(model, jax.device_get(variables), optax.adam(1e-4))
     state, sharded = replicate(fresh, devices), shard(batch, len(devices))
@@ -202,7 +202,8 @@ def _encoder_step(model: HandModel, variables: dict, images: np.ndarray):
     def step(state, images):
         encoder, opt_state, stats = state
         gradient, stats = jax.grad(loss, has_aux=True)(encoder, stats, images)
-        gradient = jax.lax.psum(gradient, AXIS)
+        if len(devices) > 1:
+            gradient = jax.lax.psum(gradient, AXIS)
         updates, opt_state = optimiser.update(gradient, opt_state, encoder)
         return optax.apply_updates(encoder, updates), opt_state, stats
 

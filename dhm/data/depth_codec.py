@@ -5,9 +5,12 @@ A code q stands for z = offset + step (q - 1); q = 0 is background, exactly. Wit
 step clears what lies outside instead of letting codes wrap.
 """
 
+from typing import NamedTuple
+
+import cv2
 import numpy as np
 import zstandard
-from jaxtyping import Float
+from jaxtyping import Float, UInt16
 
 DEPTH_STEP_MM = 0.01
 MAX_CODE = np.iinfo(np.uint16).max
@@ -41,19 +44,51 @@ def encode_depth(depth: Float[np.ndarray, "h w"], offset: float) -> bytes:
     return compressor.compress(codes.astype("<u2").tobytes())
 
 
+class DepthCodes(NamedTuple):
+    """A depth map as its codes.
+
+    Attributes:
+        codes: 0 = background.
+        offset: Depth of the first code, mm.
+        step: Depth between two codes, mm.
+    """
+
+    codes: UInt16[np.ndarray, "h w"]
+    offset: float
+    step: float
+
+    def fill(self, depth: Float[np.ndarray, "h w"]) -> None:
+        """Writes the depth in mm into an array of float32 that is there already."""
+        nearer = self.offset - self.step
+        cv2.addWeighted(self.codes, self.step, self.codes, 0, nearer, dst=depth, dtype=cv2.CV_32F)
+        # The background has become `nearer`, half a step below anything else.
+        cv2.threshold(depth, self.offset - self.step / 2, 0, cv2.THRESH_TOZERO, dst=depth)
+
+
 def decode_depth(
     data: bytes, shape: tuple[int, int], offset: float, step: float
 ) -> Float[np.ndarray, "h w"]:
     """Unpacks what `encode_depth` packed.
+
+    Returns:
+        Depth in mm as float32, 0 = background.
+
+    Raises:
+        ValueError: If the data are damaged or belong to a map of another shape.
+    """
+    depth = np.empty(shape, np.float32)
+    decode_codes(data, shape, offset, step).fill(depth)
+    return depth
+
+
+def decode_codes(data: bytes, shape: tuple[int, int], offset: float, step: float) -> DepthCodes:
+    """Unpacks what `encode_depth` packed as far as its codes.
 
     Args:
         data: The compressed codes.
         shape: (height, width) of the map.
         offset: Depth of the first code, mm.
         step: Depth between two codes, mm.
-
-    Returns:
-        Depth in mm as float32, 0 = background.
 
     Raises:
         ValueError: If the data are damaged or belong to a map of another shape.
@@ -66,10 +101,4 @@ def decode_depth(
         raise ValueError(f"damaged depth data ({error})") from error
     if len(raw) != expected:
         raise ValueError(f"{claimed} bytes of depth codes for a map of shape {shape}")
-    codes = np.frombuffer(raw, "<u2").reshape(shape)
-    depth = codes.astype(np.float32)
-    depth *= np.float32(step)
-    depth += np.float32(offset - step)
-    # A multiplication is half as expensive as a boolean assignment here.
-    depth *= codes > 0
-    return depth
+    return DepthCodes(np.frombuffer(raw, "<u2").reshape(shape), offset, step)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dhm.data.augmentation import Augmentation, augment
+from dhm.data.depth_codec import DepthCodes
 from dhm.data.prepared_data import PreparedData
 from dhm.data.sampling import depth_views_by_frame, draw_views, global_position, shuffled_record
 from dhm.data.schema import HandRecord
@@ -125,7 +126,7 @@ class _Sample(NamedTuple):
     own: HandRecord
     image: UInt8[np.ndarray, "h w 3"]
     targets: list[HandRecord] | None
-    depths: list[Float[np.ndarray, "h w"]]
+    depths: list[DepthCodes]
     record: int
 
 
@@ -201,7 +202,7 @@ class _Samples:
     ) -> _Sample:
         targets = self._targets(record, position, damaged) if with_targets else []
         fields = {r: self._data.record(self._split, r) for r in {record, *targets}}
-        depths = {r: self._data.decode_depth(self._split, r, fields[r]) for r in set(targets)}
+        depths = {r: self._data.depth_codes(self._split, r, fields[r]) for r in set(targets)}
         image = self._data.decode_image(self._split, record, fields[record])
         rng = np.random.default_rng((self._seed, _AUGMENTATION, position))
         return _Sample(
@@ -246,6 +247,7 @@ class _Stream:
 
 def _stack(samples: list[_Sample]) -> Batch:
     images = np.stack([sample.image for sample in samples])
+    depths = [depth for sample in samples for depth in sample.depths]
     groups = [sample.targets for sample in samples if sample.targets is not None]
     leading = (len(groups), len(groups[0]))
     targets = [target for group in groups for target in group]
@@ -253,24 +255,26 @@ def _stack(samples: list[_Sample]) -> Batch:
         image=images,
         joints=np.stack([sample.own.joints for sample in samples]),
         joint_valid=np.stack([sample.own.joint_valid for sample in samples]),
-        target_depth=_fill(
-            [depth for sample in samples for depth in sample.depths], leading, images.shape[1:3]
-        ),
+        target_depth=_depth_maps(depths, images.shape[1:3]).reshape(*leading, *images.shape[1:3]),
         target_camera=Camera(
-            _fill([target.K for target in targets], leading, (3, 3)),
-            _fill([target.T_camera_world for target in targets], leading, (4, 4)),
+            _matrices([target.K for target in targets], 3).reshape(*leading, 3, 3),
+            _matrices([target.T_camera_world for target in targets], 4).reshape(*leading, 4, 4),
         ),
         frame=np.array([sample.own.frame for sample in samples], np.int32),
         record=np.array([sample.record for sample in samples], np.int32),
     )
 
 
-def _fill(arrays: list[np.ndarray], leading: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
-    """Stacks arrays along two leading axes, either of which may be empty."""
-    result = np.empty((len(arrays), *shape), np.float32)
-    for i, array in enumerate(arrays):
-        result[i] = array
-    return result.reshape(*leading, *shape)
+def _depth_maps(depths: list[DepthCodes], shape: tuple[int, int]) -> Float[np.ndarray, "n h w"]:
+    """Writes the maps to where they stay: of all that is read they are the most."""
+    result = np.empty((len(depths), *shape), np.float32)
+    for depth, place in zip(depths, result, strict=True):
+        depth.fill(place)
+    return result
+
+
+def _matrices(matrices: list[np.ndarray], size: int) -> Float[np.ndarray, "n s s"]:
+    return np.array(matrices, np.float32).reshape(-1, size, size)
 
 
 def _check_sizes(

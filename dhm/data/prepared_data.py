@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dhm.data import prepared_files
-from dhm.data.depth_codec import decode_depth
+from dhm.data.depth_codec import DepthCodes, decode_codes
 from dhm.data.prepared_files import Scan
 from dhm.data.records import Records
 from dhm.data.schema import TEMPLATE_FILE, TRAIN, HandRecord, SplitIndex
@@ -97,7 +97,10 @@ class PreparedData:
 
     def depth(self, split: str, record: int) -> Float[np.ndarray, "h w"]:
         """Reads a record's depth map in mm, all background where there is none."""
-        return self.decode_depth(split, record, self.record(split, record))
+        codes = self.depth_codes(split, record, self.record(split, record))
+        depth = np.empty(codes.codes.shape, np.float32)
+        codes.fill(depth)
+        return depth
 
     def decode_image(
         self, split: str, record: int, fields: HandRecord
@@ -112,17 +115,17 @@ class PreparedData:
         except ValueError as error:
             raise self._records[split].damaged(record, str(error)) from error
 
-    def decode_depth(self, split: str, record: int, fields: HandRecord) -> Float[np.ndarray, "h w"]:
-        """Decodes the depth map of a record that was read before.
+    def depth_codes(self, split: str, record: int, fields: HandRecord) -> DepthCodes:
+        """Decodes the depth map of a record that was read before as far as its codes.
 
         Raises:
             DamagedRecordError: If it is damaged.
         """
         shape = (self.image_size, self.image_size)
         if not fields.depth:
-            return np.zeros(shape, np.float32)
+            return DepthCodes(np.zeros(shape, np.uint16), 1.0, 1.0)
         try:
-            return decode_depth(fields.depth, shape, fields.depth_offset, fields.depth_step)
+            return decode_codes(fields.depth, shape, fields.depth_offset, fields.depth_step)
         except ValueError as error:
             raise self._records[split].damaged(record, str(error)) from error
 

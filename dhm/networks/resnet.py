@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from dhm.networks.batch_norm import BatchNorm
+
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
           152: (3, 8, 36, 3)}  # fmt: skip
 BOTTLENECK_DEPTHS = (50, 101, 152)
-# Side in pixels up to which a map is too small for XLA's CPU convolutions: at 2x2 with 256
-# channels they take ten times as long as the product.
-_TINY = 4
+# Side in pixels of a result up to which it is too small for XLA's CPU convolutions: at 8x8 with
+# 512 channels they and their gradients take 1.3 times as long as the product, at 2x2 ten times.
+_SMALL = 8
 _kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -57,12 +59,36 @@ class Conv(nn.Module):
             x = x[:, :: self.stride, :: self.stride]
             flat = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
             return flat.reshape(*x.shape[:-1], self.features)
-        if max(x.shape[1:3]) <= _TINY:
+        if jax.default_backend() == "cpu" and max(x.shape[1:3]) <= _SMALL * self.stride:
             return _as_matrix_product(x, jnp.asarray(kernel), self.stride)
         return jax.lax.conv_general_dilated(
             x, kernel, (self.stride, self.stride), [(self.size // 2, self.size // 2)] * 2,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )  # fmt: skip
+
+
+def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    """3x3 maxima with stride 2 and padding 1, along one axis after the other.
+
+    XLA's CPU backend takes ten times as long for the gradient of its own pooling.
+    """
+    return _maxima(_maxima(x, axis=2), axis=1)
+
+
+def _maxima(x: Float[Array, "b h w c"], axis: int) -> Float[Array, "b h2 w2 c"]:
+    """Of each even entry and its two neighbours; slices of pairs, as strided ones take longer."""
+    count = (x.shape[axis] + 1) // 2
+    x = _padded(x, axis, 0, 2 * count - x.shape[axis])
+    pairs = x.reshape(*x.shape[:axis], count, 2, *x.shape[axis + 1 :])
+    even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in range(2))
+    before = _padded(jax.lax.slice_in_dim(odd, 0, count - 1, axis=axis), axis, 1, 0)
+    return jnp.maximum(jnp.maximum(even, odd), before)
+
+
+def _padded(x: Float[Array, "b h w c"], axis: int, before: int, after: int) -> Array:
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (before, after)
+    return jnp.pad(x, pad, constant_values=-jnp.inf)
 
 
 class Block(nn.Module):
@@ -109,16 +135,10 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b c"]:
         """Features of normalised RGB images; `train` uses and updates the batch's statistics."""
-        norm = partial(
-            nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5,
-            axis_name=self.axis_name if train else None,
-            # E[x^2] - E[x]^2 cancels: gradients of one batch split over devices then differed
-            # by 1e-3 from the whole batch's, with the exact formula by 2e-6.
-            use_fast_variance=False, dtype=self.dtype,
-        )  # fmt: skip
+        norm = partial(BatchNorm, train, self.axis_name, dtype=self.dtype)
         conv = partial(Conv, dtype=self.dtype)
         x = nn.relu(norm(name="bn1")(conv(self.width, 7, 2, name="conv1")(x)))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x)
         for stage, blocks in enumerate(STAGES[self.depth], start=1):
             for block in range(blocks):
                 x = Block(

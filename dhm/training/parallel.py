@@ -16,6 +16,15 @@ from dhm.types import Batch
 
 AXIS = "devices"
 
+
+def axis_over(num_devices: int) -> str | None:
+    """The axis that a step of so many devices, of all processes, averages over.
+
+    None for one: XLA's CPU backend copies what it sums, even alone.
+    """
+    return AXIS if num_devices > 1 else None
+
+
 ParallelStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Float[Array, ""]]]]
 
 
@@ -24,7 +33,8 @@ def make_parallel_step(spec: StepSpec, devices: Sequence[jax.Device]) -> Paralle
 
     The state is replicated without a leading device axis and its buffers are reused.
     """
-    assert spec.axis_name == AXIS, "BatchNorm and the losses must average over the pmap axis"
+    alone = len(devices) == jax.process_count() == 1
+    assert alone or spec.axis_name == AXIS, "BatchNorm and the losses must average over the axis"
     return jax.pmap(
         partial(train_step, spec=spec),
         axis_name=AXIS,

@@ -167,11 +167,13 @@ def describe(finding: Finding | None, samples: tuple[str, ...]) -> str:
 
 
 def _gradient_norm(spec: StepSpec, variables: dict[str, Any], batch: Batch) -> Float[Array, ""]:
-    def loss(params):
-        means, _, _ = _on_one_device(spec, batch_means)(variables | {"params": params}, batch)
-        return means["total"]
+    def norm(spec, variables, batch):
+        def loss(params):
+            return batch_means(spec, variables | {"params": params}, batch)[0]["total"]
 
-    return optax.tree.norm(jax.grad(loss)(variables["params"]))
+        return optax.tree.norm(jax.grad(loss)(variables["params"]))
+
+    return _on_one_device(spec, norm)(variables, batch)
 
 
 def _on_one_device(spec: StepSpec, function: Callable) -> Callable:

@@ -11,9 +11,9 @@ from data_prep.toy_hand import make_toy_template
 from dhm.benchmarks.scaling import (
     StepTime,
     Traffic,
-    all_reduce_seconds,
     benchmark_scaling,
     count_traffic,
+    exchange_seconds,
     line_through,
     step_seconds,
 )
@@ -35,7 +35,7 @@ def count_once():
 
 @functools.cache
 def _small_model():
-    return fresh_model(make_toy_template(300), SMALL, 32)
+    return fresh_model(make_toy_template(300), SMALL, 32, 2)
 
 
 def _count() -> Traffic:
@@ -44,21 +44,27 @@ def _count() -> Traffic:
 
 
 def test_a_step_sums_its_gradients_its_metrics_and_batchnorms_statistics():
-    """A ResNet-18 has 20 BatchNorm layers; forwards a mean and a variance each, and backwards."""
+    """A ResNet-18 has 20 BatchNorm layers; each gathers once forwards and sums once backwards."""
     traffic, (_, variables) = _count(), _small_model()
     params = sum(leaf.nbytes for leaf in jax.tree.leaves(variables["params"]))
     assert params < traffic.num_bytes < 1.5 * params
-    assert traffic.all_reduces == 20 * 2 * 2 + 3 + 1  # the samples that count, devices; the update
+    assert traffic.all_reduces == 20 + 3 + 1  # the samples that count, devices; the update
+    assert traffic.all_gathers == 20
+    statistics = sum(leaf.nbytes for leaf in jax.tree.leaves(variables["batch_stats"]))
+    assert traffic.gathered_bytes == statistics
 
 
 def test_the_time_of_sums_by_hand():
     traffic = Traffic(all_reduces=10, num_bytes=90_000_000)
-    assert all_reduce_seconds(traffic, 1) == 0
+    assert exchange_seconds(traffic, 1) == 0
     # NVLink: 2 * 7/8 * 90 MB at 450 GB/s, and 10 times three levels up and three down of 5 us.
-    assert all_reduce_seconds(traffic, 8) == pytest.approx(0.35e-3 + 10 * 6 * 5e-6)
+    assert exchange_seconds(traffic, 8) == pytest.approx(0.35e-3 + 10 * 6 * 5e-6)
     # Four machines: 2 * 31/32 * 90 MB at 50 GB/s; two more levels of 15 us.
     expected = 2 * 31 / 32 * 1.8e-3 + 10 * (6 * 5e-6 + 4 * 15e-6)
-    assert all_reduce_seconds(traffic, 32) == pytest.approx(expected)
+    assert exchange_seconds(traffic, 32) == pytest.approx(expected)
+    # 7 times what each has, 1.8 MB, at 450 GB/s; 10 times three levels one way.
+    gathers = Traffic(0, 0, all_gathers=10, gathered_bytes=1_800_000)
+    assert exchange_seconds(gathers, 8) == pytest.approx(7 * 4e-6 + 10 * 3 * 5e-6)
 
 
 def test_a_step_is_a_line_through_two_times():

@@ -22,7 +22,7 @@ SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, sk
 
 
 def test_the_step_stands_beside_the_bare_encoder_and_the_floor(monkeypatch, tmp_path):
-    def fresh_model(template, _settings, image_size):
+    def fresh_model(template, _settings, image_size, _num_devices):
         """With an encoder that compiles in seconds."""
         model = HandModel(template, SmallEncoder(name="encoder"))
         return model, initial_variables(model, seed=0, subject=1, image_size=image_size)

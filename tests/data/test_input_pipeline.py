@@ -161,8 +161,8 @@ def test_without_target_views_no_depth_is_read(prepared):
 def test_only_the_first_of_each_stride_brings_target_views(prepared, monkeypatch):
     whole = take(make_dataset(prepared, "train", **OPTIONS), 3)
     data = PreparedData(prepared)
-    reads, read = [], data.decode_depth
-    monkeypatch.setattr(data, "decode_depth", lambda *args: reads.append(args[1]) or read(*args))
+    reads, read = [], data.depth_codes
+    monkeypatch.setattr(data, "depth_codes", lambda *args: reads.append(args[1]) or read(*args))
     options = OPTIONS | {"target_stride": 2, "num_threads": 0}
     some = take(make_dataset(data, "train", **options), 3)
     assert len(reads) <= 3 * 2 * OPTIONS["num_views"]

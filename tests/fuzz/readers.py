@@ -117,7 +117,7 @@ def _of_prepared(folder: Path) -> dict[str, Reader]:
     def one_record() -> None:
         record = Records(alone, "train", 1).read(0)
         data.decode_image("train", 0, record)
-        data.decode_depth("train", 0, record)
+        data.depth_codes("train", 0, record)
 
     pack = partial(_as_array_record, folder / "packed")
     return {

@@ -2,11 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from safetensors.numpy import save_file
 
 from dhm.errors import BadInputError
 from dhm.networks.pretrained import load_backbone
-from dhm.networks.resnet import STAGES, ResNet
+from dhm.networks.resnet import STAGES, Conv, ResNet, max_pool
 from tests.references.resnet import resnet_features
 
 
@@ -94,6 +95,42 @@ def test_activations_in_bfloat16_leave_parameters_and_statistics_in_float32():
     assert half.dtype == jnp.float32
     # bfloat16 keeps 8 bits: it was really used, and is the same network.
     assert 1e-4 < np.linalg.norm(half - full) / np.linalg.norm(full) < 0.05
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 7, 5, 2), (1, 1, 4, 2), (3, 2, 1, 1)])
+def test_maxima_and_their_gradient_are_those_of_a_padded_pooling(shape):
+    def flax_pool(x):
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    rng = np.random.default_rng(0)
+    x = jnp.float32(rng.permutation(np.prod(shape)).reshape(shape) - 7)  # no two alike
+    expected, expected_pull = jax.vjp(flax_pool, x)
+    pooled, pull = jax.vjp(max_pool, x)
+    np.testing.assert_array_equal(pooled, expected)
+    gradient = jnp.float32(rng.normal(size=pooled.shape))
+    np.testing.assert_allclose(pull(gradient)[0], expected_pull(gradient)[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_small_maps_have_the_convolution_and_gradients_of_xla(stride):
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.float32(rng.normal(size=s)) for s in ((2, 8, 7, 5), (3, 3, 5, 4)))
+    conv = Conv(4, 3, stride)
+
+    def ours(x, kernel):
+        return conv.apply({"params": {"kernel": kernel}}, x)
+
+    def xla(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    expected, expected_pull = jax.vjp(xla, x, kernel)
+    found, pull = jax.vjp(ours, x, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    gradient = jnp.float32(rng.normal(size=found.shape))
+    for a, b in zip(pull(gradient), expected_pull(gradient), strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-5)
 
 
 def test_published_parameter_count_of_resnet_50():

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from data_prep.toy_hand import make_toy_template
 from dhm.losses.objective import ObjectiveSettings
+from dhm.networks.batch_norm import BatchNorm
 from dhm.networks.encoder import ImageEncoder
 from dhm.networks.hand_model import HandModel
 from dhm.rendering import render_depth
@@ -35,9 +36,8 @@ class SmallEncoder(ImageEncoder):
     @nn.compact
     def __call__(self, images: Any, train: bool = False) -> jax.Array:
         """Angles of pictures."""
-        axis_name = self.axis_name if train else None
         x = nn.Conv(16, (4, 4), (4, 4))(images.astype(jnp.float32) / 255)
-        x = nn.BatchNorm(not train, use_fast_variance=False, axis_name=axis_name)(x)
+        x = BatchNorm(train, self.axis_name)(x)
         x = nn.relu(x).mean(axis=(1, 2))
         return nn.Dense(self.num_dofs, kernel_init=nn.initializers.normal(0.01))(x)
 
