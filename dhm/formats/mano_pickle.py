@@ -1,0 +1,328 @@
+"""MANO's model files (Romero and others, SIGGRAPH Asia 2017), read without running anything.
+
+`MANO_RIGHT.pkl` and `MANO_LEFT.pkl` are Python 2 pickles of NumPy arrays, of one SciPy matrix and
+of objects of chumpy, a package that no longer installs. Whatever the file names becomes a record
+(see `restricted_pickle`), and the arrays are built from the records here.
+"""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.sparse import csc_matrix
+
+from dhm.errors import BadInputError
+from dhm.formats.restricted_pickle import (
+    ARRAY_GLOBALS,
+    INSTANCE_GLOBALS,
+    Record,
+    brief,
+    build_array,
+    load_records,
+)
+from dhm.formats.text import read_bytes
+
+NUM_JOINTS = 16
+"""The wrist and three a finger."""
+
+_NUM_ANGLES = 3 * (NUM_JOINTS - 1)
+_NUM_POSE_DIRECTIONS = 9 * (NUM_JOINTS - 1)
+_ADMITTED = {
+    **ARRAY_GLOBALS,
+    **INSTANCE_GLOBALS,
+    **{(f"numpy.{core}.multiarray", "scalar"): "scalar" for core in ("core", "_core")},
+    ("chumpy.ch", "Ch"): "Ch",
+    ("chumpy.reordering", "Select"): "Select",
+    **{(f"scipy.sparse.{module}", "csc_matrix"): "csc" for module in ("csc", "_csc")},
+}
+_ONLY = "NumPy arrays, SciPy's csc_matrix, chumpy's Ch and Select and nothing else"
+_EXPECTED = "a MANO model (a pickled dictionary)"
+_MAX_MAGNITUDE = 1e9  # float32 has room for the sums of such numbers
+_MAX_NESTED = 8  # chumpy objects in one another
+_WEIGHT_TOLERANCE = 1e-3
+_NO_PARENT = 2**32 - 1
+_NO_CHUMPY = "an array of numbers, a chumpy Ch or a chumpy Select"
+_STYLES = {"bs_style": "lbs", "bs_type": "lrotmin"}
+# Of MANO's 778 vertices; the left hand has the right one's, mirrored in the same order.
+_MANO_VERTICES = 778
+_MANO_TIPS = (744, 320, 443, 554, 671)
+
+
+@dataclass(frozen=True, eq=False)  # Compared and hashed by identity: it holds arrays.
+class ManoModel:
+    """MANO or another linear model of its form, one hand.
+
+    Host-side NumPy. v vertices, s shape components, 16 joints: MANO's in its order (see
+    `dhm.networks.mano.JOINT_NAMES`).
+
+    Attributes:
+        v_template: Mean hand at zero pose, mm.
+        shapedirs: Change of the vertices with each shape coefficient, mm.
+        posedirs: Change of the vertices with each entry of R - I of the 15 finger joints, row by
+            row, mm.
+        J_regressor: Joints from shaped vertices.
+        lbs_weights: Skinning weights; rows sum to 1.
+        parents: Parent's index of each joint, -1 for the root; parents precede children.
+        faces: Vertex indices of the triangles, counter-clockwise seen from outside.
+        hands_components: Principal components of the pose, one a row, radians.
+        hands_mean: Mean pose: axis-angle vectors of the 15 finger joints, radians.
+        tip_vertices: Fingertips' vertices: thumb, index, middle, ring, pinky.
+    """
+
+    v_template: Float[np.ndarray, "v 3"]
+    shapedirs: Float[np.ndarray, "v 3 s"]
+    posedirs: Float[np.ndarray, "v 3 135"]
+    J_regressor: Float[np.ndarray, "16 v"]
+    lbs_weights: Float[np.ndarray, "v 16"]
+    parents: tuple[int, ...]
+    faces: Int[np.ndarray, "f 3"]
+    hands_components: Float[np.ndarray, "45 45"]
+    hands_mean: Float[np.ndarray, " 45"]
+    tip_vertices: tuple[int, ...]
+
+    @property
+    def num_vertices(self) -> int:
+        return len(self.v_template)
+
+    @property
+    def num_shapes(self) -> int:
+        return self.shapedirs.shape[-1]
+
+
+def read_mano(path: str | Path) -> ManoModel:
+    """Reads a model file of MANO or of its form; metres become millimetres, weights are normalised.
+
+    The vertices at the fingertips are those of the key `tip_vertices`, which MANO's own files lack:
+    there they are known by their 778 vertices.
+
+    Raises:
+        BadInputError: The file is missing, truncated or damaged; it refers to anything but arrays
+            of NumPy, SciPy and chumpy (nothing of it runs); or it lacks an entry, or has one of
+            another shape, with a number that is not finite, or that makes no hand.
+    """
+    path = Path(path)
+    data = read_bytes(path)
+    try:
+        entries = load_records(path, data, _ADMITTED, _ONLY, objects=True)
+        if not isinstance(entries, dict):
+            raise ValueError(f"a {type(entries).__name__} instead of a dictionary")
+    except BadInputError:  # a ValueError too
+        raise
+    except ValueError as error:
+        raise BadInputError(path, f"a damaged pickle ({error})", _EXPECTED) from None
+    return _Entries(path, entries).model()
+
+
+def write_mano(path: str | Path, model: ManoModel) -> None:
+    """Writes a model as MANO's files are, in metres, for `read_mano` and for others.
+
+    A pickle of protocol 2 of NumPy arrays and a SciPy matrix, with no object of chumpy.
+    """
+    parents = [parent if parent >= 0 else _NO_PARENT for parent in model.parents]
+    metres = {
+        name: np.asarray(getattr(model, name), np.float64) / 1000
+        for name in ("v_template", "shapedirs", "posedirs")
+    }
+    entries = {
+        **metres,
+        "J": model.J_regressor @ metres["v_template"],
+        "J_regressor": csc_matrix(np.asarray(model.J_regressor, np.float64)),
+        "weights": np.asarray(model.lbs_weights, np.float64),
+        "kintree_table": np.array([parents, range(NUM_JOINTS)], np.uint32),
+        "f": np.asarray(model.faces, np.uint32),
+        "hands_components": np.asarray(model.hands_components, np.float64),
+        "hands_mean": np.asarray(model.hands_mean, np.float64),
+        "tip_vertices": np.array(model.tip_vertices, np.int64),
+        **_STYLES,
+    }
+    with Path(path).open("wb") as file:
+        pickle.dump(entries, file, protocol=2)
+
+
+class _Entries:
+    """The records of a model file by their keys, taken as arrays or refused."""
+
+    def __init__(self, path: Path, entries: dict[str, Any]):
+        self._path, self._entries = path, entries
+
+    def model(self) -> ManoModel:
+        for key, known in _STYLES.items():
+            if (style := self._entries.get(key, known)) != known:
+                self._refuse(f"{key} {brief(style)}", f"{known!r}")
+        vertices = self.floats("v_template", None, 3)
+        count = len(vertices)
+        return ManoModel(
+            v_template=1000 * vertices,
+            shapedirs=1000 * self.floats("shapedirs", count, 3, None),
+            posedirs=1000 * self.floats("posedirs", count, 3, _NUM_POSE_DIRECTIONS),
+            J_regressor=self.regressor(count),
+            lbs_weights=self.weights(count),
+            parents=self.parents(),
+            faces=self.indices("f", count, None, 3).astype(np.int32),
+            hands_components=self.floats("hands_components", _NUM_ANGLES, _NUM_ANGLES),
+            hands_mean=self.floats("hands_mean", _NUM_ANGLES),
+            tip_vertices=self.tips(count),
+        )
+
+    def floats(self, key: str, *shape: int | None) -> Float[np.ndarray, "..."]:
+        """An entry as float64 of a shape, None for any length."""
+        return self._finite(key, self._shaped(key, self._array(key), *shape))
+
+    def integers(self, key: str, *shape: int | None) -> Int[np.ndarray, "..."]:
+        array = self._shaped(key, self._array(key), *shape)
+        if array.dtype.kind not in "iu":
+            self._refuse(f"{key} as {array.dtype}", "integers")
+        if array.max() > np.iinfo(np.int64).max:
+            self._refuse(f"{key} with {array.max()}", "integers of 63 bits")
+        return array.astype(np.int64)
+
+    def indices(self, key: str, count: int, *shape: int | None) -> Int[np.ndarray, "..."]:
+        """An entry as indices below a count."""
+        array = self.integers(key, *shape)
+        if array.min() < 0 or array.max() >= count:
+            self._refuse(f"{key} from {array.min()} to {array.max()}", f"indices below {count}")
+        return array
+
+    def regressor(self, count: int) -> Float[np.ndarray, "16 v"]:
+        key = "J_regressor"
+        record = self._entry(key)
+        if not (isinstance(record, Record) and record.kind == "csc"):
+            return self.floats(key, NUM_JOINTS, count)
+        try:
+            return self._finite(key, _dense(record, NUM_JOINTS, count))
+        except BadInputError:  # a ValueError too
+            raise
+        except ValueError as error:
+            self._refuse(f"{key}: {error}", f"a csc_matrix [{NUM_JOINTS}, {count}]")
+
+    def weights(self, count: int) -> Float[np.ndarray, "v 16"]:
+        weights = self.floats("weights", count, NUM_JOINTS)
+        sums = weights.sum(axis=1, keepdims=True)
+        worst = float(sums.flat[np.abs(sums - 1).argmax()])
+        if abs(worst - 1) > _WEIGHT_TOLERANCE:
+            self._refuse(f"weights whose row sums to {worst:.6g}", "rows that sum to 1")
+        return weights / sums
+
+    def parents(self) -> tuple[int, ...]:
+        key = "kintree_table"
+        parents, joints = self.integers(key, 2, NUM_JOINTS).tolist()
+        expected = f"joints 0 to {NUM_JOINTS - 1}"
+        if joints != list(range(NUM_JOINTS)):
+            self._refuse(f"{key} of joints {joints}", expected)
+        if parents[0] not in (_NO_PARENT, -1):
+            self._refuse(f"{key} whose root has parent {parents[0]}", f"{_NO_PARENT}")
+        for joint, parent in enumerate(parents[1:], start=1):
+            if not 0 <= parent < joint:
+                found = f"{key} with parent {parent} of joint {joint}"
+                self._refuse(found, "a joint that precedes it")
+        return (-1, *parents[1:])
+
+    def tips(self, count: int) -> tuple[int, ...]:
+        key = "tip_vertices"
+        if key in self._entries:
+            return tuple(self.indices(key, count, len(_MANO_TIPS)).tolist())
+        if count != _MANO_VERTICES:
+            self._refuse(f"no {key!r} for {count} vertices", f"it, or MANO's {_MANO_VERTICES}")
+        return _MANO_TIPS
+
+    def _entry(self, key: str) -> Any:
+        if key not in self._entries:
+            has = ", ".join(map(brief, list(self._entries)[:20]))
+            self._refuse(f"no {key!r}", f"a model of MANO's form; it holds {has or 'nothing'}")
+        return self._entries[key]
+
+    def _array(self, key: str) -> np.ndarray:
+        try:
+            return _array(self._entry(key))
+        except BadInputError:  # a ValueError too
+            raise
+        except ValueError as error:
+            self._refuse(f"{key}: {error}", _NO_CHUMPY)
+
+    def _shaped(self, key: str, array: np.ndarray, *shape: int | None) -> np.ndarray:
+        lengths = zip(array.shape, shape, strict=False)
+        if array.ndim != len(shape) or any(want not in (None, have) for have, want in lengths):
+            wanted = ", ".join("any" if n is None else f"{n}" for n in shape)
+            self._refuse(f"{key} of shape {[*array.shape]}", f"[{wanted}]")
+        return array
+
+    def _finite(self, key: str, array: np.ndarray) -> Float[np.ndarray, "..."]:
+        array = array.astype(np.float64)
+        if not (np.abs(array) <= _MAX_MAGNITUDE).all():
+            self._refuse(f"{key} with NaN, infinity or huge numbers", "finite numbers")
+        return array
+
+    def _refuse(self, found: str, expected: str) -> NoReturn:
+        raise BadInputError(self._path, found, expected)
+
+
+def _array(value: Any, depth: int = 0) -> np.ndarray:
+    """The numbers of an array, or of a chumpy object around one; ValueError for anything else."""
+    if depth > _MAX_NESTED:
+        raise ValueError(f"more than {_MAX_NESTED} chumpy objects in one another")
+    if not isinstance(value, Record) or value.kind not in ("Ch", "Select"):
+        return build_array(value)
+    if value.kind == "Ch":
+        return _array(_state(value, "x"), depth + 1)
+    source = _array(_state(value, "a"), depth + 1).ravel()
+    chosen = _array(_state(value, "idxs"), depth + 1)
+    if chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= len(source):
+        raise ValueError(f"a Select whose idxs do not fit its {len(source)} numbers")
+    selected = source[chosen.astype(np.int64)]
+    if value.state.get("preferred_shape") is None:
+        return selected
+    return selected.reshape(_lengths(value.state["preferred_shape"]))
+
+
+def _dense(record: Record, rows: int, columns: int) -> Float[np.ndarray, "r c"]:
+    """A csc_matrix of a known shape; ValueError for any other."""
+    state = record.state if isinstance(record.state, dict) else {}
+    shape = _lengths(state.get("_shape", state.get("shape")))
+    if shape != (rows, columns):
+        raise ValueError(f"a csc_matrix of shape {brief(shape)}")
+    data, row, start = (_array(_state(record, key)) for key in ("data", "indices", "indptr"))
+    if not (
+        data.ndim == row.ndim == start.ndim == 1 and {row.dtype.kind, start.dtype.kind} <= {*"iu"}
+    ):
+        raise ValueError("a csc_matrix whose arrays are no vectors of numbers")
+    row, start = row.astype(np.int64), start.astype(np.int64)
+    fits = len(start) == columns + 1 and start[0] == 0 and start[-1] == len(data) == len(row)
+    if not fits or (np.diff(start) < 0).any() or row.min() < 0 or row.max() >= rows:
+        raise ValueError("a csc_matrix whose indices do not fit its shape")
+    dense = np.zeros((rows, columns))
+    np.add.at(dense, (row, np.repeat(np.arange(columns), np.diff(start))), data)
+    return dense
+
+
+def _state(record: Record, key: str) -> Any:
+    if not isinstance(record.state, dict) or key not in record.state:
+        raise ValueError(f"a {record.kind} without {key!r}")
+    return record.state[key]
+
+
+def _lengths(value: Any) -> tuple[int, ...]:
+    """A shape, whose lengths may be NumPy's numbers."""
+    if not isinstance(value, (tuple, list)) or len(value) > 4:
+        raise ValueError(f"a {type(value).__name__} instead of a shape")
+    lengths = tuple(_scalar(n) for n in value)
+    if min(lengths, default=0) < 1:
+        raise ValueError(f"shape {brief(lengths)}")
+    return lengths
+
+
+def _scalar(value: Any) -> int:
+    if type(value) is int:
+        return value
+    if not isinstance(value, Record) or value.kind != "scalar" or len(value.args or ()) != 2:
+        raise ValueError(f"a {type(value).__name__} instead of a length")
+    dtype, data = value.args
+    # A scalar is spelled as an array's dtype and bytes are.
+    one = Record("array", ())
+    one.state = (1, (1,), dtype, False, data)
+    number = build_array(one)
+    if number.dtype.kind not in "iu":
+        raise ValueError(f"a length of {number.dtype}")
+    return int(number[0])

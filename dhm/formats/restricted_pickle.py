@@ -1,0 +1,335 @@
+"""Other people's pickles as inert records: nothing that a file names is imported or called.
+
+A small machine of the pickle's opcodes in place of `pickle.Unpickler`, which would hash whatever
+a file makes a dictionary's key: the hash of a tuple nested in tuples never ends.
+"""
+
+import codecs
+import io
+import math
+import pickletools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dhm.errors import BadInputError
+
+# `_codecs.encode` is how protocols 0 to 2 spell an array's bytes.
+ARRAY_GLOBALS = {
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): "array" for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): "buffer" for core in ("core", "_core")},
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): "dtype",
+    ("_codecs", "encode"): "encode",
+}
+"""What a pickled NumPy array of numbers names, with the kind of its record."""
+INSTANCE_GLOBALS = {
+    **{(module, "_reconstructor"): "new" for module in ("copy_reg", "copyreg")},
+    **{(module, "object"): "object" for module in ("__builtin__", "builtins")},
+    **{(module, "set"): "set" for module in ("__builtin__", "builtins")},
+}
+"""What instances name besides their classes: protocols 0 and 1, and sets before protocol 4."""
+
+# An array is a call and a state.
+_ARRAY_OPCODES = frozenset((
+    "PROTO", "FRAME", "MARK", "STOP", "POP", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD",
+    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "NONE", "NEWTRUE", "NEWFALSE",
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4",
+    "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "STRING", "BINSTRING", "SHORT_BINSTRING",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
+    "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET",
+))  # fmt: skip
+_OBJECT_OPCODES = _ARRAY_OPCODES | frozenset((
+    "NEWOBJ", "FLOAT", "BINFLOAT", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS",
+    "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "POP_MARK",
+))  # fmt: skip
+_BY_CODE = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+_MAX_OPCODES = 1 << 18
+_MAX_MEMO = 1 << 16
+_MAX_NUMBERS = 1 << 26
+_MAX_PROTOCOL = 5
+
+
+class Record:
+    """An admitted global, or what it returned: holds what came, does nothing.
+
+    Attributes:
+        kind: What the reader calls the global.
+        args: What it was called with; None for the global itself.
+        state: What the result was given then.
+    """
+
+    __slots__ = ("args", "kind", "state")
+
+    def __init__(self, kind: str, args: tuple | None = None):
+        self.kind, self.args, self.state = kind, args, None
+
+
+class _Refused(Exception):  # noqa: N818 (never leaves this file)
+    """The name of a global that is not admitted."""
+
+
+def load_records(
+    path: Path,
+    data: bytes,
+    admitted: Mapping[tuple[str, str], str],
+    only: str,
+    *,
+    objects: bool = False,
+) -> Any:
+    """Loads a pickle of any protocol whose globals become records.
+
+    Byte strings of Python 2 arrive as latin-1 text, sets as records of their lists; entries of
+    dictionaries are kept where their key is text.
+
+    Args:
+        path: The file, for the refusal.
+        data: Its content.
+        admitted: Kind of record of each (module, name) that may occur.
+        only: The admitted globals in words: "NumPy's array reconstruction and nothing else".
+        objects: Whether to take dictionaries, lists, floats and instances too.
+
+    Raises:
+        BadInputError: The pickle refers to another global.
+        ValueError: It is truncated, damaged or holds what arrays (and objects) do not need.
+    """
+    opcodes = _OBJECT_OPCODES if objects else _ARRAY_OPCODES
+    try:
+        return _Machine(admitted).run(_operations(data, opcodes))
+    except _Refused as error:
+        raise BadInputError(path, f"a pickle that refers to {error}", only) from None
+    except (IndexError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{type(error).__name__} {error}") from None
+
+
+def _operations(data: bytes, admitted: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """Names and arguments of the opcodes; every length is held against the file's."""
+    stream = io.BytesIO(data)
+    for _ in range(_MAX_OPCODES):
+        position = stream.tell()
+        code = stream.read(1)
+        if not code:
+            raise ValueError("pickle exhausted before seeing STOP")
+        if code not in _BY_CODE:
+            raise ValueError(f"at position {position}, opcode {code!r} unknown")
+        opcode = _BY_CODE[code]
+        if opcode.name not in admitted:
+            raise ValueError(f"opcode {opcode.name}")
+        if opcode.name == "STRING":
+            yield opcode.name, _quoted(stream.readline())
+        else:
+            yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
+        if opcode.name == "STOP":
+            return
+    raise ValueError(f"more than {_MAX_OPCODES} opcodes")
+
+
+def _quoted(line: bytes) -> str:
+    """A byte string of protocol 0; pickletools would take it for ASCII."""
+    literal = line.rstrip(b"\r\n")
+    if not line.endswith(b"\n") or len(literal) < 2 or literal[:1] not in (b"'", b'"'):
+        raise ValueError("a byte string without its quotes")
+    if literal[-1:] != literal[:1]:
+        raise ValueError("a byte string without its closing quote")
+    return codecs.escape_decode(literal[1:-1])[0].decode("latin1")
+
+
+class _Machine:
+    """The stack and the memo of a pickle."""
+
+    def __init__(self, admitted: Mapping[tuple[str, str], str]):
+        self._admitted = admitted
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []  # the stacks below each mark
+        self._memo: dict[int, Any] = {}
+
+    def run(self, operations: Iterator[tuple[str, Any]]) -> Any:
+        for name, argument in operations:
+            if name == "STOP":
+                return self._stack.pop()
+            if name in _ACTIONS:
+                _ACTIONS[name](self, argument)
+            else:  # numbers, text and bytes
+                self._stack.append(argument)
+        raise ValueError("pickle exhausted before seeing STOP")
+
+    def protocol(self, number: int) -> None:
+        if number > _MAX_PROTOCOL:
+            raise ValueError(f"pickle protocol {number}")
+
+    def push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def mark(self, _: None) -> None:
+        self._below.append(self._stack)
+        self._stack = []
+
+    def since_mark(self) -> list[Any]:
+        values, self._stack = self._stack, self._below.pop()
+        return values
+
+    def pop(self, _: None) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self.since_mark()
+
+    def tuple_of(self, count: int) -> None:
+        if len(self._stack) < count:
+            raise ValueError("too few values for a tuple")
+        split = len(self._stack) - count
+        self._stack[split:] = [tuple(self._stack[split:])]
+
+    def put(self, index: int | None) -> None:
+        index = len(self._memo) if index is None else int(index)
+        if not 0 <= index <= _MAX_MEMO:
+            raise ValueError(f"memo index {index}")
+        self._memo[index] = self._stack[-1]
+
+    def get(self, index: int) -> None:
+        self._stack.append(self._memo[int(index)])
+
+    def find(self, module: Any, name: Any) -> None:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError("a global whose name is no text")
+        if (module, name) not in self._admitted:
+            raise _Refused(f"{module}.{name}")
+        self._stack.append(Record(self._admitted[module, name]))
+
+    def find_on_stack(self, _: None) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        self.find(module, name)
+
+    def call(self, _: None) -> None:
+        args, called = self._stack.pop(), self._stack.pop()
+        if not (isinstance(called, Record) and called.args is None and isinstance(args, tuple)):
+            raise ValueError(f"a call of a {type(called).__name__}")
+        if called.kind == "new":
+            made, *args = args
+            if not (isinstance(made, Record) and made.args is None):
+                raise ValueError(f"an instance of a {type(made).__name__}")
+            called, args = made, ()
+        self._stack.append(Record(called.kind, args))
+
+    def build(self, _: None) -> None:
+        state, built = self._stack.pop(), self._stack[-1]
+        if not (isinstance(built, Record) and built.args is not None):
+            raise ValueError(f"a state for a {type(built).__name__}")
+        built.state = state
+
+    def append(self, values: list[Any]) -> None:
+        if not isinstance(self._stack[-1], list):
+            raise ValueError(f"values for a {type(self._stack[-1]).__name__}")
+        self._stack[-1].extend(values)
+
+    def set_items(self, values: list[Any]) -> None:
+        target = self._stack[-1]
+        if not isinstance(target, dict) or len(values) % 2:
+            raise ValueError(f"entries for a {type(target).__name__}")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if isinstance(key, str):
+                target[key] = value
+
+    def dictionary(self, _: None) -> None:
+        values = self.since_mark()
+        self._stack.append({})
+        self.set_items(values)
+
+
+_ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": _Machine.protocol,
+    "FRAME": lambda machine, _: None,
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": lambda machine, _: machine.since_mark() and None,
+    "GLOBAL": lambda machine, name: machine.find(*name.split(" ", 1)),
+    "STACK_GLOBAL": _Machine.find_on_stack,
+    "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.call,
+    "BUILD": _Machine.build,
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.since_mark())),
+    **{f"TUPLE{n}": lambda machine, _, n=n: machine.tuple_of(n) for n in (1, 2, 3)},
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "LIST": lambda machine, _: machine.push(machine.since_mark()),
+    "APPEND": lambda machine, _: machine.append([machine._stack.pop()]),
+    "APPENDS": lambda machine, _: machine.append(machine.since_mark()),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "DICT": _Machine.dictionary,
+    "SETITEM": lambda machine, _: machine.set_items(
+        [machine._stack.pop(), machine._stack.pop()][::-1]
+    ),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.since_mark()),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+}
+
+
+def build_array(record: Any) -> np.ndarray:
+    """Builds the array of numbers that records of `ARRAY_GLOBALS` describe.
+
+    Raises:
+        ValueError: They describe none, or one without numbers or of more than 2^26.
+    """
+    if not isinstance(record, Record) or record.args is None:
+        raise ValueError(f"a {type(record).__name__} instead of an array")
+    fields = record.state if record.kind == "array" else record.args
+    if record.kind not in ("array", "buffer"):
+        raise ValueError(f"a {record.kind} instead of an array")
+    if not isinstance(fields, tuple) or len(fields) != (5 if record.kind == "array" else 4):
+        raise ValueError("an array without its fields")
+    if record.kind == "array":
+        _, shape, dtype, fortran, data = fields
+    else:
+        data, dtype, shape, order = fields
+        fortran = isinstance(order, str) and order == "F"
+    dtype, data = _number_type(dtype), _raw_bytes(data)
+    if not (isinstance(shape, tuple) and 1 <= len(shape) <= 4 and all(map(_is_length, shape))):
+        raise ValueError(f"shape {brief(shape)}")
+    if math.prod(shape) > _MAX_NUMBERS:
+        raise ValueError(f"shape {brief(shape)}")
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{len(data)} bytes for shape {shape} of {dtype}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _MAX_NUMBERS
+
+
+def _number_type(record: Any) -> np.dtype:
+    if not isinstance(record, Record) or record.kind != "dtype" or not record.args:
+        raise ValueError("no dtype")
+    code, state = record.args[0], record.state
+    order = state[1] if isinstance(state, tuple) and len(state) > 1 else "|"
+    known = isinstance(code, str) and re.fullmatch("f[248]|[iu][1248]", code)
+    if not (known and isinstance(order, str) and order in ("<", ">", "|", "=")):
+        raise ValueError(f"dtype {brief(code)}")
+    return np.dtype(code).newbyteorder(order)
+
+
+def _raw_bytes(data: Any) -> bytes:
+    if isinstance(data, Record) and data.kind == "encode" and data.args:
+        data = data.args[0]
+    if isinstance(data, str):  # Python 2's byte strings arrive as latin-1 text
+        return data.encode("latin1")
+    if isinstance(data, (bytes, bytearray)):
+        return bytes(data)
+    raise ValueError(f"array data of type {type(data).__name__}")
+
+
+def brief(value: Any) -> str:
+    """A word or two on a value that may be nested deeper than repr can follow."""
+    if isinstance(value, str):
+        return value[:80]
+    if isinstance(value, int):
+        return str(value) if abs(value) < 1 << 64 else "a huge integer"
+    if isinstance(value, tuple) and len(value) <= 8 and all(type(n) is int for n in value):
+        return f"({', '.join(map(brief, value))})"
+    return type(value).__name__
