@@ -293,7 +293,8 @@ def _dense(record: Record, rows: int, columns: int) -> Float[np.ndarray, "r c"]:
     if not fits or (np.diff(start) < 0).any() or row.min() < 0 or row.max() >= rows:
         raise ValueError("a csc_matrix whose indices do not fit its shape")
     dense = np.zeros((rows, columns))
-    np.add.at(dense, (row, np.repeat(np.arange(columns), np.diff(start))), data)
+    with np.errstate(over="ignore"):  # infinities are refused by the entry's name
+        np.add.at(dense, (row, np.repeat(np.arange(columns), np.diff(start))), data)
     return dense
 
 

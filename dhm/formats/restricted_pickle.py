@@ -45,7 +45,7 @@ _ARRAY_OPCODES = frozenset((
 ))  # fmt: skip
 _OBJECT_OPCODES = _ARRAY_OPCODES | frozenset((
     "NEWOBJ", "FLOAT", "BINFLOAT", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS",
-    "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "POP_MARK",
+    "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_SET", "ADDITEMS", "POP_MARK",
 ))  # fmt: skip
 _BY_CODE = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 _MAX_OPCODES = 1 << 18
@@ -83,8 +83,8 @@ def load_records(
 ) -> Any:
     """Loads a pickle of any protocol whose globals become records.
 
-    Byte strings of Python 2 arrive as latin-1 text, sets as records of their lists; entries of
-    dictionaries are kept where their key is text.
+    Byte strings of Python 2 arrive as latin-1 text, sets as lists or, before protocol 4, as
+    records of lists; entries of dictionaries are kept where their key is text.
 
     Args:
         path: The file, for the refusal.
@@ -260,6 +260,8 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "LIST": lambda machine, _: machine.push(machine.since_mark()),
     "APPEND": lambda machine, _: machine.append([machine._stack.pop()]),
     "APPENDS": lambda machine, _: machine.append(machine.since_mark()),
+    "EMPTY_SET": lambda machine, _: machine.push([]),
+    "ADDITEMS": lambda machine, _: machine.append(machine.since_mark()),
     "EMPTY_DICT": lambda machine, _: machine.push({}),
     "DICT": _Machine.dictionary,
     "SETITEM": lambda machine, _: machine.set_items(

@@ -28,6 +28,7 @@ from dhm.formats.depth_pickle import read_depth_pickle
 from dhm.formats.hand_model import read_hand_model, write_hand_model
 from dhm.formats.keypoints import read_keypoints
 from dhm.formats.krt import KrtCamera, read_krt, write_krt
+from dhm.formats.mano_pickle import read_mano, write_mano
 from dhm.formats.picture import read_picture
 from dhm.formats.scan import read_scan
 from dhm.formats.template_npz import read_template, write_template
@@ -40,6 +41,7 @@ from dhm.types import Batch, Camera
 from dhm.workdir import CONFIG_FILE, noted_config
 from tests.data_prep import synthetic
 from tests.formats.samples import ASCII_PLY, OBJ, binary_ply, small_template
+from tests.references.mano import official_entries, python2_pickle, random_mano
 
 
 class Reader(NamedTuple):
@@ -76,6 +78,13 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
     for protocol in (0, 2, 4, 5):
         content = pickle.dumps(depth, protocol)
         add(f"depth map, pickle {protocol}", f"depth{protocol}.pkl", content, read_depth_pickle)
+    linear = random_mano(0, num_vertices=6, num_shapes=2)
+    entries = official_entries(linear) | {"tip_vertices": np.arange(5)}
+    for protocol in (0, 2):
+        content = python2_pickle(entries, protocol)
+        add(f"MANO, Python 2's pickle {protocol}", f"mano{protocol}.pkl", content, read_mano)
+    write_mano(folder / "mano.pkl", linear)
+    add("MANO, as written", "mano.pkl", (folder / "mano.pkl").read_bytes(), read_mano)
     picture = np.random.default_rng(0).integers(0, 255, (24, 20, 3), np.uint8)
     for kind in ("jpg", "png"):
         content = cv2.imencode(f".{kind}", picture)[1].tobytes()
