@@ -48,6 +48,8 @@ _OBJECT_OPCODES = _ARRAY_OPCODES | frozenset((
     "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_SET", "ADDITEMS", "POP_MARK",
 ))  # fmt: skip
 _BY_CODE = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+# What Python's repr of a byte string may hold; others would be kept with a warning.
+_ESCAPED = re.compile(rb"(?s:[^\\]+|\\[\\'\"abfnrtv]|\\x[0-9a-fA-F]{2})*+")
 _MAX_OPCODES = 1 << 18
 _MAX_MEMO = 1 << 16
 _MAX_NUMBERS = 1 << 26
@@ -121,11 +123,19 @@ def _operations(data: bytes, admitted: frozenset[str]) -> Iterator[tuple[str, An
             raise ValueError(f"opcode {opcode.name}")
         if opcode.name == "STRING":
             yield opcode.name, _quoted(stream.readline())
+        elif opcode.name == "GLOBAL":  # in which pickletools would undo escapes
+            yield opcode.name, (_name(stream.readline()), _name(stream.readline()))
         else:
             yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
         if opcode.name == "STOP":
             return
     raise ValueError(f"more than {_MAX_OPCODES} opcodes")
+
+
+def _name(line: bytes) -> str:
+    if not line.endswith(b"\n"):
+        raise ValueError("a global without its end")
+    return line[:-1].decode("utf-8")
 
 
 def _quoted(line: bytes) -> str:
@@ -135,6 +145,8 @@ def _quoted(line: bytes) -> str:
         raise ValueError("a byte string without its quotes")
     if literal[-1:] != literal[:1]:
         raise ValueError("a byte string without its closing quote")
+    if not _ESCAPED.fullmatch(literal[1:-1]):
+        raise ValueError("a byte string with an unknown escape")
     return codecs.escape_decode(literal[1:-1])[0].decode("latin1")
 
 
@@ -197,7 +209,7 @@ class _Machine:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a global whose name is no text")
         if (module, name) not in self._admitted:
-            raise _Refused(f"{module}.{name}")
+            raise _Refused(f"{brief(module)}.{brief(name)}")
         self._stack.append(Record(self._admitted[module, name]))
 
     def find_on_stack(self, _: None) -> None:
@@ -246,7 +258,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": _Machine.mark,
     "POP": _Machine.pop,
     "POP_MARK": lambda machine, _: machine.since_mark() and None,
-    "GLOBAL": lambda machine, name: machine.find(*name.split(" ", 1)),
+    "GLOBAL": lambda machine, names: machine.find(*names),
     "STACK_GLOBAL": _Machine.find_on_stack,
     "REDUCE": _Machine.call,
     "NEWOBJ": _Machine.call,

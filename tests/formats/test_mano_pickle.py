@@ -364,6 +364,7 @@ _HOSTILE = {
     "text without quotes": b"Sabc\n.",
     "text without its end": b"S'abc\n.",
     "a bad escape": b"S'\\x4'\n.",
+    "an unknown escape": b"S'\\d'\n.",
     "a number that is none": b"Iabc\n.",
     "another protocol": b"\x80\x09}.",
     "nested tuples": b"\x80\x02N" + b"\x85" * 200_000 + b".",
