@@ -86,12 +86,27 @@ def test_two_capsules_side_by_side(distance):
     assert found.volume == pytest.approx(expected, rel=0.03)
 
 
-def test_volume_of_boxes_on_which_the_rays_graze_and_split_edges():
-    """All corners on whole millimetres, the diagonals of the faces across the rays."""
-    boxes = [trimesh.creation.box([20, 20, 20]) for _ in range(2)]
+def _two_boxes(side):
+    boxes = [trimesh.creation.box([side] * 3) for _ in range(2)]
     boxes[1].apply_translation([14, 8, 13])
-    vertices, parts = _scene(*boxes)
-    assert overlap_volume(vertices, parts, 0.25) == pytest.approx(6 * 12 * 7, rel=1e-9)
+    return _scene(*boxes)
+
+
+def test_volume_of_boxes():
+    """Their corners are on whole millimetres, so that every ray stands for a square of its own."""
+    assert overlap_volume(*_two_boxes(20), 0.25) == pytest.approx(6 * 12 * 7, rel=1e-9)
+
+
+def test_a_ray_through_an_edge_passes_through_one_of_its_faces(monkeypatch):
+    """The diagonals of the boxes' faces lie on rays."""
+    monkeypatch.setattr("dhm.evaluation.penetration._OFFSET", np.zeros(2))
+    assert overlap_volume(*_two_boxes(21), 1.0) == pytest.approx(7 * 13 * 8, rel=1e-9)
+
+
+def test_a_ray_through_a_corner_spoils_no_other(monkeypatch):
+    """Rays through corners and along sides may count or not, the 5 x 11 within have to."""
+    monkeypatch.setattr("dhm.evaluation.penetration._OFFSET", np.zeros(2))
+    assert 5 * 11 * 7 - 1e-9 <= overlap_volume(*_two_boxes(20), 1.0) <= 7 * 13 * 7 + 1e-9
 
 
 def test_the_volume_converges_with_the_spacing():
@@ -152,11 +167,12 @@ def test_of_two_parts_the_deeper_counts_and_each_pair_has_its_volume():
     assert found.volume == pytest.approx(2 * small.volume, rel=5e-3)
 
 
-def test_where_a_part_overlaps_itself_is_inside():
+@pytest.mark.parametrize("folded_first", [False, True])
+def test_where_a_part_overlaps_itself_is_inside(folded_first):
     """Parity alone would call what is covered twice outside."""
     folded = trimesh.util.concatenate([_sphere(20, [5.0, 0, 0]), _sphere(20, [-5.0, 0, 0])])
     small = _sphere(5, subdivisions=3)
-    vertices, parts = _scene(small, folded)
+    vertices, parts = _scene(folded, small) if folded_first else _scene(small, folded)
     found = penetration(vertices, parts, spacing=0.25)
     assert found.num_vertices == len(small.vertices)
     assert found.volume == pytest.approx(small.volume, rel=5e-3)

@@ -108,12 +108,33 @@ def test_the_tolerance_is_a_depth():
 
 
 def test_vertices_outside_of_the_image_are_not_seen():
+    """The image shows the middle of the side; a pixel at the border sees up to its neighbour."""
     vertices, faces = _cube()
     camera = _cameras([0, 0, 1])
-    camera.K[0, 0, 2] = 0  # the cube's middle is at the left border
-    seen = seen_vertices(vertices, faces, camera, SIZE)[0]
-    column = camera.T_camera_world[0] @ np.insert(vertices, 3, 1, axis=1).T
-    np.testing.assert_array_equal(seen, _front(vertices, 2, 1) & (column[0] > -1e-9))
+    # Some vertices lie half a pixel or less beyond the centre of the last row and column.
+    camera.K[0, :2, 2] = 17.7, 12.5
+    seen = seen_vertices(vertices, faces, camera, (24, 40))[0]
+    points = (camera.K @ camera.T_camera_world[:, :3] @ np.insert(vertices, 3, 1, axis=1).T)[0]
+    column, row = points[:2] / points[2]
+    inside = (column > -1) & (column < 40) & (row > -1) & (row < 24)
+    for beyond in (column < -1, column > 40, row < -1, row > 24):
+        assert (_front(vertices, 2, 1) & beyond).any()
+    np.testing.assert_array_equal(seen, _front(vertices, 2, 1) & inside)
+
+
+def test_vertices_at_the_camera_and_behind_it_are_not_seen():
+    vertices, faces = _cube()
+    camera = _cameras([0, 0, 1])
+    # Before the background, at less than the tolerance; and behind, where K alone puts it on the
+    # cube.
+    at_camera, behind = [-0.066, 0.0, 0.5], [16.0, 12.0, -100.0]
+    T_world_camera = np.linalg.inv(camera.T_camera_world[0])
+    more = trimesh.transform_points([at_camera, behind], T_world_camera)
+    more = np.concatenate([vertices, more])
+    for tolerance in (1.0, 1000.0):
+        seen = seen_vertices(more, faces, camera, SIZE, tolerance=tolerance)[0]
+        assert not seen[-1]
+        assert not seen[-2]
 
 
 def test_a_sphere_shows_the_cap_that_its_tangents_bound():
