@@ -77,6 +77,17 @@ def get_config() -> ConfigDict:
     # What the pose corrective sees: "enabled", the 28 angles (section 5.1), or "all", every
     # joint's Euler triple (the released code).
     config.decoder.pose_corrective_input = "enabled"
+    # The correctives that are learned; an ablation leaves one out.
+    config.decoder.correctives = ("skeleton", "identity", "pose")
+    # Keep the pose corrective's gradient from the encoder (section 5.1); off for an ablation.
+    config.decoder.stop_pose_gradient = True
+    # "deephandmesh", or "linear": a fixed linear model as decoder, the baseline of section 8.3.
+    config.decoder.kind = "deephandmesh"
+
+    config.mano = ConfigDict()
+    # The linear decoder: a MANO_RIGHT.pkl, whose licence is its owners'. Empty: the project's own
+    # MANO-style linear model, learned from the studio's hands.
+    config.mano.path = ""
 
     config.loss = ConfigDict()
     # Weights of the four terms of section 6. mm, mm, mm and mm^2.

@@ -15,6 +15,7 @@ from dhm.data.schema import MAX_IMAGE_SIZE
 from dhm.errors import BadInputError
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings
+from dhm.networks.hand_model import CORRECTIVES
 from dhm.networks.resnet import STAGES
 from dhm.training.loop import LoopSettings
 from dhm.training.optimiser import make_optimiser
@@ -89,6 +90,12 @@ _RULES = {
     "decoder.skeleton_hidden": _at_least(1),
     "decoder.skin_hidden": _at_least(1),
     "decoder.pose_corrective_input": _one_of("enabled", "all"),
+    "decoder.correctives": _Rule(
+        lambda x: isinstance(x, tuple) and all(name in CORRECTIVES for name in x),
+        f"a tuple of {', '.join(CORRECTIVES)}",
+    ),
+    "decoder.stop_pose_gradient": _one_of(False, True),
+    "decoder.kind": _one_of("deephandmesh", "linear"),
     "loss.joint": _at_least(0),
     "loss.depth": _at_least(0),
     "loss.penetration": _at_least(0),
@@ -133,7 +140,7 @@ _RULES = {
 
 
 # Of these only the ones that are set have to exist; `prepared` may be about to be written.
-_PATHS = ("capture", "prepared", "encoder.weights")
+_PATHS = ("capture", "prepared", "encoder.weights", "mano.path")
 
 
 def check_config(config: ConfigDict, num_devices: int = 1) -> None:
@@ -171,6 +178,7 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
     for key, path, is_right, kind in (
         ("capture", config.capture, Path.is_dir, "folder"),
         ("encoder.weights", config.encoder.weights, Path.is_file, "file"),
+        ("mano.path", config.mano.path, Path.is_file, "file"),
     ):
         if path and not is_right(Path(path)):
             raise BadInputError(f"config.{key}", path, f"an existing {kind}")
@@ -196,6 +204,8 @@ def model_settings(config: ConfigDict) -> ModelSettings:
         skeleton_hidden=config.decoder.skeleton_hidden,
         skin_hidden=config.decoder.skin_hidden,
         pose_corrective_input=config.decoder.pose_corrective_input,
+        correctives=tuple(config.decoder.correctives),
+        stop_pose_gradient=config.decoder.stop_pose_gradient,
     )
 
 

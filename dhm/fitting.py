@@ -1,5 +1,6 @@
 """Joint angles from 3D joints: the pose and root transform that put the model's joints there."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import euler_angles_to_matrix
 from dhm.geometry.transforms import matmul, transform_points
 
-# Weight of the prior theta = 0, mm per radian: it decides only what the joints leave open, such
+# Weight of the prior, mm per radian: it decides only what the joints leave open, such
 # as the twist of a straight finger.
 _PRIOR = 0.5
 _NUM_STEPS = 30
@@ -22,7 +23,7 @@ _STARTS = (0.5, 0.65)
 
 
 class FittedPose(NamedTuple):
-    """Poses found by `fit_pose`.
+    """Poses found by `fit_joints`.
 
     Attributes:
         theta: Joint angles, radians, within the limits.
@@ -41,6 +42,22 @@ class _Iterate(NamedTuple):
     damping: Float[Array, ""]
 
 
+class PoseSpace(NamedTuple):
+    """The poses among which to look.
+
+    Attributes:
+        low: Smallest value of each parameter, radians.
+        high: Largest value.
+        rest: The prior's pose, which decides what the joints leave open.
+        starts: Where to start from.
+    """
+
+    low: Float[Array, " d"]
+    high: Float[Array, " d"]
+    rest: Float[Array, " d"]
+    starts: Float[Array, "n d"]
+
+
 def fit_pose(
     T_parent_joint: Float[Array, "j 4 4"],
     parents: tuple[int, ...],
@@ -48,10 +65,7 @@ def fit_pose(
     target: Float[Array, "b j 3"],
     valid: Bool[Array, "b j"],
 ) -> FittedPose:
-    """Levenberg-Marquardt over the 28 angles within the anatomical limits, from two starts.
-
-    The root transform is not iterated: at every step it is the best rigid alignment of all valid
-    joints, through which the derivatives go.
+    """`fit_joints` over the 28 angles of a rig, within the anatomical limits and from two starts.
 
     Args:
         T_parent_joint: Rest transforms of the rig, mm; a trained model's `skeleton()`.
@@ -65,6 +79,37 @@ def fit_pose(
     """
     dofs = dof_indices(joint_names)
     low, high = (jnp.asarray(limit, jnp.float32) for limit in joint_limits(joint_names))
+    starts = jnp.stack([low + fraction * (high - low) for fraction in _STARTS])
+
+    def pose_joints(theta: Float[Array, " d"]) -> Float[Array, "j 3"]:
+        euler = pose_to_euler(theta, dofs, len(parents))
+        frames = forward_kinematics(T_parent_joint, euler_angles_to_matrix(euler), parents)
+        return frames[:, :3, 3]
+
+    space = PoseSpace(low, high, jnp.zeros_like(low), starts)
+    return fit_joints(pose_joints, space, target, valid)
+
+
+def fit_joints(
+    pose_joints: Callable[[Float[Array, " d"]], Float[Array, "j 3"]],
+    space: PoseSpace,
+    target: Float[Array, "b j 3"],
+    valid: Bool[Array, "b j"],
+) -> FittedPose:
+    """Levenberg-Marquardt over a model's pose parameters, from several starts.
+
+    The root transform is not iterated: at every step it is the best rigid alignment of all valid
+    joints, through which the derivatives go.
+
+    Args:
+        pose_joints: The model's joints in a pose, mm.
+        space: Limits, prior and starts.
+        target: Joints to reach, mm.
+        valid: Which of them count. With fewer than three the pose is the prior's.
+
+    Returns:
+        The best pose of each sample.
+    """
 
     def fit(
         points: Float[Array, "j 3"], counts: Bool[Array, " j"], start: Float[Array, " d"]
@@ -75,29 +120,26 @@ def fit_pose(
         points = jnp.where(counts[:, None], points - centre, 0)
 
         def align(theta):
-            euler = pose_to_euler(theta, dofs, len(parents))
-            frames = forward_kinematics(T_parent_joint, euler_angles_to_matrix(euler), parents)
-            joints = frames[:, :3, 3]
+            joints = pose_joints(theta)
             T = rigid_alignment(joints, points, weights)
             return T, transform_points(T, joints)
 
         def residuals(theta):
             errors = (align(theta)[1] - points) * weights[:, None]
-            return jnp.concatenate([errors.reshape(-1), _PRIOR * theta])
+            return jnp.concatenate([errors.reshape(-1), _PRIOR * (theta - space.rest)])
 
-        theta, cost, _ = _minimise(residuals, start, low, high)
+        theta, cost, _ = _minimise(residuals, start, space.low, space.high)
         T, joints = align(theta)
         distance = jnp.linalg.norm(joints - points, axis=-1)
         mean = jnp.sum(distance * weights) / jnp.maximum(jnp.sum(weights), 1)
         return FittedPose(theta, T.at[:3, 3].add(centre), mean), cost
 
     # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
-    size, num_starts = len(target), len(_STARTS)
-    starts = jnp.stack([low + fraction * (high - low) for fraction in _STARTS])
+    size, num_starts = len(target), len(space.starts)
     ends, cost = jax.vmap(fit)(
         jnp.repeat(target, num_starts, axis=0),
         jnp.repeat(valid, num_starts, axis=0),
-        jnp.tile(starts, (size, 1)),
+        jnp.tile(space.starts, (size, 1)),
     )
     best = jnp.arange(size) * num_starts + jnp.argmin(cost.reshape(size, num_starts), axis=1)
     return jax.tree.map(lambda x: x[best], ends)

@@ -50,6 +50,16 @@ def prepared_data(config: ConfigDict) -> PreparedData:
     return PreparedData(out)
 
 
+def linear_model_file(config: ConfigDict) -> Path:
+    """The file of the linear decoder, which is learned from the studio's hands if none is named."""
+    if config.mano.path:
+        return Path(config.mano.path)
+    from data_prep.studio.linear_hand import linear_hand
+
+    with in_turn(DATA_FOLDER):
+        return linear_hand(DATA_FOLDER / "linear_hand.pkl")
+
+
 def _name(capture: Path, config: ConfigDict, splits: tuple) -> str:
     """A folder of its own for every capture and split: a job never takes another's records."""
     what = repr((str(capture.resolve()), splits)).encode()

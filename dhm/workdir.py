@@ -23,7 +23,7 @@ DATA_FILE = "data.fingerprint"
 _FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", "input", "eval",
                    "export", "profile")  # fmt: skip
 # A trained model may be measured and exported with other values of everything but these.
-_SHAPES_THE_MODEL = ("subject", "encoder", "decoder", "data.image_size")
+_SHAPES_THE_MODEL = ("subject", "encoder", "decoder", "mano", "data.image_size")
 
 
 def claim_workdir(config: ConfigDict, workdir: Path) -> None:
@@ -134,8 +134,16 @@ def trained_variables(workdir: Path, num_vertices: int) -> tuple[int, dict[str, 
     step = require_checkpoint(workdir)
     with closing(Checkpoints(workdir / CHECKPOINTS_FOLDER)) as checkpoints:
         variables = checkpoints.restore_variables()
-    found = len(variables["params"]["identity_corrective"]["Dense_1"]["bias"]) // 3
-    if found != num_vertices:
+    found = _num_vertices(variables["params"])
+    if found not in (None, num_vertices):
         expected = f"{num_vertices}, those of the data's hand model"
         raise BadInputError(workdir, f"a model of {found} vertices", expected)
     return step, jax.tree.map(jnp.asarray, variables)
+
+
+def _num_vertices(params: dict[str, Any]) -> int | None:
+    """Of the hand that a model's per-vertex correctives are for, None if it has none."""
+    for name in ("identity_corrective", "pose_corrective"):
+        if name in params:
+            return len(params[name]["Dense_1"]["bias"]) // 3
+    return None

@@ -52,6 +52,9 @@ BAD = {
     "decoder.skeleton_hidden": [0],
     "decoder.skin_hidden": [0],
     "decoder.pose_corrective_input": ["", "everything"],
+    "decoder.correctives": [("skin",), "pose"],
+    "decoder.stop_pose_gradient": ["no", 2],
+    "decoder.kind": ["", "mano"],
     "loss.joint": [-1e-9, NAN, INF],
     "loss.depth": [-1.0, NAN],
     "loss.penetration": [-1.0, NAN],
@@ -96,6 +99,8 @@ GOOD = {
     "encoder.depth": [18, 34, 50, 101, 152],
     "encoder.head_hidden": [(512, 512)],
     "decoder.pose_corrective_input": ["all"],
+    "decoder.correctives": [(), ("identity", "pose")],
+    "decoder.kind": ["linear"],
     "loss.penetration": [0.0],
     "loss.depth_reduction": ["image"],
     "loss.penetration_reduction": ["sum"],
@@ -105,7 +110,7 @@ GOOD = {
     "profile.steps": [(0, 0), (10, 12)],
 }
 # Paths, of which check_config asks only that they exist.
-WITHOUT_RULE = {"capture", "prepared", "encoder.weights"}
+WITHOUT_RULE = {"capture", "prepared", "encoder.weights", "mano.path"}
 
 
 def _with(key, value) -> ConfigDict:
@@ -235,6 +240,8 @@ def test_the_paper_s_networks():
         skeleton_hidden=256,
         skin_hidden=256,
         pose_corrective_input="enabled",
+        correctives=("skeleton", "identity", "pose"),
+        stop_pose_gradient=True,
     )
 
 
@@ -248,11 +255,15 @@ def test_every_field_of_the_networks_reaches_its_setting():
         "decoder.skeleton_hidden": 4,
         "decoder.skin_hidden": 5,
         "decoder.pose_corrective_input": "all",
+        "decoder.correctives": ("identity",),
+        "decoder.stop_pose_gradient": False,
     }
     config = default.get_config()
     config.update_from_flattened_dict(values)
     # Pretrained weights bring their normalisation along.
-    assert model_settings(config) == (34, 16, (7, 8), True, 3, 4, 5, "all")
+    assert model_settings(config) == (
+        34, 16, (7, 8), True, 3, 4, 5, "all", ("identity",), False
+    )  # fmt: skip
 
 
 def test_every_field_of_the_objective_reaches_its_setting():

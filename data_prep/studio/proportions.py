@@ -71,7 +71,20 @@ def subject(number: int) -> Proportions:
     if number not in range(1, len(_SIZES) + 1):
         raise BadInputError("subject", str(number), f"0 (the template) to {len(_SIZES)}")
     rng = np.random.default_rng(100 + number)
-    size, stoutness = _SIZES[number - 1], _STOUTNESS[number - 1]
+    return varied_proportions(rng, _SIZES[number - 1], _STOUTNESS[number - 1], seed=number)
+
+
+def varied_proportions(
+    rng: np.random.Generator, size: float, stoutness: float, seed: int
+) -> Proportions:
+    """Returns a person's measures around the average hand's.
+
+    Args:
+        rng: Draws how each measure deviates.
+        size: Overall size, 1 is the average.
+        stoutness: How thick for its size, 1 is the average.
+        seed: Selects the jitter and the skin's irregularities.
+    """
     girth = stoutness * np.sqrt(size)
     average = Proportions()
 
@@ -94,5 +107,5 @@ def subject(number: int) -> Proportions:
         thickness=float(girth),
         cupping=float(np.radians(3.0)),
         jitter=0.02,
-        seed=number,
+        seed=seed,
     )

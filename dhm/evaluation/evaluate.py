@@ -14,10 +14,9 @@ from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import DhmError
 from dhm.evaluation.metrics import joint_errors, mesh_error
-from dhm.fitting import fit_pose
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.transforms import transform_points
-from dhm.networks.aligned import align_to_joints, decode_aligned
+from dhm.networks.aligned import align_to_joints, decode_aligned, of_known_joints
 from dhm.networks.hand_model import HandModel
 from dhm.types import Batch, Camera, HandOutput
 
@@ -88,6 +87,7 @@ def evaluate(
     step = jax.jit(lambda variables, batch: eval_step(model, variables, batch))
     errors = []
     for batch in tqdm(batches, total=total, desc="evaluate", unit="batch"):
+        batch = of_known_joints(model, batch)
         _, output, aligned = jax.device_get(step(variables, batch))
         errors += _batch_errors(batch, output, aligned, model.template.faces, data, mesh_stride)
     return errors
@@ -117,7 +117,8 @@ def evaluate_fitted(
     def decode(batch: Batch) -> tuple[HandOutput, Bool[Array, " b"]]:
         return step(variables, batch)[1:]
 
-    return _frame_errors(decode, model.template.faces, data, batch_size, "fit")
+    known = model.known_joints
+    return _frame_errors(decode, model.template.faces, data, batch_size, "fit", known)
 
 
 def evaluate_template(data: PreparedData, *, batch_size: int) -> list[SampleErrors]:
@@ -158,13 +159,15 @@ def _frame_errors(
     data: PreparedData,
     batch_size: int,
     name: str,
+    known: Bool[np.ndarray, " j"] | bool = True,
 ) -> list[SampleErrors]:
-    """Errors of what `decode` makes of each frame's joints."""
+    """Errors of what `decode` makes of each frame's joints, of which only the known count."""
     split = data.info.evaluation_split
     _, first_views = np.unique(data.split_index(split).frame_id, return_index=True)
     errors = []
     for start in tqdm(range(0, len(first_views), batch_size), desc=name, unit="batch"):
         batch = _frames(data, split, first_views[start : start + batch_size], batch_size)
+        batch = batch._replace(joint_valid=batch.joint_valid & known)
         output, aligned = jax.device_get(decode(batch))
         errors += _batch_errors(batch, output, aligned, faces, data, 1)
     return errors
@@ -174,10 +177,7 @@ def fitted_step(
     model: HandModel, variables: dict[str, Any], batch: Batch
 ) -> tuple[Float[Array, "b d"], HandOutput, Bool[Array, " b"]]:
     """As `eval_step`, with the angles that bring the model's joints closest to the batch's."""
-    template, rest = model.template, model.apply(variables, method="skeleton")
-    theta = fit_pose(
-        rest, template.parents, template.joint_names, batch.joints, batch.joint_valid
-    ).theta
+    theta = model.apply(variables, batch.joints, batch.joint_valid, method="fit").theta
     return theta, *decode_aligned(model, variables, theta, batch)
 
 

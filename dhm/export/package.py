@@ -2,6 +2,7 @@
 
     params.msgpack   every variable of the model, by flax.serialization
     template.npz     the hand template
+    linear.pkl       only with a linear model as decoder: that model
     model.json       sizes of the networks, and the SHA-256 of params.msgpack
     config.json      the config of the run, for the record
 
@@ -21,14 +22,17 @@ from flax import serialization
 
 from dhm.errors import BadInputError
 from dhm.formats.json_file import read_json, write_json
+from dhm.formats.mano_pickle import ManoModel, read_mano, write_mano
 from dhm.formats.template_npz import read_template, write_template
-from dhm.networks.build import ModelSettings, build_model
-from dhm.networks.hand_model import HandModel
+from dhm.networks.build import ModelSettings, build_linear_model, build_model
+from dhm.networks.hand_model import CORRECTIVES, HandModel
+from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.networks.resnet import STAGES
 from dhm.types import HandTemplate
 
 PARAMS_FILE = "params.msgpack"
 TEMPLATE_FILE = "template.npz"
+LINEAR_FILE = "linear.pkl"
 MODEL_FILE = "model.json"
 CONFIG_FILE = "config.json"
 
@@ -41,6 +45,7 @@ def save_model(
     template: HandTemplate,
     settings: ModelSettings,
     config: Mapping[str, Any],
+    linear: ManoModel | None = None,
 ) -> None:
     """Writes a model into a folder, which is made if need be.
 
@@ -50,18 +55,22 @@ def save_model(
         template: Its hand.
         settings: Sizes of its networks.
         config: The run's config as plain values, for the record.
+        linear: The linear model that its decoder is, if it is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     host = jax.tree.map(np.asarray, jax.device_get(dict(variables)))
     params = serialization.msgpack_serialize(host)
     (folder / PARAMS_FILE).write_bytes(params)
     write_template(folder / TEMPLATE_FILE, template)
+    (folder / LINEAR_FILE).unlink(missing_ok=True)  # of an earlier export
+    if linear is not None:
+        write_mano(folder / LINEAR_FILE, linear)
     description = {"settings": settings._asdict(), "params_sha256": _digest(params)}
     for name, values in ((MODEL_FILE, description), (CONFIG_FILE, config)):
         write_json(folder / name, values)
 
 
-def load_model(folder: str | Path) -> tuple[HandModel, dict[str, Any]]:
+def load_model(folder: str | Path) -> tuple[HandModel | LinearHandModel, dict[str, Any]]:
     """Rebuilds a model from the files that `save_model` wrote.
 
     Returns:
@@ -72,7 +81,11 @@ def load_model(folder: str | Path) -> tuple[HandModel, dict[str, Any]]:
     """
     folder = Path(folder)
     settings, digest = read_description(folder / MODEL_FILE)
-    model = build_model(read_template(folder / TEMPLATE_FILE), settings)
+    template, linear = read_template(folder / TEMPLATE_FILE), folder / LINEAR_FILE
+    if linear.exists():
+        model = build_linear_model(read_mano(linear), template, settings)
+    else:
+        model = build_model(template, settings)
     variables = read_params(folder / PARAMS_FILE, digest)
     _check_fit(model, variables, folder / PARAMS_FILE)
     return model, jax.tree.map(jnp.asarray, variables)
@@ -98,7 +111,8 @@ def read_description(path: Path) -> tuple[ModelSettings, str]:
     description = read_json(path, "an exported model")
     try:
         fields, digest = description["settings"], str(description["params_sha256"])
-        settings = ModelSettings(**{**fields, "head_hidden": tuple(fields["head_hidden"])})
+        listed = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
+        settings = ModelSettings(**{**fields, **listed})
     except (TypeError, KeyError) as error:
         expected = f"params_sha256 and the settings {', '.join(ModelSettings._fields)}"
         raise BadInputError(path, f"{type(error).__name__} {error}", expected) from error
@@ -109,11 +123,13 @@ def read_description(path: Path) -> tuple[ModelSettings, str]:
 
 
 def _is_possible(name: str, value: Any) -> bool:
-    if name == "imagenet_normalisation":
+    if name in ("imagenet_normalisation", "stop_pose_gradient"):
         return isinstance(value, bool)
+    if name == "correctives":
+        return isinstance(value, tuple) and all(one in CORRECTIVES for one in value)
     if name == "pose_corrective_input":
         return value in ("enabled", "all")
-    sizes = value if name == "head_hidden" else (value,)
+    sizes = value if name == "head_hidden" and isinstance(value, tuple) else (value,)
     possible = STAGES if name == "depth" else range(1, _MAX_SIZE)
     return all(type(size) is int and size in possible for size in sizes)
 
@@ -136,7 +152,7 @@ def read_params(path: Path, digest: str) -> dict[str, Any]:
     return variables
 
 
-def _check_fit(model: HandModel, variables: dict[str, Any], path: Path) -> None:
+def _check_fit(model: HandModel | LinearHandModel, variables: dict[str, Any], path: Path) -> None:
     keys = {"params": jax.random.key(0), "identity": jax.random.key(0)}
     # The encoder is fully convolutional: any input size has the same variables.
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)

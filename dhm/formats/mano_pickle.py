@@ -56,7 +56,7 @@ class ManoModel:
     """MANO or another linear model of its form, one hand.
 
     Host-side NumPy. v vertices, s shape components, 16 joints: MANO's in its order (see
-    `dhm.networks.mano.JOINT_NAMES`).
+    `dhm.geometry.hand_rig.MANO_JOINTS`).
 
     Attributes:
         v_template: Mean hand at zero pose, mm.

@@ -20,6 +20,12 @@ JOINT_NAMES = (
     *(f"{finger}{part}" for finger in FINGERS[1:] for part in ("_null", "3", "2", "1")),
     "wrist",
 )  # fmt: skip
+MANO_JOINTS = (
+    "wrist",
+    *(f"{finger}{i}" for finger in ("index", "middle", "pinky", "ring", "thumb")
+      for i in (1, 2, 3)),
+)  # fmt: skip
+"""MANO's joints in its order, by this project's names; it has no joint before thumb1."""
 ALIGNMENT_JOINTS = ("index1", "middle1", "ring1", "pinky1", "wrist")
 PALM_JOINTS = ("thumb1", "wrist")
 FINGERTIPS = tuple(f"{finger}_null" for finger in FINGERS)

@@ -16,6 +16,11 @@ from dhm.types import Batch, HandOutput, HandTemplate
 _MIN_ALIGNMENT_JOINTS = 3
 
 
+def of_known_joints(model: HandModel, batch: Batch) -> Batch:
+    """The batch with only those joints valid that the model has."""
+    return batch._replace(joint_valid=batch.joint_valid & model.known_joints)
+
+
 def align_to_joints(
     template: HandTemplate,
     joints: Float[Array, "b j 3"],

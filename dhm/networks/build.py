@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from dhm.networks.encoder import ImageEncoder
-from dhm.networks.hand_model import HandModel
+from dhm.networks.hand_model import CORRECTIVES, HandModel
+from dhm.networks.linear_hand_model import NUM_ANGLES, LinearHandModel, linear_template
+from dhm.networks.mano import LinearHand
 from dhm.types import HandTemplate
 
 
@@ -20,6 +22,8 @@ class ModelSettings(NamedTuple):
     skeleton_hidden: int = 256
     skin_hidden: int = 256
     pose_corrective_input: str = "enabled"
+    correctives: tuple[str, ...] = CORRECTIVES
+    stop_pose_gradient: bool = True
 
 
 def build_model(
@@ -36,19 +40,54 @@ def build_model(
         axis_name: pmap axis over which training averages BatchNorm, None elsewhere.
         encoder_dtype: Of the ResNet's activations.
     """
-    encoder = ImageEncoder(
+    return HandModel(
+        template=template,
+        encoder=_encoder(settings, axis_name, encoder_dtype),
+        identity_size=settings.identity_size,
+        skeleton_hidden=settings.skeleton_hidden,
+        skin_hidden=settings.skin_hidden,
+        pose_corrective_input=settings.pose_corrective_input,
+        correctives=tuple(settings.correctives),
+        stop_pose_gradient=settings.stop_pose_gradient,
+    )
+
+
+def build_linear_model(
+    linear: LinearHand,
+    rig: HandTemplate,
+    settings: ModelSettings,
+    axis_name: str | None = None,
+    encoder_dtype: Any = jnp.float32,
+) -> LinearHandModel:
+    """The baseline with a linear model as decoder.
+
+    Args:
+        linear: MANO or a model of its form.
+        rig: The data's template, for the names of its joints.
+        settings: Sizes of the networks; the decoder has none but the identity code.
+        axis_name: pmap axis over which training averages BatchNorm, None elsewhere.
+        encoder_dtype: Of the ResNet's activations.
+    """
+    return LinearHandModel(
+        template=linear_template(linear, rig),
+        encoder=_encoder(settings, axis_name, encoder_dtype, NUM_ANGLES),
+        linear=linear,
+        identity_size=settings.identity_size,
+    )
+
+
+def _encoder(
+    settings: ModelSettings,
+    axis_name: str | None,
+    dtype: Any,
+    num_dofs: int = ImageEncoder.num_dofs,
+) -> ImageEncoder:
+    return ImageEncoder(
+        num_dofs=num_dofs,
         depth=settings.depth,
         width=settings.width,
         hidden=tuple(settings.head_hidden),
         imagenet_normalisation=settings.imagenet_normalisation,
         axis_name=axis_name,
-        dtype=encoder_dtype,
-    )
-    return HandModel(
-        template=template,
-        encoder=encoder,
-        identity_size=settings.identity_size,
-        skeleton_hidden=settings.skeleton_hidden,
-        skin_hidden=settings.skin_hidden,
-        pose_corrective_input=settings.pose_corrective_input,
+        dtype=dtype,
     )

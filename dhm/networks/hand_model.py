@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
+from dhm.fitting import FittedPose, fit_pose
 from dhm.geometry.hand_rig import dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import euler_angles_to_matrix
@@ -14,6 +15,8 @@ from dhm.geometry.transforms import transform_points
 from dhm.networks.correctives import IdentityCorrective, PoseCorrective, SkeletonCorrective
 from dhm.networks.encoder import ImageEncoder
 from dhm.types import HandOutput, HandTemplate
+
+CORRECTIVES = ("skeleton", "identity", "pose")
 
 
 class HandModel(nn.Module):
@@ -31,6 +34,9 @@ class HandModel(nn.Module):
         skin_hidden: Hidden size of the identity and pose correctives.
         pose_corrective_input: "enabled" (the 28 angles, the paper) or "all" (every joint's Euler
             triple, disabled ones 0, as released).
+        correctives: Those that the decoder adds, of `CORRECTIVES`; an ablation leaves one out.
+        stop_pose_gradient: Whether no gradient reaches theta through the pose corrective (section
+            5.1).
     """
 
     template: HandTemplate
@@ -39,19 +45,29 @@ class HandModel(nn.Module):
     skeleton_hidden: int = 256
     skin_hidden: int = 256
     pose_corrective_input: str = "enabled"
+    correctives: tuple[str, ...] = CORRECTIVES
+    stop_pose_gradient: bool = True
 
     def setup(self):
         template = self.template
         self.dofs = dof_indices(template.joint_names)
         num_joints, num_vertices = template.num_joints, template.num_vertices
-        self.skeleton_corrective = SkeletonCorrective(num_joints, self.skeleton_hidden)
-        self.identity_corrective = IdentityCorrective(num_vertices, self.skin_hidden)
-        self.pose_corrective = PoseCorrective(num_vertices, self.skin_hidden)
+        if "skeleton" in self.correctives:
+            self.skeleton_corrective = SkeletonCorrective(num_joints, self.skeleton_hidden)
+        if "identity" in self.correctives:
+            self.identity_corrective = IdentityCorrective(num_vertices, self.skin_hidden)
+        if "pose" in self.correctives:
+            self.pose_corrective = PoseCorrective(num_vertices, self.skin_hidden)
         self.identity_code = self.variable(
             "identity",
             "code",
             lambda: jax.random.normal(self.make_rng("identity"), (self.identity_size,)),
         )
+
+    @property
+    def known_joints(self) -> Bool[np.ndarray, " j"]:
+        """Which of the template's joints the model has; the others count in no loss or error."""
+        return np.ones(self.template.num_joints, bool)
 
     def encode(
         self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
@@ -67,6 +83,8 @@ class HandModel(nn.Module):
 
     def skeleton_change(self) -> Float[Array, "j 3"]:
         """Delta S_beta: change of each joint's offset from its parent, mm."""
+        if "skeleton" not in self.correctives:
+            return jnp.zeros((self.template.num_joints, 3))
         return self.skeleton_corrective(self.identity_code.value)
 
     def pose_joints(self, theta: Float[Array, "b d"]) -> Float[Array, "b j 4 4"]:
@@ -79,15 +97,18 @@ class HandModel(nn.Module):
     def refined_mesh(self, theta: Float[Array, "b d"]) -> Float[Array, "b v 3"]:
         """M* = M + Delta M_theta + Delta M_beta, zero-pose vertices in mm.
 
-        No gradient reaches theta through Delta M_theta (section 5.1).
+        No gradient reaches theta through Delta M_theta (section 5.1) unless asked for.
         """
-        pose = jax.lax.stop_gradient(theta)
+        pose = jax.lax.stop_gradient(theta) if self.stop_pose_gradient else theta
         if self.pose_corrective_input == "all":
             pose = pose_to_euler(pose, self.dofs, self.template.num_joints)
             pose = pose.reshape(pose.shape[0], -1)
-        by_identity = self.identity_corrective(self.identity_code.value)
-        template = jnp.asarray(self.template.v_template, jnp.float32)
-        return template + by_identity + self.pose_corrective(pose)
+        refined = jnp.asarray(self.template.v_template, jnp.float32)
+        if "identity" in self.correctives:
+            refined += self.identity_corrective(self.identity_code.value)
+        if "pose" in self.correctives:
+            return refined + self.pose_corrective(pose)
+        return jnp.broadcast_to(refined, (len(theta), *refined.shape))
 
     def decode(
         self,
@@ -122,6 +143,11 @@ class HandModel(nn.Module):
                 v_zero=linear_blend_skinning(refined, weights, T_zero[None], inverse_bind),
                 joints_zero=jnp.broadcast_to(T_zero[:, :3, 3], joints.shape),
             )
+
+    def fit(self, joints: Float[Array, "b j 3"], valid: Bool[Array, "b j"]) -> FittedPose:
+        """Pose vectors that bring the refined skeleton to given joints; see `fit_pose`."""
+        template = self.template
+        return fit_pose(self.skeleton(), template.parents, template.joint_names, joints, valid)
 
     def zero_pose_joints(self) -> Float[Array, "j 4 4"]:
         """Joint frames at theta = 0 with the refined skeleton, in the model's frame."""

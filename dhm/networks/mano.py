@@ -10,21 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dhm.geometry.hand_rig import FINGERTIPS
+from dhm.geometry.hand_rig import FINGERTIPS, MANO_JOINTS
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import axis_angle_to_matrix
 from dhm.geometry.skinning import linear_blend_skinning
 from dhm.geometry.transforms import einsum, make_transform
 
-JOINT_NAMES = (
-    "wrist",
-    *(f"{finger}{part}" for finger in ("index", "middle", "pinky", "ring", "thumb")
-      for part in (1, 2, 3)),
-)  # fmt: skip
-"""MANO's joints in its order, by this project's names; MANO's thumb has no joint before thumb1."""
 TIP_NAMES = FINGERTIPS
 """The fingertips that follow the joints: thumb, index, middle, ring, pinky."""
-OUTPUT_NAMES = (*JOINT_NAMES, *TIP_NAMES)
+OUTPUT_NAMES = (*MANO_JOINTS, *TIP_NAMES)
 """Of `ManoOutput.joints`."""
 
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from dhm.fitting import fit_pose
 from dhm.losses.joint import joint_loss
 from dhm.losses.objective import (
     ObjectiveSettings,
@@ -19,7 +18,7 @@ from dhm.losses.objective import (
     weighted_total,
 )
 from dhm.losses.skeleton import skeleton_loss
-from dhm.networks.aligned import decode_aligned, joints_aligned
+from dhm.networks.aligned import decode_aligned, joints_aligned, of_known_joints
 from dhm.networks.hand_model import HandModel
 from dhm.rendering import render_depth
 from dhm.training.state import TrainState
@@ -64,6 +63,7 @@ def sample_terms(
     alone. Meshes in a fitted pose bring a "joint_fitted" of their own, by which the skeleton
     learns.
     """
+    batch = of_known_joints(spec.model, batch)
     stride = len(theta) // len(batch.target_depth)
     chosen = batch._replace(joints=batch.joints[::stride], joint_valid=batch.joint_valid[::stride])
     fitted = spec.mesh_pose == "fitted"
@@ -94,12 +94,9 @@ def sample_terms(
 
 def _fitted_pose(spec: StepSpec, variables: dict[str, Any], batch: Batch) -> Float[Array, "n d"]:
     """Angles that bring the present skeleton to the target joints; no gradient runs into them."""
-    template = spec.model.template
-    rest = jax.lax.stop_gradient(spec.model.apply(variables, method="skeleton"))
     with jax.named_scope("fit"):
-        pose = fit_pose(
-            rest, template.parents, template.joint_names, batch.joints, batch.joint_valid
-        )
+        fixed = jax.lax.stop_gradient(variables)
+        pose = spec.model.apply(fixed, batch.joints, batch.joint_valid, method="fit")
     return jax.lax.stop_gradient(pose.theta)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices
 from dhm.networks.encoder import ImageEncoder
-from dhm.networks.hand_model import HandModel, inverse_bind_pose
+from dhm.networks.hand_model import CORRECTIVES, HandModel, inverse_bind_pose
 from dhm.types import HandTemplate
 from tests.references import geometry as twin
 
@@ -121,6 +121,33 @@ def test_no_gradient_reaches_theta_through_the_pose_corrective():
     assert float(jnp.abs(jax.grad(loss)(theta)).max()) == 0
     shifted = model.apply(variables, theta + 0.5, method="refined_mesh")
     assert float(jnp.abs(shifted - model.apply(variables, theta, method="refined_mesh")).max()) > 0
+
+
+def test_an_ablation_lets_the_gradient_through():
+    model, variables = _model(_template(), stop_pose_gradient=False)
+
+    def loss(theta):
+        return jnp.sum(model.apply(variables, theta, method="refined_mesh") ** 2)
+
+    assert float(jnp.abs(jax.grad(loss)(jnp.full((1, 28), 0.3))).max()) > 0
+
+
+@pytest.mark.parametrize("left_out", ["skeleton", "identity", "pose"])
+def test_a_corrective_left_out_is_one_that_gives_nothing(left_out):
+    template = _template()
+    model, variables = _model(template)
+    kept = tuple(name for name in CORRECTIVES if name != left_out)
+    without, own = _model(template, correctives=kept)
+    name = f"{left_out}_corrective"
+    assert set(variables["params"]) - set(own["params"]) == {name}
+    nothing = jax.tree.map(jnp.zeros_like, variables["params"][name])
+    params = {key: value for key, value in variables["params"].items() if key != name}
+    theta = jnp.linspace(-0.3, 0.6, 2 * 28).reshape(2, 28)
+    found = without.apply({**variables, "params": params}, theta, method="decode")
+    zeroed = {**variables, "params": {**params, name: nothing}}
+    expected = model.apply(zeroed, theta, method="decode")
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_identity_code_comes_from_its_key_and_is_not_a_parameter():

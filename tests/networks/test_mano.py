@@ -10,11 +10,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from dhm.formats.mano_pickle import write_mano
-from dhm.geometry.hand_rig import FINGERS
+from dhm.geometry.hand_rig import FINGERS, MANO_JOINTS
 from dhm.geometry.hand_rig import JOINT_NAMES as RIG_NAMES
 from dhm.geometry.rotations import axis_angle_to_matrix
 from dhm.networks.mano import (
-    JOINT_NAMES,
     OUTPUT_NAMES,
     ManoOutput,
     mano,
@@ -44,7 +43,7 @@ def _inputs(model, batch=3, seed=1, num_shapes=None):
 def test_names_are_this_projects():
     assert set(OUTPUT_NAMES) <= set(RIG_NAMES)
     assert len(set(OUTPUT_NAMES)) == 21
-    assert JOINT_NAMES[7:10] == ("pinky1", "pinky2", "pinky3")
+    assert MANO_JOINTS[7:10] == ("pinky1", "pinky2", "pinky3")
 
 
 @pytest.mark.parametrize(("num_vertices", "num_shapes"), [(778, 10), (40, 3)])

@@ -1,0 +1,228 @@
+"""A MANO-style linear model of the studio's hands: `python -m data_prep.studio.linear_hand FILE`.
+
+It stands in for MANO (Romero and others, SIGGRAPH Asia 2017) where nobody has its licensed files,
+and is never called by its name: same file format, same kinds of parameters, 16 joints, ten
+directions of shape and 135 of pose, learned by principal components and least squares from hands
+in correspondence. Its hands are a population of the studio without the four subjects.
+"""
+
+import argparse
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.optimize
+from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from data_prep.studio.population import Registration, person, random_pose
+from data_prep.studio.rig import pose_rig
+from dhm.formats.mano_pickle import ManoModel, write_mano
+from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
+
+NUM_PERSONS, NUM_POSES, NUM_SHAPES = 64, 480, 10
+# Weight of the prior that pose changes nothing, against the mean square of a pose feature.
+_RIDGE = 0.02
+# Vertices around a joint that may determine where it is.
+_NEAREST = 40
+# The sum of a joint's vertices is 1, held by an equation of this weight.
+_SUM_WEIGHT = 1e3
+_ROOT = 0
+_PARENTS = (-1, *(joint if joint % 3 else _ROOT for joint in range(15)))
+# The frame that a joint's skin follows: the base of the thumb has a joint that this model lacks.
+_CARRIED_BY = {"thumb0": "wrist"}
+
+
+class _Posed(NamedTuple):
+    """A registered hand in a pose.
+
+    Attributes:
+        rotations: Of each joint but the root, relative to its parent and the rest pose.
+        offsets: What the pose adds to the vertices before skinning, mm.
+        fitted: Vertices whose offsets are known.
+    """
+
+    rotations: Float[np.ndarray, "15 3 3"]
+    offsets: Float[np.ndarray, "v 3"]
+    fitted: Bool[np.ndarray, " v"]
+
+
+def build_linear_hand(
+    num_persons: int = NUM_PERSONS, num_poses: int = NUM_POSES, workers: int = 2
+) -> ManoModel:
+    """Registers a population at rest and in random poses, and fits the model to it.
+
+    Args:
+        num_persons: Hands at zero pose, more than `NUM_SHAPES`.
+        num_poses: Hands in poses, of these persons in turn.
+        workers: Processes; their number changes nothing.
+    """
+    with ProcessPoolExecutor(workers, initializer=_begin) as pool:
+        rest = np.stack(_all(pool, _at_rest, range(num_persons), "hands at rest"))
+        weights = _merged_weights(Registration().template.lbs_weights)
+        joints = np.stack([_joints(number) for number in range(num_persons)])
+        regressor = _joint_regressor(rest, joints)
+        posed = partial(_pose, rest=rest, regressor=regressor, weights=weights)
+        poses = _all(pool, posed, range(num_poses), "hands in poses")
+    mean, shapedirs = _principal_components(rest)
+    template = Registration().template
+    features = np.stack([(pose.rotations - np.eye(3)).reshape(-1) for pose in poses])
+    vectors = np.stack([Rotation.from_matrix(pose.rotations).as_rotvec() for pose in poses])
+    hands_mean, components = _pose_components(vectors.reshape(len(poses), -1))
+    return ManoModel(
+        v_template=mean,
+        shapedirs=shapedirs,
+        posedirs=_pose_directions(features, poses),
+        J_regressor=regressor,
+        lbs_weights=weights,
+        parents=_PARENTS,
+        faces=template.faces,
+        hands_components=components,
+        hands_mean=hands_mean,
+        tip_vertices=_tips(rest),
+    )
+
+
+def linear_hand(file: Path) -> Path:
+    """The file of the model, which is built where it is not there yet."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_mano(file, build_linear_hand())
+    return file
+
+
+_registration: Registration | None = None
+
+
+def _begin() -> None:
+    global _registration
+    _registration = Registration()
+
+
+def _all(pool: ProcessPoolExecutor, call: Callable, numbers: range, what: str) -> list:
+    return list(tqdm(pool.map(call, numbers, chunksize=4), what, len(numbers)))
+
+
+def _at_rest(number: int) -> Float[np.ndarray, "v 3"]:
+    return _registration.at_rest(person(number))
+
+
+def _joints(number: int) -> Float[np.ndarray, "16 3"]:
+    frames = pose_rig(person(number), np.zeros(28))
+    return frames[[JOINT_NAMES.index(name) for name in MANO_JOINTS], :3, 3]
+
+
+def _pose(
+    index: int,
+    rest: Float[np.ndarray, "n v 3"],
+    regressor: Float[np.ndarray, "16 v"],
+    weights: Float[np.ndarray, "v 16"],
+) -> _Posed:
+    """Fits a person in a pose of its own, and takes the linear model's skinning back."""
+    number = index % len(rest)
+    theta = random_pose(np.random.default_rng(index))
+    vertices, fitted = _registration.posed(person(number), rest[number], theta)
+    turned = pose_rig(person(number), theta)[:, :3, :3]
+    turned = turned @ np.swapaxes(pose_rig(person(number), np.zeros(28))[:, :3, :3], 1, 2)
+    turned = turned[[JOINT_NAMES.index(name) for name in MANO_JOINTS]]
+    rotations = np.stack(
+        [turned[_PARENTS[joint]].T @ turned[joint] for joint in range(1, len(turned))]
+    )
+    joints = regressor @ rest[number]
+    positions = joints.copy()
+    for joint in range(1, len(joints)):
+        parent = _PARENTS[joint]
+        positions[joint] = positions[parent] + turned[parent] @ (joints[joint] - joints[parent])
+    shift = positions - np.einsum("jab,jb->ja", turned, joints)
+    blended = np.einsum("vj,jab->vab", weights, turned)
+    unposed = np.linalg.solve(blended, (vertices - weights @ shift)[..., None])[..., 0]
+    return _Posed(rotations, unposed - rest[number], fitted)
+
+
+def _merged_weights(weights: Float[np.ndarray, "v 22"]) -> Float[np.ndarray, "v 16"]:
+    merged = np.zeros((len(weights), len(MANO_JOINTS)))
+    for column, name in zip(weights.T, JOINT_NAMES, strict=True):
+        name = _CARRIED_BY.get(name, name).replace("_null", "3")
+        merged[:, MANO_JOINTS.index(name)] += column
+    return merged / merged.sum(axis=1, keepdims=True)
+
+
+def _joint_regressor(
+    rest: Float[np.ndarray, "n v 3"], joints: Float[np.ndarray, "n 16 3"]
+) -> Float[np.ndarray, "16 v"]:
+    """Convex weights of the vertices around each joint, by non-negative least squares."""
+    regressor = np.zeros((joints.shape[1], rest.shape[1]))
+    for joint, row in enumerate(regressor):
+        distance = np.linalg.norm(rest.mean(axis=0) - joints[:, joint].mean(axis=0), axis=1)
+        chosen = np.argsort(distance)[:_NEAREST]
+        equations = rest[:, chosen].transpose(0, 2, 1).reshape(-1, _NEAREST)
+        equations = np.concatenate([equations, np.full((1, _NEAREST), _SUM_WEIGHT)])
+        values = np.append(joints[:, joint].reshape(-1), _SUM_WEIGHT)
+        row[chosen], _ = scipy.optimize.nnls(equations, values)
+        row /= row.sum()
+    return regressor
+
+
+def _principal_components(
+    rest: Float[np.ndarray, "n v 3"],
+) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "v 3 s"]]:
+    """Mean and directions; a direction is one standard deviation of the population long."""
+    mean = rest.mean(axis=0)
+    centred = (rest - mean).reshape(len(rest), -1)
+    _, lengths, rows = np.linalg.svd(centred, full_matrices=False)
+    directions = rows[:NUM_SHAPES] * (lengths[:NUM_SHAPES] / np.sqrt(len(rest) - 1))[:, None]
+    return mean, np.moveaxis(directions.reshape(NUM_SHAPES, *mean.shape), 0, -1)
+
+
+def _pose_directions(
+    features: Float[np.ndarray, "n 135"], poses: list[_Posed]
+) -> Float[np.ndarray, "v 3 135"]:
+    """Ridge regression of every vertex on the poses in which it was fitted."""
+    offsets = np.stack([pose.offsets for pose in poses])
+    fitted = np.stack([pose.fitted for pose in poses]).astype(float)
+    size = features.shape[1]
+    prior = _RIDGE * len(poses) * np.mean(features**2) * np.eye(size)
+    result = np.zeros((*offsets.shape[1:], size))
+    for vertex, known in enumerate(fitted.T):
+        used = features * known[:, None]
+        result[vertex] = np.linalg.solve(used.T @ features + prior, used.T @ offsets[:, vertex]).T
+    return result
+
+
+def _pose_components(
+    vectors: Float[np.ndarray, "n 45"],
+) -> tuple[Float[np.ndarray, " 45"], Float[np.ndarray, "45 45"]]:
+    """Mean of the axis-angle vectors and their principal directions, the largest first."""
+    mean = vectors.mean(axis=0)
+    _, _, rows = np.linalg.svd(vectors - mean, full_matrices=True)
+    return mean, rows
+
+
+def _tips(rest: Float[np.ndarray, "n v 3"]) -> tuple[int, ...]:
+    """The vertex that is nearest to where each digit ends, over the population."""
+    found = []
+    for finger in FINGERS:
+        joint = JOINT_NAMES.index(f"{finger}_null")
+        ends = [pose_rig(person(n), np.zeros(28))[joint, :3, 3] for n in range(len(rest))]
+        distance = np.linalg.norm(rest - np.array(ends)[:, None], axis=-1).mean(axis=0)
+        found.append(int(distance.argmin()))
+    return tuple(found)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Builds the model and writes it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="file to write, a .pkl")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    options = parser.parse_args(arguments)
+    model = build_linear_hand(workers=options.workers)
+    write_mano(options.file, model)
+    print(f"{options.file}: {len(model.v_template)} vertices")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""The baseline of section 8.3: our encoder, and a fixed MANO-like linear model as decoder."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, UInt8
+
+from dhm.fitting import FittedPose, PoseSpace, fit_joints
+from dhm.geometry.hand_rig import FINGERS, MANO_JOINTS
+from dhm.geometry.kinematics import forward_kinematics
+from dhm.geometry.rotations import axis_angle_to_matrix
+from dhm.geometry.skinning import linear_blend_skinning
+from dhm.geometry.transforms import einsum, make_transform, transform_points
+from dhm.networks.encoder import ImageEncoder, dense_init
+from dhm.networks.mano import LinearHand
+from dhm.types import HandOutput, HandTemplate
+
+NUM_ANGLES = 3 * (len(MANO_JOINTS) - 1)
+_SHAPE_HIDDEN = 64
+# A joint of the hand rig that the linear model lacks stands still at this share of the way from
+# the wrist to the next joint.
+_THUMB_BASE, _SHARE = "thumb0", 0.4
+# Widest turn of a joint about an axis in a fitted pose, radians.
+_WIDEST = 2.4
+
+
+def linear_template(linear: LinearHand, rig: HandTemplate) -> HandTemplate:
+    """A linear model's mean hand as a template with the joints of another one, by their names.
+
+    Args:
+        linear: The linear model.
+        rig: Names and tree of the joints, such as the data's.
+    """
+    tips = jnp.asarray(linear.v_template[list(linear.tip_vertices)])
+    regressed = jnp.asarray(linear.J_regressor @ linear.v_template)
+    joints = np.asarray(_rig_joints(regressed, tips, rig))
+    parents = np.array(rig.parents)
+    local = np.tile(np.eye(4), (rig.num_joints, 1, 1))
+    local[:, :3, 3] = joints - np.where(parents[:, None] >= 0, joints[parents], 0)
+    low, high = linear.v_template.min(axis=0), linear.v_template.max(axis=0)
+    uvs = ((linear.v_template - low) / (high - low))[:, [0, 2]]
+    return HandTemplate(
+        joint_names=rig.joint_names,
+        parents=rig.parents,
+        T_parent_joint=local.astype(np.float32),
+        v_template=linear.v_template.astype(np.float32),
+        faces=linear.faces.astype(np.int32),
+        lbs_weights=_rig_weights(linear, rig).astype(np.float32),
+        uvs=uvs.astype(np.float32),
+        faces_uv=linear.faces.astype(np.int32),
+    )
+
+
+def _rig_weights(linear: LinearHand, rig: HandTemplate) -> Float[np.ndarray, "v j"]:
+    weights = np.zeros((len(linear.v_template), rig.num_joints))
+    weights[:, [rig.joint_names.index(name) for name in MANO_JOINTS]] = linear.lbs_weights
+    return weights
+
+
+def _rig_joints(
+    joints: Float[Array, "*b k 3"], tips: Float[Array, "*b f 3"], rig: HandTemplate
+) -> Float[Array, "*b j 3"]:
+    """Joints and tips in the order of the rig."""
+    rows = {name: joints[..., i, :] for i, name in enumerate(MANO_JOINTS)}
+    rows |= {f"{finger}_null": tips[..., i, :] for i, finger in enumerate(FINGERS)}
+    rows[_THUMB_BASE] = (1 - _SHARE) * rows["wrist"] + _SHARE * rows["thumb1"]
+    return jnp.stack([rows[name] for name in rig.joint_names], axis=-2)
+
+
+class LinearHandModel(nn.Module):
+    """The interface of `HandModel` with MANO, or a model of its form, behind it.
+
+    The linear model's parts are constants. Learned are the encoder, which reads the axis-angle
+    vectors of 15 joints off an image, and two fully connected layers from the subject's fixed
+    identity code to the shape vector.
+
+    Attributes:
+        template: From `linear_template`.
+        encoder: The image encoder, with `NUM_ANGLES` outputs.
+        linear: The linear model.
+        identity_size: Length of the identity code.
+    """
+
+    template: HandTemplate
+    encoder: ImageEncoder
+    linear: LinearHand
+    identity_size: int = 32
+
+    def setup(self):
+        self.shape_layers = [
+            nn.Dense(_SHAPE_HIDDEN, kernel_init=dense_init),
+            nn.Dense(self.linear.shapedirs.shape[-1], kernel_init=dense_init),
+        ]
+        self.identity_code = self.variable(
+            "identity",
+            "code",
+            lambda: jax.random.normal(self.make_rng("identity"), (self.identity_size,)),
+        )
+
+    @property
+    def known_joints(self) -> Bool[np.ndarray, " j"]:
+        """Which of the template's joints the model has; the others count in no loss or error."""
+        return np.array([name != _THUMB_BASE for name in self.template.joint_names])
+
+    def encode(
+        self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
+    ) -> Float[Array, "b d"]:
+        """Axis-angle vectors (radians) of RGB images with values 0..255, joint by joint."""
+        with jax.named_scope("encode"):
+            return self.encoder(images, train)
+
+    def betas(self) -> Float[Array, " s"]:
+        """The shape vector, from the identity code."""
+        first, second = self.shape_layers
+        return second(nn.relu(first(self.identity_code.value)))
+
+    def skeleton_change(self) -> Float[Array, "j 3"]:
+        """Nothing: the skeleton follows the shape."""
+        return jnp.zeros((self.template.num_joints, 3))
+
+    def _shaped(self) -> tuple[Float[Array, "v 3"], Float[Array, "k 3"]]:
+        """Zero-pose vertices of the shape, and the joints regressed from them."""
+        shapedirs = jnp.asarray(self.linear.shapedirs, jnp.float32)
+        v_shaped = jnp.asarray(self.linear.v_template, jnp.float32)
+        v_shaped += einsum("vas,s->va", shapedirs, self.betas())
+        return v_shaped, einsum("kv,va->ka", jnp.asarray(self.linear.J_regressor, jnp.float32),
+                                v_shaped)  # fmt: skip
+
+    def pose_joints(self, theta: Float[Array, "b d"]) -> Float[Array, "b j 4 4"]:
+        """Posed joint frames T_model_joint of the template's joints, in the model's frame."""
+        v_shaped, joints = self._shaped()
+        frames, vertices = self._posed(theta, v_shaped, joints, self._tips)
+        return self._rig_frames(frames, vertices)
+
+    @property
+    def _tips(self) -> np.ndarray:
+        return np.array(self.linear.tip_vertices)
+
+    def _rig_frames(self, frames: Float[Array, "b k 4 4"], tips: Float[Array, "b f 3"]) -> Array:
+        positions = _rig_joints(frames[..., :3, 3], tips, self.template)
+        names = self.template.joint_names
+        carried = [name if name in MANO_JOINTS else _carrier(name) for name in names]
+        rotations = frames[..., np.array([MANO_JOINTS.index(name) for name in carried]), :3, :3]
+        return make_transform(rotations, positions)
+
+    def _posed(
+        self,
+        theta: Float[Array, "b d"],
+        v_shaped: Float[Array, "v 3"],
+        joints: Float[Array, "k 3"],
+        chosen: np.ndarray | slice,
+    ) -> tuple[Float[Array, "b k 4 4"], Float[Array, "b n 3"]]:
+        """Frames of the 16 joints, and the chosen vertices after pose correctives and skinning."""
+        linear = self.linear
+        rotations = axis_angle_to_matrix(theta.reshape(-1, len(MANO_JOINTS) - 1, 3))
+        features = (rotations - jnp.eye(3)).reshape(len(theta), -1)
+        posedirs = jnp.asarray(linear.posedirs[chosen], jnp.float32)
+        vertices = v_shaped[chosen] + einsum("vap,bp->bva", posedirs, features)
+        parents = np.array(linear.parents)
+        offsets = joints - jnp.where(parents[:, None] >= 0, joints[parents], 0)
+        identity = jnp.broadcast_to(jnp.eye(3), (*joints.shape, 3))
+        root = jnp.broadcast_to(jnp.eye(3), (len(theta), 1, 3, 3))
+        frames = forward_kinematics(
+            make_transform(identity, offsets),
+            jnp.concatenate([root, rotations], axis=1),
+            linear.parents,
+        )
+        weights = jnp.asarray(linear.lbs_weights[chosen], jnp.float32)
+        return frames, linear_blend_skinning(
+            vertices, weights, frames, make_transform(identity, -joints)
+        )
+
+    def fit(self, joints: Float[Array, "b j 3"], valid: Bool[Array, "b j"]) -> FittedPose:
+        """Axis-angle vectors that bring the joints of the shape to given ones; see `fit_joints`."""
+        shaped = self._shaped()
+        mean = jnp.asarray(self.linear.hands_mean, jnp.float32)
+        widest = jnp.full(NUM_ANGLES, _WIDEST)
+        space = PoseSpace(-widest, widest, mean, jnp.stack([mean, jnp.zeros_like(mean)]))
+
+        def pose_joints(theta: Float[Array, " d"]) -> Float[Array, "j 3"]:
+            frames, tips = self._posed(theta[None], *shaped, self._tips)
+            return self._rig_frames(frames, tips)[0, :, :3, 3]
+
+        return fit_joints(pose_joints, space, joints, valid & self.known_joints)
+
+    def decode(
+        self,
+        theta: Float[Array, "b d"],
+        T_world_model: Float[Array, "b 4 4"] | None = None,
+    ) -> HandOutput:
+        """The deformed hand of each pose, as `HandModel.decode`."""
+        with jax.named_scope("decode"):
+            v_shaped, joints = self._shaped()
+            frames, vertices = self._posed(theta, v_shaped, joints, slice(None))
+            zero, v_zero = self._posed(jnp.zeros_like(theta), v_shaped, joints, slice(None))
+            posed = self._rig_frames(frames, vertices[:, self._tips])[..., :3, 3]
+            at_rest = self._rig_frames(zero, v_zero[:, self._tips])[..., :3, 3]
+            if T_world_model is not None:
+                vertices = transform_points(T_world_model, vertices)
+                posed = transform_points(T_world_model, posed)
+            return HandOutput(vertices, posed, v_zero, at_rest)
+
+    def __call__(
+        self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
+    ) -> tuple[Float[Array, "b d"], HandOutput]:
+        """Encodes and decodes, with the identity as root transform."""
+        theta = self.encode(images, train)
+        return theta, self.decode(theta)
+
+
+def _carrier(name: str) -> str:
+    """The joint whose rotation a tip, or the base of the thumb, follows."""
+    return "wrist" if name == _THUMB_BASE else name.replace("_null", "3")

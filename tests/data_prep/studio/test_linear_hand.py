@@ -1,0 +1,125 @@
+"""The MANO-style linear model: hands in correspondence, and what is learned from them."""
+
+import functools
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from data_prep.studio.linear_hand import build_linear_hand
+from data_prep.studio.population import Registration, person, random_pose
+from data_prep.studio.proportions import Proportions, subject
+from data_prep.studio.rig import pose_rig
+from data_prep.studio.surface import hand_surface
+from dhm.evaluation.metrics import mesh_error
+from dhm.formats.mano_pickle import read_mano, write_mano
+from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
+from dhm.networks.mano import mano
+
+PERSONS, POSES = 16, 60
+
+
+@functools.cache
+def _registration():
+    return Registration()
+
+
+@functools.cache
+def _linear():
+    return build_linear_hand(PERSONS, POSES)
+
+
+def test_the_template_fits_itself():
+    registration = _registration()
+    fitted = registration.at_rest(Proportions())
+    assert np.abs(fitted - registration.template.v_template).max() < 1e-3
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1, 2])
+def test_a_registered_hand_lies_on_the_skin_in_every_pose(seed):
+    """Against the studio's scans: creases are what it leaves out, at most half a millimetre."""
+    someone, registration = subject(2), _registration()
+    theta = np.zeros(28) if seed is None else random_pose(np.random.default_rng(seed))
+    vertices = registration.at_rest(someone)
+    if seed is not None:
+        vertices, fitted = registration.posed(someone, vertices, theta)
+        assert fitted.mean() > 0.95
+    scan = hand_surface(someone, theta, 2.0)
+    assert mesh_error(vertices, registration.template.faces, scan.vertices, scan.faces).M_err < 0.6
+
+
+def test_no_edge_tears_between_persons():
+    """Correspondence: an edge is stretched by no more than persons differ."""
+    registration = _registration()
+    ends = registration.template.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+
+    def lengths(vertices):
+        return np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
+
+    ratio = lengths(registration.at_rest(person(3))) / lengths(registration.template.v_template)
+    assert np.quantile(ratio, [0.01, 0.99]) == pytest.approx([1, 1], abs=0.35)
+
+
+def test_the_population_is_none_of_the_subjects():
+    subjects = {subject(number) for number in range(1, 5)}
+    persons = {person(number) for number in range(64)}
+    assert len(persons) == 64 and not persons & subjects
+
+
+def test_it_has_manos_format(tmp_path):
+    linear = _linear()
+    num_vertices = len(linear.v_template)
+    assert 778 <= num_vertices <= 1000
+    assert linear.shapedirs.shape == (num_vertices, 3, 10)
+    assert linear.posedirs.shape == (num_vertices, 3, 135)
+    np.testing.assert_allclose(linear.lbs_weights.sum(axis=1), 1)
+    np.testing.assert_allclose(linear.J_regressor.sum(axis=1), 1)
+    np.testing.assert_allclose(linear.hands_components @ linear.hands_components.T, np.eye(45),
+                               atol=1e-9)  # fmt: skip
+    write_mano(tmp_path / "linear.pkl", linear)
+    back = read_mano(tmp_path / "linear.pkl")
+    np.testing.assert_allclose(back.v_template, linear.v_template, atol=1e-6)
+    assert back.tip_vertices == linear.tip_vertices and back.parents == linear.parents
+
+
+def test_joints_of_someone_new_are_where_the_rig_has_them():
+    linear, someone = _linear(), person(200)
+    rest = _registration().at_rest(someone)
+    frames = pose_rig(someone, np.zeros(28))[:, :3, 3]
+    expected = frames[[JOINT_NAMES.index(name) for name in MANO_JOINTS]]
+    distance = np.linalg.norm(linear.J_regressor @ rest - expected, axis=1)
+    assert distance.max() < 4 and distance.mean() < 2
+    ends = frames[[JOINT_NAMES.index(f"{finger}_null") for finger in FINGERS]]
+    assert np.linalg.norm(rest[list(linear.tip_vertices)] - ends, axis=1).max() < 10
+
+
+def test_shapes_and_pose_corrections_come_near_someone_new():
+    """With its own shape, and with the pose's corrections nearer than without."""
+    linear, someone = _linear(), person(200)
+    rest = _registration().at_rest(someone)
+    directions = linear.shapedirs.reshape(-1, linear.shapedirs.shape[-1])
+    betas, *_ = np.linalg.lstsq(directions, (rest - linear.v_template).reshape(-1), rcond=None)
+    shaped = linear.v_template + (linear.shapedirs @ betas)
+    assert np.linalg.norm(shaped - rest, axis=1).mean() < 2.0 < np.abs(rest - shaped[0]).max()
+    plain, corrected = zip(*(_posed_errors(linear, someone, rest, betas, n) for n in range(6)),
+                           strict=True)  # fmt: skip
+    assert np.mean(corrected) < 0.95 * np.mean(plain)
+
+
+def _posed_errors(linear, someone, rest, betas, number):
+    """Mean distance to a registered hand in a pose, without and with the pose's corrections."""
+    theta = random_pose(np.random.default_rng(9000 + number))
+    expected, fitted = _registration().posed(someone, rest, theta)
+    turned = pose_rig(someone, theta)[:, :3, :3]
+    turned = turned @ np.swapaxes(pose_rig(someone, np.zeros(28))[:, :3, :3], 1, 2)
+    turned = turned[[JOINT_NAMES.index(name) for name in MANO_JOINTS]]
+    relative = [turned[linear.parents[j]].T @ turned[j] for j in range(1, len(MANO_JOINTS))]
+    vectors = Rotation.from_matrix(np.stack(relative)).as_rotvec().reshape(1, 45)
+    errors = []
+    for factor in (0.0, 1.0):
+        model = replace(linear, posedirs=factor * linear.posedirs)
+        found = mano(model, jnp.float32(betas[None]), jnp.float32(vectors), None, None).vertices[0]
+        errors.append(np.linalg.norm(np.asarray(found) - expected, axis=1)[fitted].mean())
+    return errors
