@@ -1,13 +1,15 @@
-"""Trains, evaluates and exports a personal hand model, or measures how fast this machine is.
+"""Trains, evaluates, exports and reports a personal hand model, or measures this machine's speed.
 
     python launch.py [train|evaluate|export] --config configs/x.py
                      [--config.key=value ...] [--workdir DIR] [--replay FILE]
                      [--coordinator HOST:PORT --process-id N --process-count N]
+    python launch.py report --workdir DIR [--config configs/x.py]
     python launch.py sweep configs/a.py configs/b.py ... [--config.key=value ...] [--workdir DIR]
     python launch.py benchmark [--what step|input|infer|raster|losses|scaling|all]
                      [--json FILE] [--picture FILE] [--step-ms A,B]
 
-Without a task: train, then evaluate, then export. --replay shows a step that training stopped at.
+Without a task: train, then evaluate, then export, then report. --replay shows a step that training
+stopped at. A report is one page, <workdir>/report.html; to write it again takes the workdir alone.
 A sweep does that with each config, one at a time on each device, in folders under its workdir.
 Processes that train together find each other by the first one's address; under SLURM and Open MPI 4
 by themselves.
@@ -48,7 +50,8 @@ _PROCESS_COUNT = flags.DEFINE_integer("process-count", None, "How many train tog
 
 _OWN = ("dhm", "data_prep")  # loggers
 _CACHE = ".jax_cache"
-_ALL = ("train", "evaluate", "export")
+_REPORT = "report"
+_ALL = ("train", "evaluate", "export", _REPORT)
 _SWEEP = "sweep"
 _SETTING = "--config."
 # What the system says of a full, read-only, foreign or failing disk needs no traceback.
@@ -139,6 +142,13 @@ def _sweep(words: list[str]) -> None:
         sys.exit(1)
 
 
+def _workdir() -> Path:
+    """The run's folder, by default after its config."""
+    if _WORKDIR.value:
+        return Path(_WORKDIR.value)
+    return Path("runs") / Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+
+
 def _end(code: int) -> NoReturn:
     """Ends; where others train with this process, without waiting for them."""
     from dhm.training.processes import end
@@ -152,7 +162,9 @@ def main(argv: list[str]) -> None:
     task = argv[1] if len(argv) > 1 else None
     if task not in (None, "benchmark", _SWEEP, *_ALL) or (len(argv) > 2 and task != _SWEEP):
         raise app.UsageError(f"unknown task {' '.join(argv[1:])}")
-    if task not in ("benchmark", _SWEEP) and _CONFIG.value is None:
+    if task == _REPORT and _CONFIG.value is None and _WORKDIR.value is None:
+        raise app.UsageError("--workdir is missing, e.g. --workdir runs/demo")
+    if task not in ("benchmark", _SWEEP, _REPORT) and _CONFIG.value is None:
         raise app.UsageError("--config is missing, e.g. --config configs/tiny.py")
     try:  # Slow imports come after the flags: a mistyped one is refused at once.
         if task == "benchmark":
@@ -168,6 +180,13 @@ def main(argv: list[str]) -> None:
             from dhm.tasks import replay
 
             replay(_CONFIG.value, Path(_REPLAY.value))
+        elif task == _REPORT:
+            from dhm.tasks import report
+
+            workdir = _workdir()
+            if workdir.is_dir():  # of a mistyped one nothing is made
+                _keep_compiled_programs(workdir.resolve().parent)
+            report(_CONFIG.value, workdir)
         else:
             from dhm.training.processes import is_first, join
 
@@ -176,8 +195,7 @@ def main(argv: list[str]) -> None:
                 _set_level(logging.WARNING)
             from dhm.tasks import run
 
-            name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-            workdir = Path(_WORKDIR.value or Path("runs") / name)
+            workdir = _workdir()
             _keep_compiled_programs(workdir.resolve().parent)
             run((task,) if task else _ALL, _CONFIG.value, workdir)
     except KeyboardInterrupt:

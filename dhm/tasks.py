@@ -1,6 +1,7 @@
-"""What the launcher can do: train, evaluate, export. Each task can be called from Python."""
+"""What the launcher can do: train, evaluate, export, report. Each can be called from Python."""
 
 import logging
+import math
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,8 +19,10 @@ from dhm import estimate
 from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
 from dhm.evaluation.evaluate import (
     OVERALL,
+    SampleErrors,
     evaluate,
     evaluate_fitted,
     evaluate_template,
@@ -33,6 +36,7 @@ from dhm.formats.json_file import write_json
 from dhm.networks.build import build_model
 from dhm.networks.hand_model import HandModel
 from dhm.networks.pretrained import load_backbone
+from dhm.report.page import RunFiles, read_metrics, write_report
 from dhm.sources import prepared_data
 from dhm.training.loop import train
 from dhm.training.parallel import axis_over
@@ -54,15 +58,18 @@ log = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"
 EXPORT_FOLDER = "export"
+REPORT_FILE = "report.html"
+_EVENTS_FOLDER = "tensorboard"  # as dhm.training.loop writes it
+_NUM_WORST = 6  # images that metrics.json lists
 
 
 def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
     """Checks the config, prepares the data once and runs tasks on them.
 
-    Of several processes that train together the first alone evaluates and exports.
+    Of several processes that train together the first alone evaluates, exports and reports.
 
     Args:
-        tasks: Among "train", "evaluate" and "export".
+        tasks: Among "train", "evaluate", "export" and "report".
         config: From a file in configs/.
         workdir: Folder of the run.
 
@@ -90,6 +97,8 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
             evaluate_task(config, workdir, data)
         if "export" in tasks and first:
             export_task(config, workdir, data)
+        if "report" in tasks and first:
+            report_task(workdir, data)
 
 
 def _data_of_all(config: ConfigDict) -> PreparedData:
@@ -197,7 +206,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     Returns:
         What metrics.json holds: the step, the split, and the errors by sequence and overall, mm,
         with the encoder's angles, with angles fitted to the true joints, and of the untrained
-        template.
+        template; then the images with the largest P_err, and which records were measured.
 
     Raises:
         DhmError: If the workdir has no checkpoint.
@@ -217,6 +226,8 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     split = data.info.evaluation_split
     result = {"step": step, "split": split, "unit": "mm", "errors": summarise(errors)}
     result |= {"errors_fitted": summarise(fitted), "errors_template": summarise(untrained)}
+    result["worst"] = _worst(errors, data)
+    result["data"] = {"folder": str(data.root.resolve()), "fingerprint": data.info.fingerprint}
     print("The untrained template at zero pose, one image a frame: errors in mm")
     print(format_table({OVERALL: result["errors_template"][OVERALL]}))
     print(f"\nErrors in mm on the {split} split after the alignment, step {step}")
@@ -227,6 +238,25 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
         print("No sequence is held out: these are errors on training frames.")
     write_json(workdir / METRICS_FILE, result)
     return result
+
+
+def _worst(errors: Sequence[SampleErrors], data: PreparedData) -> list[dict[str, Any]]:
+    """The images with the largest P_err, the worst of each frame alone; None: not measured."""
+    index = data.split_index(data.info.evaluation_split)
+    aligned = [record for record, error in enumerate(errors) if not math.isnan(error.P_err)]
+    listed: dict[int, dict[str, Any]] = {}
+    for record in sorted(aligned, key=lambda record: -errors[record].P_err):
+        error, frame_id = errors[record], int(index.frame_id[record])
+        if len(listed) < _NUM_WORST and frame_id not in listed:
+            listed[frame_id] = {
+                "record": record,
+                "sequence": error.sequence,
+                "frame": int(index.frame[record]),
+                "camera": data.index.cameras[index.camera_id[record]],
+                "P_err": error.P_err,
+                "M_err": None if math.isnan(error.M_err) else error.M_err,
+            }
+    return list(listed.values())
 
 
 def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
@@ -252,6 +282,73 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     write_preview(folder / "preview.png", model, variables, data, records)
     print(f"Exported to {folder}")
     return folder
+
+
+def report(config: ConfigDict | None, workdir: Path) -> Path:
+    """Writes the report of a run that ended, with what is still there of it.
+
+    Args:
+        config: Names records with `config.prepared` where they moved; None: the config that the
+            workdir notes, and the records that metrics.json names.
+        workdir: Folder of the run.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        DhmError: If the workdir is no run, the config does not fit it, or a file is damaged.
+    """
+    noted_config(workdir)
+    if config is not None:
+        configuration.check_config(config)
+        require_same_model(config, workdir)
+    return report_task(workdir, _measured_data(workdir, config))
+
+
+def _measured_data(workdir: Path, config: ConfigDict | None) -> PreparedData | str:
+    """The records that a run's errors were measured on, or a sentence why they are not there."""
+    path = workdir / METRICS_FILE
+    if not path.is_file():
+        return f"There is no {METRICS_FILE}, which names the data: evaluate the run."
+    noted = read_metrics(path).get("data")
+    if not isinstance(noted, dict) or not isinstance(noted.get("folder"), str):
+        return f"{METRICS_FILE} does not name the data: evaluate the run again."
+    folder = Path(config.prepared if config is not None and config.prepared else noted["folder"])
+    if not folder.is_dir():
+        return f"They need the data, and {folder} is gone."
+    try:
+        data = PreparedData(folder)
+    except BadInputError as error:
+        return f"They need the data, which cannot be used: {error}."
+    if data.info.fingerprint != noted.get("fingerprint"):
+        return f"They need the data, and those in {folder} are others than were measured on."
+    return data
+
+
+def report_task(workdir: Path, data: PreparedData | str) -> Path:
+    """Writes <workdir>/report.html, one page of a run's errors, pictures, meshes and curves.
+
+    Args:
+        workdir: Folder of the run.
+        data: The records that its errors were measured on, or a sentence why they are not there.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        BadInputError: If the workdir is no run, or a file of it is damaged.
+    """
+    files = RunFiles(
+        workdir,
+        noted_config(workdir),
+        workdir / METRICS_FILE,
+        workdir / _EVENTS_FOLDER,
+        workdir / EXPORT_FOLDER,
+    )
+    path = workdir / REPORT_FILE
+    write_report(path, files, data)
+    print(f"Report in {path}")
+    return path
 
 
 def _write_posed_mesh(

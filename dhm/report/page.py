@@ -1,0 +1,355 @@
+"""The report of a run: one HTML file that needs nothing else, for a screen or a phone."""
+
+import base64
+import hashlib
+import math
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
+from dhm.export.package import MODEL_FILE, load_model
+from dhm.formats.json_file import read_json
+from dhm.formats.obj import read_obj
+from dhm.formats.picture import read_picture
+from dhm.networks.hand_model import HandModel
+from dhm.networks.linear_hand_model import LinearHandModel
+from dhm.report.curves import draw
+from dhm.report.events import Events, read_events
+from dhm.report.figures import (
+    Example,
+    Studio,
+    as_jpeg,
+    heat_scale,
+    heat_stops,
+    make_examples,
+)
+from dhm.report.viewer import SCRIPT, ViewerMesh, pack, upright
+from dhm.types import HandTemplate
+
+_TEMPLATE = "page.html.jinja"
+_STYLE = "page.css"
+_NUM_EXAMPLES = 4
+_OVERALL = "overall"
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+_KINDS = {
+    "errors": "Angles by the encoder",
+    "errors_fitted": "Angles fitted to the true joints",
+    "errors_template": "Untrained template at zero pose",
+}
+_SHOWN = {
+    "P_err": "P_err", "M_err": "M_err", "scan_to_mesh": "Scan to mesh", "chamfer": "Chamfer",
+}  # fmt: skip
+_COUNTS = {"images": "Images", "aligned": "Aligned", "with_scan": "With scan"}
+
+# Tags of dhm.training.logbook in the order of the page; all others are loss terms.
+_FIRST = {"train/total": ("Total loss", ""), "train/P_err": ("P_err", "mm")}
+_LAST = {
+    "train/grad_norm": ("Gradient's norm", ""),
+    "train/learning_rate": ("Learning rate", ""),
+    "train/images_per_second": ("Speed", "images/s"),
+    "train/waiting_for_input": ("Share of time spent waiting for input", ""),
+    "train/dropped": ("Samples without an alignment", ""),
+}
+
+
+class RunFiles(NamedTuple):
+    """Where the parts of a run are.
+
+    Attributes:
+        workdir: Folder of the run.
+        config: The config it was trained with, as plain values.
+        metrics: File with its errors.
+        events: Folder with its TensorBoard files.
+        export: Folder with its exported model, meshes and preview.
+    """
+
+    workdir: Path
+    config: Mapping[str, Any]
+    metrics: Path
+    events: Path
+    export: Path
+
+
+def write_report(path: Path, run: RunFiles, data: PreparedData | str) -> None:
+    """Writes the page; a part whose files are missing is replaced by a sentence that says so.
+
+    Args:
+        path: The file to write.
+        run: What there is of the run.
+        data: The records that its errors were measured on, or a sentence why they are not there.
+
+    Raises:
+        BadInputError: If there are neither errors nor curves nor a model, or a file is damaged.
+    """
+    metrics = read_metrics(run.metrics) if run.metrics.is_file() else None
+    events = read_events(run.events)
+    exported = load_model(run.export) if (run.export / MODEL_FILE).is_file() else None
+    if metrics is None and not events.scalars and exported is None:
+        raise BadInputError(
+            run.workdir, f"no {run.metrics.name}, no scalars in {run.events.name}/, no model",
+            "a run that was trained: train first",
+        )  # fmt: skip
+    script = SCRIPT.read_text()
+    values = {
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "style": Markup(Path(__file__).with_name(_STYLE).read_text()),
+        **_heading(run, metrics, events),
+        **_errors(metrics),
+        **_curves(events),
+        **_meshes(run.export, exported[0].template if exported else None),
+        **_pictures(run.export, exported, metrics, data),
+        "config": _flat(run.config),
+        "versions": {"Python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
+    }
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(_environment().get_template(_TEMPLATE).render(values))
+    partial.replace(path)
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The errors of a run as `dhm.tasks.evaluate_task` wrote them.
+
+    Raises:
+        BadInputError: If the file is missing, damaged, or holds something else.
+    """
+    metrics = read_json(path, "the errors of the run: evaluate first")
+    for kind in _KINDS:
+        rows = metrics.get(kind)
+        if not isinstance(rows, dict) or not isinstance(rows.get(_OVERALL), dict):
+            raise BadInputError(path, f"no {kind} by sequence and overall", "them: evaluate again")
+        for name, row in rows.items():
+            if not isinstance(row, dict) or not all(map(_is_number, row.values())):
+                raise BadInputError(path, f"{kind} of {name!r}: {row!r}"[:200], "numbers by name")
+    for worst in _listed(path, metrics):
+        fields = (worst.get(key) for key in ("P_err", "M_err"))
+        if type(worst.get("record")) is not int or not all(map(_is_number, fields)):
+            raise BadInputError(path, f"the worst image {worst!r}"[:200], "its record and errors")
+    return metrics
+
+
+def _listed(path: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    worst = metrics.get("worst", [])
+    if not isinstance(worst, list) or not all(isinstance(image, dict) for image in worst):
+        raise BadInputError(path, f"worst = {worst!r}"[:200], "a list of images")
+    return worst
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"mm": _mm, "plain": _plain, "data_uri": _data_uri}
+    return environment
+
+
+def _mm(value: float | int | None) -> str:
+    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value or "(empty)"
+    return ", ".join(map(str, value)) or "()" if isinstance(value, list) else str(value)
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def _heading(
+    run: RunFiles, metrics: dict[str, Any] | None, events: Events
+) -> dict[str, str | int | None]:
+    logged = [int(series.steps[-1]) for series in events.scalars.values()]
+    steps = metrics.get("step") if metrics else max(logged, default=None)
+    written = run.metrics.stat().st_mtime if metrics else None
+    ended = events.ended or written
+    return {
+        "subject": str(run.config.get("subject", "?")),
+        "name": run.workdir.resolve().name,
+        "steps": steps,
+        "began": _time(events.began),
+        "ended": _time(ended),
+        "written": _time(datetime.now(UTC).timestamp()),
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _errors(metrics: dict[str, Any] | None) -> dict[str, Any]:
+    if metrics is None:
+        return {"tables": [], "split": None, "headline": [], "counts": _COUNTS, "shown": _SHOWN}
+    kinds = [(title, metrics[kind]) for kind, title in _KINDS.items()]
+    # One length of bar is one length in mm in all tables, so that they can be compared.
+    most = max(
+        (row.get(key) or 0.0 for _, rows in kinds for row in rows.values() for key in _SHOWN),
+        default=0.0,
+    )
+    tables = [
+        {
+            "title": title,
+            "rows": [
+                {"name": name, "values": row, "is_overall": name == _OVERALL}
+                for name, row in sorted(rows.items(), key=lambda item: item[0] != _OVERALL)
+            ],
+        }
+        for title, rows in kinds
+    ]
+    headline = [
+        {"title": title, "P_err": rows[_OVERALL].get("P_err"), "M_err": rows[_OVERALL].get("M_err")}
+        for title, rows in kinds
+    ]
+    return {
+        "tables": tables, "split": metrics.get("split"), "headline": headline, "counts": _COUNTS,
+        "shown": _SHOWN, "most": most or 1.0,
+    }  # fmt: skip
+
+
+def _curves(events: Events) -> dict[str, Any]:
+    tags = list(events.scalars)
+    terms = {tag: (_words(tag), "") for tag in tags if tag not in _FIRST and tag not in _LAST}
+    charts, without = [], []
+    for tag, (name, unit) in {**_FIRST, **terms, **_LAST}.items():
+        series = events.scalars.get(tag)
+        if series is None:
+            continue
+        if not np.isfinite(series.values).any():
+            without.append(name)
+        elif not series.values.any():
+            without.append(f"{name} (0 throughout)")
+        else:
+            charts.append(draw(name, unit, series))
+    return {"charts": charts, "without_chart": without, "remarks": events.remarks}
+
+
+def _words(tag: str) -> str:
+    return "Loss term " + tag.removeprefix("train/").replace("_", " ")
+
+
+def _meshes(export: Path, template: HandTemplate | None) -> dict[str, Any]:
+    """The refined hand at zero pose and one posed hand, for the viewer."""
+    zero = export / "zero_pose.obj"
+    if not zero.is_file() or template is None:
+        return {"meshes": None, "num_vertices": 0}
+    files = {"Zero pose": zero}
+    for posed in sorted((export / "posed").glob("*.obj"))[:1]:
+        files[posed.stem] = posed
+    meshes = []
+    for name, file in files.items():
+        vertices = read_obj(file).vertices
+        if len(vertices) != template.num_vertices:
+            expected = f"{template.num_vertices}, as the exported model has"
+            raise BadInputError(file, f"{len(vertices)} vertices", expected)
+        meshes.append(ViewerMesh(name, upright(vertices, template)))
+    return {"meshes": pack(meshes, template.faces), "num_vertices": template.num_vertices}
+
+
+def _pictures(
+    export: Path,
+    exported: tuple[HandModel | LinearHandModel, dict[str, Any]] | None,
+    metrics: dict[str, Any] | None,
+    data: PreparedData | str,
+) -> dict[str, Any]:
+    """What was exported, and what is drawn anew from the data."""
+    preview = export / "preview.png"
+    values: dict[str, Any] = {
+        "preview": as_jpeg(read_picture(preview)) if preview.is_file() else None,
+        "examples": [],
+        "worst": [],
+        "worst_listed": bool(metrics and metrics.get("worst")),
+        "no_pictures": "",
+        "scale": None,
+    }
+    if exported is None:
+        return values | {"no_pictures": f"There is no exported model in {export.name}/: export it."}
+    if isinstance(data, str):
+        listed = metrics.get("worst", []) if metrics else []
+        return values | {"no_pictures": data, "worst": [(image, []) for image in listed]}
+    model, variables = exported
+    worst = {image["record"]: image for image in (metrics or {}).get("worst", [])}
+    count = len(data.split_index(data.info.evaluation_split).frame)
+    if count == 0 or any(not 0 <= record < count for record in worst):
+        raise BadInputError(data.root, f"{count} records", "those that the errors were measured on")
+    chosen = spread(data, _NUM_EXAMPLES)
+    drawn = make_examples(model, variables, data, [*chosen, *worst])
+    by_record = {example.record: example for example in drawn}
+    examples = [by_record[record] for record in chosen if record in by_record]
+    scale = heat_scale(examples)
+    studio = Studio(model.template.faces, drawn, scale)
+    return values | {
+        "examples": [(example, studio.example(example)) for example in examples],
+        "worst": [
+            (_measured(image, by_record.get(record)),
+             studio.worst(by_record[record]) if record in by_record else [])
+            for record, image in worst.items()
+        ],
+        "scale": _scale(scale) if any(example.scan is not None for example in examples) else None,
+    }  # fmt: skip
+
+
+def _measured(image: dict[str, Any], example: Example | None) -> dict[str, Any]:
+    """An image's errors; its mesh error too where the evaluation's stride left it out."""
+    if image["M_err"] is None and example is not None:
+        return image | {"M_err": example.hand.M_err}
+    return image
+
+
+def _scale(length: float) -> dict[str, Any]:
+    ticks = [f"{length * share:.3g}" for share in (0, 0.25, 0.5, 0.75, 1)]
+    return {"ticks": ticks, "stops": ", ".join(heat_stops())}
+
+
+def spread(data: PreparedData, count: int) -> list[int]:
+    """Records spread over the evaluation split, one a frame, of frames with scans if there are.
+
+    From frame to frame it is another of the frame's views.
+
+    Args:
+        data: A prepared folder.
+        count: At most so many.
+    """
+    split = data.info.evaluation_split
+    frame_id = data.split_index(split).frame_id
+    _, first = np.unique(frame_id, return_index=True)
+    # Looking at a few more than needed finds scans without reading them all.
+    looked_at = _even(first, 4 * count)
+    with_scan = [record for record in looked_at if data.scan(split, record) is not None]
+    views = [
+        np.flatnonzero(frame_id == frame_id[record])
+        for record in _even(np.array(with_scan or looked_at), count)
+    ]
+    return [int(records[place % len(records)]) for place, records in enumerate(views)]
+
+
+def _even(records: np.ndarray, count: int) -> list[int]:
+    at = np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int)
+    return records[at].tolist()
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a nested config by their dotted names."""
+    flat = {}
+    for key, value in tree.items():
+        nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
