@@ -214,10 +214,10 @@ class Studio:
             pictures.append(_picture(picture, f"The scan of {name}", "Scan"))
         picture = self._mesh(example, example.hand)
         pictures.append(_picture(picture, f"The predicted mesh of {name}", "Predicted mesh"))
-        for hand, whose in ((example.hand, "Predicted"), (example.fitted, "Fitted angles")):
+        for hand, whose in ((example.hand, ""), (example.fitted, ", fitted angles")):
             if hand.M_err is not None:
-                alt = f"{whose}: distance to the scan, {hand.M_err:.2f} mm in the mean, {name}"
-                label = f"{whose}: {hand.M_err:.2f} mm"
+                alt = f"Distance to the scan{whose}, {hand.M_err:.2f} mm in the mean: {name}"
+                label = f"Error {hand.M_err:.2f} mm{whose}"
                 pictures.append(_picture(self._heat(example, hand), alt, label))
         return pictures
 

@@ -157,7 +157,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"mm": _mm, "plain": _plain, "data_uri": _data_uri}
+    environment.filters |= {
+        "mm": _mm, "plain": _plain, "data_uri": _data_uri, "breakable": _breakable,
+    }  # fmt: skip
     return environment
 
 
@@ -169,6 +171,11 @@ def _plain(value: Any) -> str:
     if isinstance(value, str):
         return value or "(empty)"
     return ", ".join(map(str, value)) or "()" if isinstance(value, list) else str(value)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a narrow page may break after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _data_uri(jpeg: bytes) -> str:

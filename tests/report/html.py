@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 from pathlib import Path
 
-_VOID = {"img", "meta", "link", "br", "hr", "input"}
+_VOID = {"img", "meta", "link", "br", "hr", "input", "wbr"}
 
 
 class Page(HTMLParser):
