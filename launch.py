@@ -5,11 +5,13 @@
                      [--coordinator HOST:PORT --process-id N --process-count N]
     python launch.py report --workdir DIR [--config configs/x.py]
     python launch.py sweep configs/a.py configs/b.py ... [--config.key=value ...] [--workdir DIR]
+    python launch.py ablate --config configs/x.py [--variants a,b] [--seeds N] [--workdir DIR]
     python launch.py benchmark [--what step|input|infer|raster|losses|scaling|all]
                      [--json FILE] [--picture FILE] [--step-ms A,B]
 
 Without a task: train, then evaluate, then export, then report. --replay shows a step that training
 stopped at. A report is one page, <workdir>/report.html; to write it again takes the workdir alone.
+"measure" is train, then evaluate. An ablation does that with variants of a config, and compares.
 A sweep does that with each config, one at a time on each device, in folders under its workdir.
 Processes that train together find each other by the first one's address; under SLURM and Open MPI 4
 by themselves.
@@ -43,6 +45,8 @@ _PICTURE = flags.DEFINE_string("picture", None, "PNG that gets a timeline of the
 _STEP_MS = flags.DEFINE_list(
     "step-ms", None, "For --what scaling: ms of a device's step with 8 and with 32 images."
 )
+_VARIANTS = flags.DEFINE_list("variants", None, "Of an ablation; all of dhm.ablation.VARIANTS.")
+_SEEDS = flags.DEFINE_integer("seeds", 2, "Runs of each variant of an ablation.")
 _JSON = flags.DEFINE_string("json", None, "File that gets the benchmark's numbers.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of the first process.")
 _PROCESS_ID = flags.DEFINE_integer("process-id", None, "Index of this process.")
@@ -52,7 +56,8 @@ _OWN = ("dhm", "data_prep")  # loggers
 _CACHE = ".jax_cache"
 _REPORT = "report"
 _ALL = ("train", "evaluate", "export", _REPORT)
-_SWEEP = "sweep"
+_MEASURE = ("train", "evaluate")
+_SWEEP, _ABLATE = "sweep", "ablate"
 _SETTING = "--config."
 # What the system says of a full, read-only, foreign or failing disk needs no traceback.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -142,6 +147,19 @@ def _sweep(words: list[str]) -> None:
         sys.exit(1)
 
 
+def _ablate() -> None:
+    """Runs the variants of the config, with the command line's settings for all of them."""
+    from dhm.ablation import VARIANTS, ablate
+
+    config = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
+    workdir = Path(_WORKDIR.value or Path("runs") / f"ablate_{config.stem}")
+    settings = [word for word in sys.argv if word.startswith(_SETTING)]
+    launcher = (sys.executable, __file__)
+    variants = _VARIANTS.value or tuple(VARIANTS)
+    print(ablate(launcher, config, workdir, variants=variants, seeds=_SEEDS.value,
+                 settings=settings))  # fmt: skip
+
+
 def _workdir() -> Path:
     """The run's folder, by default after its config."""
     if _WORKDIR.value:
@@ -160,7 +178,9 @@ def main(argv: list[str]) -> None:
     """Runs the task that the command line names."""
     _show_own_messages()
     task = argv[1] if len(argv) > 1 else None
-    if task not in (None, "benchmark", _SWEEP, *_ALL) or (len(argv) > 2 and task != _SWEEP):
+    if task not in (None, "benchmark", "measure", _ABLATE, _SWEEP, *_ALL) or (
+        len(argv) > 2 and task != _SWEEP
+    ):
         raise app.UsageError(f"unknown task {' '.join(argv[1:])}")
     if task == _REPORT and _CONFIG.value is None and _WORKDIR.value is None:
         raise app.UsageError("--workdir is missing, e.g. --workdir runs/demo")
@@ -176,6 +196,8 @@ def main(argv: list[str]) -> None:
             benchmark(template, _toy_records, _WHAT.value, file, _step_times(), picture)
         elif task == _SWEEP:
             _sweep(argv[2:])
+        elif task == _ABLATE:
+            _ablate()
         elif _REPLAY.value is not None:
             from dhm.tasks import replay
 
@@ -197,7 +219,8 @@ def main(argv: list[str]) -> None:
 
             workdir = _workdir()
             _keep_compiled_programs(workdir.resolve().parent)
-            run((task,) if task else _ALL, _CONFIG.value, workdir)
+            chosen = _MEASURE if task == "measure" else (task,) if task else _ALL
+            run(chosen, _CONFIG.value, workdir)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         _end(130)

@@ -168,6 +168,9 @@ def get_config() -> ConfigDict:
     config.eval.batch_size = 32
     # M_err is measured on every n-th test image; 12,500 vertices take a tenth of a second.
     config.eval.mesh_stride = 1
+    # Penetration, M_err of the visible skin and of bent and touching hands, on every n-th frame: a
+    # second each. 0: not at all.
+    config.eval.details_stride = 0
 
     config.export = ConfigDict()
     # Posed test meshes that the export writes.

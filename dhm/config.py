@@ -131,6 +131,7 @@ _RULES = {
     "input.damaged_share": _between(0, 1),
     "eval.batch_size": _at_least(1),
     "eval.mesh_stride": _at_least(1),
+    "eval.details_stride": _at_least(0),
     "export.num_poses": _at_least(0),
     "profile.steps": _Rule(
         lambda x: len(x) == 0 or (len(x) == 2 and _whole_numbers(x) and x[0] <= x[1]),

@@ -26,11 +26,23 @@ _DEVICES = (
 )
 
 
+class Job(NamedTuple):
+    """A run to start.
+
+    Attributes:
+        name: Of its workdir and in messages.
+        arguments: Of the launcher, but for `--workdir`.
+    """
+
+    name: str
+    arguments: Sequence[str]
+
+
 class Outcome(NamedTuple):
     """How a run ended.
 
     Attributes:
-        name: The config's.
+        name: The job's.
         exit_code: Of its process; negative: the signal that killed it.
         seconds: Its time.
         workdir: Its folder.
@@ -68,33 +80,50 @@ def sweep(
         Interrupted: After SIGINT or SIGTERM, which each process got too.
     """
     _check(configs)
+    jobs = [Job(config.stem, ("--config", str(config), *arguments)) for config in configs]
+    return run_jobs(launcher, jobs, runs, slots)
+
+
+def run_jobs(
+    launcher: Sequence[str],
+    jobs: Sequence[Job],
+    runs: Path,
+    slots: Sequence[Mapping[str, str]] | None = None,
+) -> list[Outcome]:
+    """Starts a process for each job, as `sweep` does for configs.
+
+    Returns:
+        How each ended, in the order of `jobs`.
+
+    Raises:
+        Interrupted: After SIGINT or SIGTERM, which each process got too.
+    """
     free = list(device_slots() if slots is None else slots)
-    log.info("%d runs, %d at a time", len(configs), min(len(free), len(configs)))
-    waiting, running, ended = deque(configs), {}, {}
+    log.info("%d runs, %d at a time", len(jobs), min(len(free), len(jobs)))
+    waiting, running, ended = deque(jobs), {}, {}
     with _passed_on(running) as received:
         while running or (waiting and not received):
             while waiting and free and not received:
-                config, slot = waiting.popleft(), free.pop(0)
-                workdir = runs / config.stem
-                command = (*launcher, "--config", str(config), *arguments, "--workdir", workdir)
-                log.info("%s: begins; its output is in %s", config.stem, workdir / LOG_FILE)
+                job, slot = waiting.popleft(), free.pop(0)
+                workdir = runs / job.name
+                command = (*launcher, *job.arguments, "--workdir", workdir)
+                log.info("%s: begins; its output is in %s", job.name, workdir / LOG_FILE)
                 process = _start(command, workdir, slot)
-                running[process] = config, slot, time.monotonic()
+                running[process] = job, slot, time.monotonic()
                 if received:  # while it was started
                     process.send_signal(received[-1])
             time.sleep(_PAUSE)
             for process in [process for process in running if process.poll() is not None]:
-                config, slot, began = running.pop(process)
+                job, slot, began = running.pop(process)
                 free.append(slot)
-                outcome = Outcome(
-                    config.stem, process.returncode, time.monotonic() - began, runs / config.stem
-                )
-                log.info("%s: %s", config.stem, describe(outcome))
-                ended[config] = outcome
+                seconds = time.monotonic() - began
+                outcome = Outcome(job.name, process.returncode, seconds, runs / job.name)
+                log.info("%s: %s", job.name, describe(outcome))
+                ended[job.name] = outcome
     if received:
-        left = len(configs) - sum(outcome.exit_code == 0 for outcome in ended.values())
+        left = len(jobs) - sum(outcome.exit_code == 0 for outcome in ended.values())
         raise Interrupted(received[0], f": {left} runs are not done; the same command goes on")
-    return [ended[config] for config in configs]
+    return [ended[job.name] for job in jobs]
 
 
 def _check(configs: Sequence[Path]) -> None:

@@ -20,6 +20,7 @@ from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.evaluation.details import evaluate_details, summarise_details
 from dhm.evaluation.evaluate import (
     OVERALL,
     SampleErrors,
@@ -33,11 +34,13 @@ from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
 from dhm.export.preview import write_preview
 from dhm.formats.json_file import write_json
-from dhm.networks.build import build_model
+from dhm.formats.mano_pickle import read_mano
+from dhm.networks.build import build_linear_model, build_model
 from dhm.networks.hand_model import HandModel
+from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.networks.pretrained import load_backbone
 from dhm.report.page import RunFiles, read_metrics, write_report
-from dhm.sources import prepared_data
+from dhm.sources import linear_model_file, prepared_data
 from dhm.training.loop import train
 from dhm.training.parallel import axis_over
 from dhm.training.processes import is_first, leave, wait_for_all
@@ -164,8 +167,20 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
 
 def _model_in_training(config: ConfigDict, data: PreparedData) -> HandModel:
     dtype = configuration.encoder_dtype(config, jax.default_backend())
-    axis = axis_over(jax.device_count())
-    return build_model(data.template, configuration.model_settings(config), axis, dtype)
+    return _model(config, data, axis_over(jax.device_count()), dtype)
+
+
+def _model(
+    config: ConfigDict,
+    data: PreparedData,
+    axis_name: str | None = None,
+    encoder_dtype: Any = jnp.float32,
+) -> HandModel | LinearHandModel:
+    settings = configuration.model_settings(config)
+    if config.decoder.kind == "linear":
+        linear = read_mano(linear_model_file(config))
+        return build_linear_model(linear, data.template, settings, axis_name, encoder_dtype)
+    return build_model(data.template, settings, axis_name, encoder_dtype)
 
 
 def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
@@ -211,7 +226,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    model = build_model(data.template, configuration.model_settings(config))
+    model = _model(config, data)
     step, variables = trained_variables(workdir, data.template.num_vertices)
     errors = evaluate(
         model,
@@ -228,6 +243,12 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     result |= {"errors_fitted": summarise(fitted), "errors_template": summarise(untrained)}
     result["worst"] = _worst(errors, data)
     result["data"] = {"folder": str(data.root.resolve()), "fingerprint": data.info.fingerprint}
+    if config.eval.details_stride:
+        details = evaluate_details(
+            model, variables, data, batch_size=config.eval.batch_size,
+            stride=config.eval.details_stride,
+        )  # fmt: skip
+        result["details"] = {name: summarise_details(rows) for name, rows in details.items()}
     print("The untrained template at zero pose, one image a frame: errors in mm")
     print(format_table({OVERALL: result["errors_template"][OVERALL]}))
     print(f"\nErrors in mm on the {split} split after the alignment, step {step}")
@@ -268,13 +289,14 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    settings = configuration.model_settings(config)
-    model = build_model(data.template, settings)
+    model = _model(config, data)
     _, variables = trained_variables(workdir, data.template.num_vertices)
     folder = workdir / EXPORT_FOLDER
-    save_model(folder, variables, data.template, settings, noted_config(workdir))
+    linear = model.linear if isinstance(model, LinearHandModel) else None
+    settings = configuration.model_settings(config)
+    save_model(folder, variables, data.template, settings, noted_config(workdir), linear)
     zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
-    write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), data.template)
+    write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), model.template)
     records = _spread(len(data.split_index(data.info.evaluation_split).frame), config)
     shutil.rmtree(folder / "posed", ignore_errors=True)  # of an earlier export
     for record in records:
@@ -359,7 +381,7 @@ def _write_posed_mesh(
     image = jnp.asarray(data.decode_image(split, record, fields)[None])
     _, output = model.apply(variables, image)
     name = f"{fields.sequence}_{fields.frame:06d}_{fields.camera}"
-    write_mesh(folder / "posed" / name, np.asarray(output.vertices[0]), data.template)
+    write_mesh(folder / "posed" / name, np.asarray(output.vertices[0]), model.template)
 
 
 def _spread(num_records: int, config: ConfigDict) -> list[int]:

@@ -90,6 +90,7 @@ BAD = {
     "input.damaged_share": [-0.01, 1.1, NAN],
     "eval.batch_size": [0],
     "eval.mesh_stride": [0],
+    "eval.details_stride": [-1],
     "export.num_poses": [-1],
     "profile.steps": [(3,), (5, 4), (-1, 4), (1, 2, 3), ("a", "b"), (0.5, 2)],
 }

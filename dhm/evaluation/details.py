@@ -1,0 +1,192 @@
+"""What the ablations look at beside the mean errors: penetration, and errors of certain frames."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import DhmError
+from dhm.evaluation.evaluate import eval_step, fitted_step
+from dhm.evaluation.frame_class import is_contact, is_flexed
+from dhm.evaluation.metrics import joint_errors, mesh_error
+from dhm.evaluation.penetration import HandParts, hand_parts, penetrating_share, penetration
+from dhm.evaluation.visible import visible_mesh_error
+from dhm.fitting import fit_pose
+from dhm.networks.aligned import of_known_joints
+from dhm.networks.hand_model import HandModel
+from dhm.types import Batch, Camera, HandOutput
+
+POSES = ("encoder", "fitted")
+
+
+class FrameDetails(NamedTuple):
+    """One frame's hand, seen by its first view; NaN where there was nothing to compare with.
+
+    Attributes:
+        sequence: Name of its sequence.
+        flexed: Whether its fingers are bent, by angles fitted to its true joints.
+        contact: Whether a fingertip touches, by its true joints.
+        P_err: Mean distance of its joints, mm.
+        M_err: Mean distance of the output's vertices to the scan, mm.
+        M_err_visible: Of the vertices that one of the frame's cameras sees, mm.
+        penetration_mean: Mean depth of the vertices inside another part, mm.
+        penetration_max: Of the deepest, mm.
+        penetration_volume: Overlap of the parts, mm^3.
+    """
+
+    sequence: str
+    flexed: bool
+    contact: bool
+    P_err: float = math.nan
+    M_err: float = math.nan
+    M_err_visible: float = math.nan
+    penetration_mean: float = math.nan
+    penetration_max: float = math.nan
+    penetration_volume: float = math.nan
+
+
+def evaluate_details(
+    model: HandModel,
+    variables: dict[str, Any],
+    data: PreparedData,
+    *,
+    batch_size: int,
+    stride: int = 1,
+) -> dict[str, list[FrameDetails]]:
+    """Details of every n-th frame of the evaluation split, by the source of the angles (`POSES`).
+
+    Args:
+        model: The hand model.
+        variables: Its variables.
+        data: A prepared folder.
+        batch_size: Frames a step.
+        stride: n.
+
+    Raises:
+        DhmError: If the model gives a NaN or infinite hand.
+        BadInputError: If a record or a scan is damaged.
+    """
+    split = data.info.evaluation_split
+    _, first_views = np.unique(data.split_index(split).frame_id, return_index=True)
+    chosen, parts = first_views[::stride], hand_parts(model.template)
+    steps = {
+        name: jax.jit(lambda variables, batch, step=step: step(model, variables, batch)[1:])
+        for name, step in zip(POSES, (eval_step, fitted_step), strict=True)
+    }
+    classes = jax.jit(lambda batch: _true_angles(data, batch))
+    found: dict[str, list[FrameDetails]] = {name: [] for name in POSES}
+    for start in tqdm(range(0, len(chosen), batch_size), desc="details", unit="batch"):
+        records = chosen[start : start + batch_size]
+        batch = of_known_joints(model, _first_views(data, split, records, batch_size))
+        flexed = is_flexed(np.asarray(classes(batch)), data.template.joint_names)
+        contact = is_contact(batch.joints, batch.joint_valid, data.template.joint_names)
+        for name, step in steps.items():
+            output, aligned = jax.device_get(step(variables, batch))
+            P_err = joint_errors(output.joints, batch.joints, batch.joint_valid)
+            for i, record in enumerate(records.tolist()):
+                details = FrameDetails(
+                    data.sequence(split, record), bool(flexed[i]), bool(contact[i])
+                )
+                if aligned[i]:
+                    details = details._replace(P_err=float(P_err[i]))
+                    details = _of_mesh(details, model, output, i, data, record, parts)
+                found[name].append(details)
+    return found
+
+
+def _true_angles(data: PreparedData, batch: Batch) -> jax.Array:
+    template = data.template
+    rest = jnp.asarray(template.T_parent_joint, jnp.float32)
+    return fit_pose(
+        rest, template.parents, template.joint_names, batch.joints, batch.joint_valid
+    ).theta
+
+
+def _first_views(data: PreparedData, split: str, records: np.ndarray, size: int) -> Batch:
+    """Pictures and joints of records, filled up with copies of the last; no target views."""
+    fields = [data.record(split, record) for record in records.tolist()]
+    images = [
+        data.decode_image(split, record, field)
+        for record, field in zip(records.tolist(), fields, strict=True)
+    ]
+    index = [*range(len(fields)), *[len(fields) - 1] * (size - len(fields))]
+    return Batch(
+        image=np.stack([images[i] for i in index]),
+        joints=np.stack([fields[i].joints for i in index]),
+        joint_valid=np.stack([fields[i].joint_valid for i in index]),
+        target_depth=np.zeros((size, 0, 0, 0), np.float32),
+        target_camera=Camera(
+            np.zeros((size, 0, 3, 3), np.float32), np.zeros((size, 0, 4, 4), np.float32)
+        ),
+        frame=np.array([fields[i].frame for i in index], np.int32),
+        record=np.array([records[i] for i in index], np.int32),
+    )
+
+
+def _of_mesh(
+    details: FrameDetails,
+    model: HandModel,
+    output: HandOutput,
+    i: int,
+    data: PreparedData,
+    record: int,
+    parts: HandParts,
+) -> FrameDetails:
+    split, vertices = data.info.evaluation_split, output.vertices[i]
+    if not np.isfinite(vertices).all():
+        raise DhmError(f"the model gives NaN or infinity for {split} record {record}")
+    overlap = penetration(vertices, parts)
+    details = details._replace(
+        penetration_mean=overlap.mean_depth,
+        penetration_max=overlap.max_depth,
+        penetration_volume=overlap.volume,
+    )
+    scan = data.scan(split, record)
+    if scan is None:
+        return details
+    size, faces = (data.info.image_size,) * 2, model.template.faces
+    visible = visible_mesh_error(vertices, faces, *scan, _cameras(data, split, record), size)
+    M_err = mesh_error(vertices, faces, *scan).M_err
+    return details._replace(M_err=M_err, M_err_visible=visible.M_err)
+
+
+def _cameras(data: PreparedData, split: str, record: int) -> Camera:
+    """Those that took a picture of a record's frame."""
+    frames = data.split_index(split).frame_id
+    fields = [data.record(split, view) for view in np.flatnonzero(frames == frames[record])]
+    return Camera(
+        np.stack([field.K for field in fields]).astype(np.float32),
+        np.stack([field.T_camera_world for field in fields]).astype(np.float32),
+    )
+
+
+def summarise_details(details: Sequence[FrameDetails]) -> dict[str, float | int | None]:
+    """Means over the frames; None where nothing was measured.
+
+    Returns:
+        "frames", "flexed" and "contact" (their numbers), the means of the measures, "M_err_flexed"
+        and "M_err_contact", and "penetrating", the share of frames with more than
+        `PENETRATES_MM` of penetration.
+    """
+    row: dict[str, float | int | None] = {
+        "frames": len(details),
+        "flexed": sum(frame.flexed for frame in details),
+        "contact": sum(frame.contact for frame in details),
+    }
+    for name in FrameDetails._fields[3:]:
+        row[name] = _mean([getattr(frame, name) for frame in details])
+    row["M_err_flexed"] = _mean([frame.M_err for frame in details if frame.flexed])
+    row["M_err_contact"] = _mean([frame.M_err for frame in details if frame.contact])
+    share = penetrating_share(np.array([frame.penetration_max for frame in details], float))
+    row["penetrating"] = None if math.isnan(share) else share
+    return row
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    measured = [value for value in values if not math.isnan(value)]
+    return float(np.mean(measured)) if measured else None
