@@ -24,7 +24,7 @@ _ARGUMENTS_FILE = "arguments.json"  # what a run was started with
 _TASK = "measure"
 # The mesh in the encoder's pose, as in the paper: else no gradient of it reaches the encoder, and
 # there is nothing to see of L_pose or of the stopped gradient.
-_PAPER_POSE = ("train.mesh_pose=encoder", "train.mesh_samples=8")
+_PAPER_POSE = ("train.mesh_pose=encoder", "train.mesh_samples=4")
 
 
 class Variant(NamedTuple):

@@ -134,4 +134,5 @@ def test_every_variant_is_a_config_that_can_be_asked_for(name, monkeypatch):
     values(words)
     check_config(holder.value)
     before, after = (flat_fields(x.to_dict()) for x in (demo.get_config(), holder.value))
-    assert len([key for key in before if before[key] != after[key]]) == len(settings)
+    changed = [key for key in before if before[key] != after[key]]
+    assert len(changed) == len(settings)

@@ -111,8 +111,10 @@ def read_description(path: Path) -> tuple[ModelSettings, str]:
     description = read_json(path, "an exported model")
     try:
         fields, digest = description["settings"], str(description["params_sha256"])
-        listed = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
-        settings = ModelSettings(**{**fields, **listed})
+        lists = {"head_hidden": tuple(fields["head_hidden"])}
+        if "correctives" in fields:  # older exports have all
+            lists["correctives"] = tuple(fields["correctives"])
+        settings = ModelSettings(**{**fields, **lists})
     except (TypeError, KeyError) as error:
         expected = f"params_sha256 and the settings {', '.join(ModelSettings._fields)}"
         raise BadInputError(path, f"{type(error).__name__} {error}", expected) from error
@@ -126,10 +128,10 @@ def _is_possible(name: str, value: Any) -> bool:
     if name in ("imagenet_normalisation", "stop_pose_gradient"):
         return isinstance(value, bool)
     if name == "correctives":
-        return isinstance(value, tuple) and all(one in CORRECTIVES for one in value)
+        return all(one in CORRECTIVES for one in value)
     if name == "pose_corrective_input":
         return value in ("enabled", "all")
-    sizes = value if name == "head_hidden" and isinstance(value, tuple) else (value,)
+    sizes = value if name == "head_hidden" else (value,)
     possible = STAGES if name == "depth" else range(1, _MAX_SIZE)
     return all(type(size) is int and size in possible for size in sizes)
 

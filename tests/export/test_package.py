@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from flax import serialization
 
+from data_prep.studio.template import hand_template
 from dhm.errors import BadInputError
 from dhm.export.package import load_model, save_model
 from dhm.formats.template_npz import read_template, write_template
+from dhm.networks.build import build_linear_model, build_model
+from dhm.training.state import initial_variables
 from tests.conftest import REPOSITORY
+from tests.references.mano import random_mano
 
 CONFIG = {"subject": 1, "train": {"learning_rate": 1e-4, "lr_drop_epochs": [30, 32]}}
 
@@ -90,6 +94,32 @@ def test_the_settings_come_back(toy_model, tmp_path):
     assert loaded.encoder.imagenet_normalisation
     assert (loaded.encoder.width, loaded.encoder.hidden) == (settings.width, settings.head_hidden)
     assert (loaded.identity_size, loaded.skin_hidden) == (4, 8)
+
+
+def test_a_model_without_a_corrective_comes_back(toy_model, tmp_path):
+    settings, model, _ = toy_model
+    settings = settings._replace(correctives=("skeleton", "identity"), stop_pose_gradient=False)
+    ablated = build_model(model.template, settings)
+    variables = initial_variables(ablated, seed=0, subject=1, image_size=32)
+    save_model(tmp_path, variables, model.template, settings, CONFIG)
+    loaded, found = load_model(tmp_path)
+    assert (loaded.correctives, loaded.stop_pose_gradient) == (("skeleton", "identity"), False)
+    assert "pose_corrective" not in found["params"]
+
+
+def test_a_linear_model_comes_back_and_leaves_with_the_next_export(toy_model, tmp_path):
+    settings, model, variables = toy_model
+    linear, rig = random_mano(num_vertices=60), hand_template("coarse")
+    baseline = build_linear_model(linear, rig, settings)
+    own = initial_variables(baseline, seed=0, subject=1, image_size=32)
+    save_model(tmp_path, own, rig, settings, CONFIG, linear)
+    loaded, found = load_model(tmp_path)
+    theta = jnp.full((1, 45), 0.2)
+    expected = baseline.apply(own, theta, method="decode").vertices
+    vertices = loaded.apply(found, theta, method="decode").vertices
+    np.testing.assert_allclose(vertices, expected, atol=1e-4)
+    save_model(tmp_path, variables, model.template, settings, CONFIG)
+    assert type(load_model(tmp_path)[0]) is type(model)
 
 
 def test_the_config_is_on_record(exported):
@@ -272,6 +302,8 @@ def test_a_damaged_description_is_refused(copy, text, message):
         ("skeleton_hidden", None),
         ("skin_hidden", float("nan")),
         ("pose_corrective_input", "some"),
+        ("correctives", ["skin"]),
+        ("stop_pose_gradient", 1),
     ],
 )
 def test_impossible_settings_are_refused(copy, name, value):
