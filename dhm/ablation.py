@@ -23,7 +23,7 @@ _METRICS_FILE = "metrics.json"  # as in dhm.tasks
 _ARGUMENTS_FILE = "arguments.json"  # what a run was started with
 _TASK = "measure"
 # The mesh in the encoder's pose, as in the paper: else no gradient of it reaches the encoder, and
-# there is nothing to see of L_pose or of the stopped gradient.
+# there is nothing to see of L_pose, of the stopped gradient, or of fingers that L_penet moves.
 _PAPER_POSE = ("train.mesh_pose=encoder", "train.mesh_samples=4")
 
 
@@ -47,8 +47,6 @@ VARIANTS = {
         "linear model (MANO-style, or MANO)", ("decoder.kind=linear", "loss.laplacian=0.0")
     ),
     "coarse": Variant("ours, low resolution", ("studio.template=coarse",)),
-    "no_penetration": Variant("without L_penet", ("loss.penetration=0.0",)),
-    "no_non_rigid": Variant("without its non-rigid part", ("loss.non_rigid=0.0",)),
     "no_skeleton": Variant(
         "without skeleton corrective", ("decoder.correctives=('identity','pose')",)
     ),
@@ -62,6 +60,12 @@ VARIANTS = {
     "size_256": Variant("256 x 256 pixels", ("data.image_size=256",)),
     "paper_pose": Variant("ours, meshes in the encoder's pose", _PAPER_POSE, None),
     "no_joint": Variant("the same without L_pose", (*_PAPER_POSE, "loss.joint=0.0"), "paper_pose"),
+    "no_penetration": Variant(
+        "the same without L_penet", (*_PAPER_POSE, "loss.penetration=0.0"), "paper_pose"
+    ),
+    "no_non_rigid": Variant(
+        "the same without its non-rigid part", (*_PAPER_POSE, "loss.non_rigid=0.0"), "paper_pose"
+    ),
     "no_stop_gradient": Variant(
         "the same without stopped gradient",
         (*_PAPER_POSE, "decoder.stop_pose_gradient=False"),
@@ -95,10 +99,12 @@ class Value(NamedTuple):
     Attributes:
         mean: Over the seeds.
         spread: Largest minus smallest; 0 of one seed.
+        runs: How many seeds.
     """
 
     mean: float
     spread: float
+    runs: int
 
 
 Values = Mapping[str, Mapping[str, Value]]
@@ -206,7 +212,8 @@ def collect(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
         found = [_at(run, path) for run in metrics]
         measured = [value for value in found if value is not None]
         if measured:
-            row[key] = Value(statistics.fmean(measured), max(measured) - min(measured))
+            mean, spread = statistics.fmean(measured), max(measured) - min(measured)
+            row[key] = Value(mean, spread, len(measured))
     return row
 
 
@@ -250,7 +257,8 @@ def _table(values: Values) -> str:
 def _cell(value: Value | None, decimals: int) -> str:
     if value is None:
         return "-"
-    return f"{value.mean:.{decimals}f} ± {value.spread / 2:.{decimals}f}"
+    mean = f"{value.mean:.{decimals}f}"
+    return mean if value.runs == 1 else f"{mean} ± {value.spread / 2:.{decimals}f}"
 
 
 def _claims(values: Values) -> list[str]:
@@ -283,6 +291,8 @@ def _difference(kept: Value, left_out: Value, key: str) -> str:
     decimals = COLUMNS[key][2]
     gain, spread = left_out.mean - kept.mean, (left_out.spread + kept.spread) / 2
     numbers = f"{kept.mean:.{decimals}f} with, {left_out.mean:.{decimals}f} without"
+    if min(kept.runs, left_out.runs) == 1:
+        return f"one run each says nothing of the spread ({numbers})"
     if gain > spread:
         return f"seen ({numbers})"
     if gain < -spread:
