@@ -1,6 +1,7 @@
 """Pictures of a trained model on images of its evaluation split, beside scans, with error maps."""
 
 import io
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import imageio.v3 as iio
@@ -120,7 +121,7 @@ def make_examples(
         data.decode_image(split, record, field)
         for record, field in zip(records, fields, strict=True)
     ]
-    batch = of_known_joints(model, _batch(records, fields, images))
+    batch = of_known_joints(model, example_batch(records, fields, images))
     encoded, fitted = (
         jax.device_get(jax.jit(lambda v, b, step=step: step(model, v, b)[1:])(variables, batch))
         for step in (eval_step, fitted_step)
@@ -129,12 +130,14 @@ def make_examples(
     for row, record in enumerate(records):
         if encoded[1][row]:
             scan = data.scan(split, record)
-            hands = (_measured(output, batch, row, faces, scan) for output, _ in (encoded, fitted))
+            hands = (
+                measured_hand(output, batch, row, faces, scan) for output, _ in (encoded, fitted)
+            )
             examples.append(Example(record, fields[row], images[row], scan, *hands))
     return examples
 
 
-def _batch(records: list[int], fields: list[HandRecord], images: list[np.ndarray]) -> Batch:
+def example_batch(records: list[int], fields: list[HandRecord], images: list[np.ndarray]) -> Batch:
     """Images and joints; no depth maps."""
     size = len(records)
     return Batch(
@@ -148,13 +151,14 @@ def _batch(records: list[int], fields: list[HandRecord], images: list[np.ndarray
     )
 
 
-def _measured(
+def measured_hand(
     output: HandOutput,
     batch: Batch,
     row: int,
     faces: Int[np.ndarray, "f 3"],
     scan: Scan | None,
 ) -> Hand:
+    """One hand of a batch with its errors."""
     vertices = output.vertices[row]
     P_err = float(joint_errors(output.joints, batch.joints, batch.joint_valid)[row])
     if scan is None:
@@ -165,14 +169,9 @@ def _measured(
     return Hand(vertices, P_err, M_err, closest.distance, is_measured)
 
 
-def heat_scale(examples: list[Example]) -> float:
-    """A round length in mm that few of the examples' distances exceed."""
-    distances = [
-        hand.distance[hand.is_measured]
-        for example in examples
-        for hand in (example.hand, example.fitted)
-        if hand.distance is not None
-    ]
+def heat_scale(hands: Iterable[Hand]) -> float:
+    """A round length in mm that few of the hands' distances exceed."""
+    distances = [hand.distance[hand.is_measured] for hand in hands if hand.distance is not None]
     most = float(np.quantile(np.concatenate(distances), 0.97)) if distances else 1.0
     power = 10.0 ** np.floor(np.log10(max(most, 1e-3)))
     return float(next(power * x for x in _LENGTHS if power * x >= most))
@@ -219,6 +218,19 @@ class Studio:
                 alt = f"Distance to the scan{whose}, {hand.M_err:.2f} mm in the mean: {name}"
                 label = f"Error {hand.M_err:.2f} mm{whose}"
                 pictures.append(_picture(self._heat(example, hand), alt, label))
+        return pictures
+
+    def steps(self, example: Example, hands: dict[str, Hand]) -> list[Picture]:
+        """Meshes by their names, each over its error map, and the scan."""
+        pictures = []
+        for label, hand in hands.items():
+            mesh = self._mesh(example, hand)
+            if hand.M_err is not None:
+                mesh = np.concatenate([mesh, self._heat(example, hand)])
+                label = f"{label}: {hand.M_err:.2f} mm"
+            pictures.append(_picture(mesh, f"{label}, {example.name}", label))
+        if example.scan is not None:
+            pictures.append(_picture(self._scan(example), f"The scan of {example.name}", "Scan"))
         return pictures
 
     def worst(self, example: Example) -> list[Picture]:

@@ -22,6 +22,7 @@ from dhm.formats.obj import read_obj
 from dhm.formats.picture import read_picture
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
+from dhm.report.correctives import corrective_steps
 from dhm.report.curves import draw
 from dhm.report.events import Events, read_events
 from dhm.report.figures import (
@@ -283,6 +284,8 @@ def _pictures(
         "preview": as_jpeg(read_picture(preview)) if preview.is_file() else None,
         "examples": [],
         "worst": [],
+        "by_corrective": [],
+        "by_corrective_mm": "",
         "worst_listed": bool(metrics and metrics.get("worst")),
         "no_pictures": "",
         "scale": None,
@@ -301,10 +304,18 @@ def _pictures(
     drawn = make_examples(model, variables, data, [*chosen, *worst])
     by_record = {example.record: example for example in drawn}
     examples = [by_record[record] for record in chosen if record in by_record]
-    scale = heat_scale(examples)
+    scale = heat_scale(hand for one in examples for hand in (one.hand, one.fitted))
     studio = Studio(model.template.faces, drawn, scale)
+    steps = corrective_steps(model, variables, examples) if isinstance(model, HandModel) else []
+    steps_scale = heat_scale(hand for hands in steps for hand in hands.values())
+    steps_studio = Studio(model.template.faces, drawn, steps_scale)
     return values | {
         "examples": [(example, studio.example(example)) for example in examples],
+        "by_corrective_mm": f"{steps_scale:.3g}",
+        "by_corrective": [
+            (example, steps_studio.steps(example, hands))
+            for example, hands in zip(examples, steps, strict=bool(steps))
+        ],
         "worst": [
             (_measured(image, by_record.get(record)),
              studio.worst(by_record[record]) if record in by_record else [])

@@ -6,15 +6,22 @@ import re
 import shutil
 from itertools import pairwise
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import tiny
 from dhm import tasks
+from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.export.package import load_model
 from dhm.formats.picture import decode_picture
+from dhm.networks.aligned import decode_aligned
+from dhm.report.correctives import corrective_steps
 from dhm.report.curves import axes
 from dhm.report.events import read_events
+from dhm.report.figures import example_batch, make_examples
 from tests.launcher import launch
 from tests.report.html import read
 
@@ -54,7 +61,9 @@ def test_the_page_needs_nothing_else(finished, page):
 def test_every_picture_is_inside_and_described(page):
     pictures = page.all("img")
     # 2 frames are held out: 5 pictures of each, 3 of each as the worst, and the preview.
-    assert len(pictures) == 2 * 5 + 2 * 3 + 1
+    assert (
+        len(pictures) == 2 * 5 + 2 * (4 + 1) + 2 * 3 + 1
+    )  # examples, correctives and scan, worst, preview
     for picture in pictures:
         assert len(picture["alt"]) > 10
         kind, content = picture["src"].split(",", 1)
@@ -230,3 +239,23 @@ def test_the_launcher_says_what_is_missing(tmp_path, arguments, message):
     assert refused.returncode not in (0, None)
     assert message in refused.stderr + refused.stdout
     assert not any(tmp_path.iterdir())
+
+
+def test_each_corrective_is_shown_by_itself(finished):
+    """The last step is the model with the fitted angles; the first is the template alone."""
+    model, variables = load_model(finished / "export")
+    data = PreparedData(json.loads((finished / "metrics.json").read_text())["data"]["folder"])
+    examples = make_examples(model, variables, data, [0, 1])
+    for example, hands in zip(examples, corrective_steps(model, variables, examples), strict=True):
+        assert list(hands) == ["Template, skinned", "+ skeleton corrective",
+                               "+ identity corrective", "+ pose corrective"]  # fmt: skip
+        last = hands["+ pose corrective"]
+        np.testing.assert_allclose(last.vertices, example.fitted.vertices, atol=0.05)
+        plain = model.clone(correctives=())
+        batch = example_batch([example.record], [example.fields], [example.image])
+        batch = jax.tree.map(jnp.asarray, batch)
+        theta = model.apply(variables, batch.joints, batch.joint_valid, method="fit").theta
+        expected, _ = decode_aligned(plain, variables, theta, batch)
+        found = hands["Template, skinned"].vertices
+        np.testing.assert_allclose(found, expected.vertices[0], atol=0.05)
+        assert np.abs(found - last.vertices).max() > 0.05
