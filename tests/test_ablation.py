@@ -12,7 +12,7 @@ from dhm.config import check_config, flat_fields
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.json_file import read_json
 from dhm.tasks import METRICS_FILE
-from tests.launcher import ROOT
+from tests.launcher import ROOT, launch
 
 # Without a part: P_err one larger, M_err twice as large. Counts how often it is called.
 _LAUNCHER = """
@@ -146,3 +146,17 @@ def test_every_variant_is_a_config_that_can_be_asked_for(name, monkeypatch):
     before, after = (flat_fields(x.to_dict()) for x in (demo.get_config(), holder.value))
     changed = [key for key in before if before[key] != after[key]]
     assert len(changed) == len(settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config", str(ROOT / "configs/tiny.py"), "--variants", "full,no_thumb"), "'no_thumb'"),
+        (("--config", str(ROOT / "configs/tiny.py"), "--seeds", "0"), "--seeds: found 0"),
+        ((), "--config is missing"),
+    ],
+)
+def test_the_command_line_refuses_what_cannot_be(tmp_path, arguments, message):
+    done = launch(tmp_path, "ablate", *arguments)
+    assert done.returncode == 1 and message in done.stdout + done.stderr
+    assert not any(tmp_path.iterdir())

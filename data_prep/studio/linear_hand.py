@@ -91,7 +91,9 @@ def linear_hand(file: Path) -> Path:
     """The file of the model, which is built where it is not there yet."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_mano(file, build_linear_hand())
+        partial = file.with_suffix(".partial")
+        write_mano(partial, build_linear_hand())
+        partial.replace(file)
     return file
 
 
