@@ -7,6 +7,7 @@ in correspondence. Its hands are a population of the studio without the four sub
 """
 
 import argparse
+import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -61,7 +62,9 @@ def build_linear_hand(
         num_poses: Hands in poses, of these persons in turn.
         workers: Processes; their number changes nothing.
     """
-    with ProcessPoolExecutor(workers, initializer=_begin) as pool:
+    # Spawned: JAX's threads do not survive a fork.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=_begin) as pool:
         rest = np.stack(_all(pool, _at_rest, range(num_persons), "hands at rest"))
         weights = _merged_weights(Registration().template.lbs_weights)
         joints = np.stack([_joints(number) for number in range(num_persons)])
