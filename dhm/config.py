@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from dhm.data.schema import MAX_IMAGE_SIZE
 from dhm.errors import BadInputError
+from dhm.formats.json_file import flat_fields
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import CORRECTIVES
@@ -183,15 +184,6 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
     ):
         if path and not is_right(Path(path)):
             raise BadInputError(f"config.{key}", path, f"an existing {kind}")
-
-
-def flat_fields(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a nested config by their dotted names."""
-    flat = {}
-    for key, value in tree.items():
-        nested = isinstance(value, dict)
-        flat |= flat_fields(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
 
 
 def model_settings(config: ConfigDict) -> ModelSettings:

@@ -1,7 +1,6 @@
 """What the launcher can do: train, evaluate, export, report. Each can be called from Python."""
 
 import logging
-import math
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,12 +22,12 @@ from dhm.errors import BadInputError
 from dhm.evaluation.details import evaluate_details, summarise_details
 from dhm.evaluation.evaluate import (
     OVERALL,
-    SampleErrors,
     evaluate,
     evaluate_fitted,
     evaluate_template,
     format_table,
     summarise,
+    worst_images,
 )
 from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
@@ -63,7 +62,6 @@ METRICS_FILE = "metrics.json"
 EXPORT_FOLDER = "export"
 REPORT_FILE = "report.html"
 _EVENTS_FOLDER = "tensorboard"  # as dhm.training.loop writes it
-_NUM_WORST = 6  # images that metrics.json lists
 
 
 def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
@@ -241,7 +239,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     split = data.info.evaluation_split
     result = {"step": step, "split": split, "unit": "mm", "errors": summarise(errors)}
     result |= {"errors_fitted": summarise(fitted), "errors_template": summarise(untrained)}
-    result["worst"] = _worst(errors, data)
+    result["worst"] = worst_images(errors, data)
     result["data"] = {"folder": str(data.root.resolve()), "fingerprint": data.info.fingerprint}
     if config.eval.details_stride:
         details = evaluate_details(
@@ -259,25 +257,6 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
         print("No sequence is held out: these are errors on training frames.")
     write_json(workdir / METRICS_FILE, result)
     return result
-
-
-def _worst(errors: Sequence[SampleErrors], data: PreparedData) -> list[dict[str, Any]]:
-    """The images with the largest P_err, the worst of each frame alone; None: not measured."""
-    index = data.split_index(data.info.evaluation_split)
-    aligned = [record for record, error in enumerate(errors) if not math.isnan(error.P_err)]
-    listed: dict[int, dict[str, Any]] = {}
-    for record in sorted(aligned, key=lambda record: -errors[record].P_err):
-        error, frame_id = errors[record], int(index.frame_id[record])
-        if len(listed) < _NUM_WORST and frame_id not in listed:
-            listed[frame_id] = {
-                "record": record,
-                "sequence": error.sequence,
-                "frame": int(index.frame[record]),
-                "camera": data.index.cameras[index.camera_id[record]],
-                "P_err": error.P_err,
-                "M_err": None if math.isnan(error.M_err) else error.M_err,
-            }
-    return list(listed.values())
 
 
 def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:

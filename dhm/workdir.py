@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dhm.config import flat_fields
 from dhm.errors import BadInputError, DhmError
-from dhm.formats.json_file import read_json, write_json
+from dhm.formats.json_file import flat_fields, read_json, write_json
 from dhm.training.checkpoint import Checkpoints
 from dhm.training.loop import CHECKPOINTS_FOLDER
 

@@ -8,9 +8,9 @@ from ml_collections import config_flags
 
 from configs import demo
 from dhm.ablation import PAPER, VARIANTS, Value, ablate, collect, describe_ablation
-from dhm.config import check_config, flat_fields
+from dhm.config import check_config
 from dhm.errors import BadInputError, DhmError
-from dhm.formats.json_file import read_json
+from dhm.formats.json_file import flat_fields, read_json
 from dhm.tasks import METRICS_FILE
 from tests.launcher import ROOT, launch
 

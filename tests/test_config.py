@@ -9,7 +9,6 @@ from dhm import config as configuration
 from dhm.config import (
     check_config,
     encoder_dtype,
-    flat_fields,
     loop_settings,
     model_settings,
     objective_settings,
@@ -17,6 +16,7 @@ from dhm.config import (
     steps_per_epoch,
 )
 from dhm.errors import BadInputError
+from dhm.formats.json_file import flat_fields
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings
 from tests.conftest import REPOSITORY

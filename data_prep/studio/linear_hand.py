@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from data_prep.studio.population import Registration, person, random_pose
 from data_prep.studio.rig import pose_rig
-from dhm.formats.mano_pickle import ManoModel, write_mano
+from dhm.formats.mano_pickle import write_mano
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
+from dhm.types import ManoModel
 
 NUM_PERSONS, NUM_POSES, NUM_SHAPES = 64, 480, 10
 # Weight of the prior that pose changes nothing, against the mean square of a pose feature.

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import DhmError
-from dhm.evaluation.evaluate import eval_step, fitted_step
+from dhm.evaluation.evaluate import batch_of, eval_step, fitted_step
 from dhm.evaluation.frame_class import is_contact, is_flexed
 from dhm.evaluation.metrics import joint_errors, mesh_error
 from dhm.evaluation.penetration import HandParts, hand_parts, penetrating_share, penetration
@@ -81,14 +81,16 @@ def evaluate_details(
     classes = jax.jit(lambda batch: _true_angles(data, batch))
     found: dict[str, list[FrameDetails]] = {name: [] for name in POSES}
     for start in tqdm(range(0, len(chosen), batch_size), desc="details", unit="batch"):
-        records = chosen[start : start + batch_size]
-        batch = of_known_joints(model, _first_views(data, split, records, batch_size))
+        records = chosen[start : start + batch_size].tolist()
+        fields = [data.record(split, record) for record in records]
+        images = [data.decode_image(split, *pair) for pair in zip(records, fields, strict=True)]
+        batch = of_known_joints(model, batch_of(records, fields, images, batch_size))
         flexed = is_flexed(np.asarray(classes(batch)), data.template.joint_names)
         contact = is_contact(batch.joints, batch.joint_valid, data.template.joint_names)
         for name, step in steps.items():
             output, aligned = jax.device_get(step(variables, batch))
             P_err = joint_errors(output.joints, batch.joints, batch.joint_valid)
-            for i, record in enumerate(records.tolist()):
+            for i, record in enumerate(records):
                 details = FrameDetails(
                     data.sequence(split, record), bool(flexed[i]), bool(contact[i])
                 )
@@ -105,27 +107,6 @@ def _true_angles(data: PreparedData, batch: Batch) -> jax.Array:
     return fit_pose(
         rest, template.parents, template.joint_names, batch.joints, batch.joint_valid
     ).theta
-
-
-def _first_views(data: PreparedData, split: str, records: np.ndarray, size: int) -> Batch:
-    """Pictures and joints of records, filled up with copies of the last; no target views."""
-    fields = [data.record(split, record) for record in records.tolist()]
-    images = [
-        data.decode_image(split, record, field)
-        for record, field in zip(records.tolist(), fields, strict=True)
-    ]
-    index = [*range(len(fields)), *[len(fields) - 1] * (size - len(fields))]
-    return Batch(
-        image=np.stack([images[i] for i in index]),
-        joints=np.stack([fields[i].joints for i in index]),
-        joint_valid=np.stack([fields[i].joint_valid for i in index]),
-        target_depth=np.zeros((size, 0, 0, 0), np.float32),
-        target_camera=Camera(
-            np.zeros((size, 0, 3, 3), np.float32), np.zeros((size, 0, 4, 4), np.float32)
-        ),
-        frame=np.array([fields[i].frame for i in index], np.int32),
-        record=np.array([records[i] for i in index], np.int32),
-    )
 
 
 def _of_mesh(

@@ -1,7 +1,7 @@
 """Errors of a model over a split (paper section 8): sample by sample, then by sequence."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
+from dhm.data.schema import HandRecord
 from dhm.errors import DhmError
 from dhm.evaluation.metrics import joint_errors, mesh_error
 from dhm.geometry.kinematics import forward_kinematics
@@ -43,6 +44,7 @@ class SampleErrors(NamedTuple):
 
 METRICS = SampleErrors._fields[1:]
 OVERALL = "overall"
+_NUM_WORST = 6  # images that `worst_images` lists
 
 
 def eval_step(
@@ -166,7 +168,9 @@ def _frame_errors(
     _, first_views = np.unique(data.split_index(split).frame_id, return_index=True)
     errors = []
     for start in tqdm(range(0, len(first_views), batch_size), desc=name, unit="batch"):
-        batch = _frames(data, split, first_views[start : start + batch_size], batch_size)
+        records = first_views[start : start + batch_size].tolist()
+        fields = [data.record(split, record) for record in records]
+        batch = batch_of(records, fields, size=batch_size)
         batch = batch._replace(joint_valid=batch.joint_valid & known)
         output, aligned = jax.device_get(decode(batch))
         errors += _batch_errors(batch, output, aligned, faces, data, 1)
@@ -181,19 +185,32 @@ def fitted_step(
     return theta, *decode_aligned(model, variables, theta, batch)
 
 
-def _frames(data: PreparedData, split: str, records: np.ndarray, size: int) -> Batch:
-    """A batch of joints alone, filled up with copies of the last."""
-    fields = [data.record(split, record) for record in records.tolist()]
-    fields += fields[-1:] * (size - len(fields))
-    padding = [PADDING] * (size - len(records))
+def batch_of(
+    records: Sequence[int],
+    fields: Sequence[HandRecord],
+    images: Sequence[np.ndarray] = (),
+    size: int | None = None,
+) -> Batch:
+    """Records without target views as a batch, filled up with copies of the last.
+
+    Args:
+        records: Indices of the records; the copies have `PADDING`.
+        fields: What is stored of them.
+        images: Their pictures; without any the batch has none.
+        size: Of the batch, the number of records by default.
+    """
+    size = size or len(records)
+    index = [min(row, len(records) - 1) for row in range(size)]
     return Batch(
-        image=np.zeros((size, 0, 0, 3), np.uint8),
-        joints=np.stack([field.joints for field in fields]).astype(np.float32),
-        joint_valid=np.stack([field.joint_valid for field in fields]),
+        image=np.stack([images[i] for i in index])
+        if images
+        else np.zeros((size, 0, 0, 3), np.uint8),
+        joints=np.stack([fields[i].joints for i in index]).astype(np.float32),
+        joint_valid=np.stack([fields[i].joint_valid for i in index]),
         target_depth=np.zeros((size, 0, 0, 0), np.float32),
         target_camera=Camera(*np.zeros((2, size, 0), np.float32)),
-        frame=np.array([field.frame for field in fields], np.int32),
-        record=np.array([*records, *padding], np.int32),
+        frame=np.array([fields[i].frame for i in index], np.int32),
+        record=np.array([*records, *[PADDING] * (size - len(records))], np.int32),
     )
 
 
@@ -245,6 +262,25 @@ def _means(group: list[SampleErrors]) -> dict[str, float | int | None]:
         measured = values[~np.isnan(values)]
         row[name] = float(measured.mean()) if len(measured) else None
     return row
+
+
+def worst_images(errors: Sequence[SampleErrors], data: PreparedData) -> list[dict[str, Any]]:
+    """The images with the largest P_err, the worst of each frame alone; None: not measured."""
+    index = data.split_index(data.info.evaluation_split)
+    aligned = [record for record, error in enumerate(errors) if not math.isnan(error.P_err)]
+    listed: dict[int, dict[str, Any]] = {}
+    for record in sorted(aligned, key=lambda record: -errors[record].P_err):
+        error, frame_id = errors[record], int(index.frame_id[record])
+        if len(listed) < _NUM_WORST and frame_id not in listed:
+            listed[frame_id] = {
+                "record": record,
+                "sequence": error.sequence,
+                "frame": int(index.frame[record]),
+                "camera": data.index.cameras[index.camera_id[record]],
+                "P_err": error.P_err,
+                "M_err": None if math.isnan(error.M_err) else error.M_err,
+            }
+    return list(listed.values())
 
 
 def format_table(summary: dict[str, dict[str, float | int | None]]) -> str:

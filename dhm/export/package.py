@@ -22,13 +22,13 @@ from flax import serialization
 
 from dhm.errors import BadInputError
 from dhm.formats.json_file import read_json, write_json
-from dhm.formats.mano_pickle import ManoModel, read_mano, write_mano
+from dhm.formats.mano_pickle import read_mano, write_mano
 from dhm.formats.template_npz import read_template, write_template
 from dhm.networks.build import ModelSettings, build_linear_model, build_model
 from dhm.networks.hand_model import CORRECTIVES, HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.networks.resnet import STAGES
-from dhm.types import HandTemplate
+from dhm.types import HandTemplate, ManoModel
 
 PARAMS_FILE = "params.msgpack"
 TEMPLATE_FILE = "template.npz"

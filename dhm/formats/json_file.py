@@ -37,3 +37,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)
+
+
+def flat_fields(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a nested config by their dotted names."""
+    flat = {}
+    for key, value in tree.items():
+        nested = isinstance(value, dict)
+        flat |= flat_fields(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat

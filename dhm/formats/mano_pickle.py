@@ -6,7 +6,6 @@ of objects of chumpy, a package that no longer installs. Whatever the file names
 """
 
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +23,7 @@ from dhm.formats.restricted_pickle import (
     load_records,
 )
 from dhm.formats.text import read_bytes
+from dhm.types import ManoModel
 
 NUM_JOINTS = 16
 """The wrist and three a finger."""
@@ -49,47 +49,6 @@ _STYLES = {"bs_style": "lbs", "bs_type": "lrotmin"}
 # Of MANO's 778 vertices; the left hand has the right one's, mirrored in the same order.
 _MANO_VERTICES = 778
 _MANO_TIPS = (744, 320, 443, 554, 671)
-
-
-@dataclass(frozen=True, eq=False)  # Compared and hashed by identity: it holds arrays.
-class ManoModel:
-    """MANO or another linear model of its form, one hand.
-
-    Host-side NumPy. v vertices, s shape components, 16 joints: MANO's in its order (see
-    `dhm.geometry.hand_rig.MANO_JOINTS`).
-
-    Attributes:
-        v_template: Mean hand at zero pose, mm.
-        shapedirs: Change of the vertices with each shape coefficient, mm.
-        posedirs: Change of the vertices with each entry of R - I of the 15 finger joints, row by
-            row, mm.
-        J_regressor: Joints from shaped vertices.
-        lbs_weights: Skinning weights; rows sum to 1.
-        parents: Parent's index of each joint, -1 for the root; parents precede children.
-        faces: Vertex indices of the triangles, counter-clockwise seen from outside.
-        hands_components: Principal components of the pose, one a row, radians.
-        hands_mean: Mean pose: axis-angle vectors of the 15 finger joints, radians.
-        tip_vertices: Fingertips' vertices: thumb, index, middle, ring, pinky.
-    """
-
-    v_template: Float[np.ndarray, "v 3"]
-    shapedirs: Float[np.ndarray, "v 3 s"]
-    posedirs: Float[np.ndarray, "v 3 135"]
-    J_regressor: Float[np.ndarray, "16 v"]
-    lbs_weights: Float[np.ndarray, "v 16"]
-    parents: tuple[int, ...]
-    faces: Int[np.ndarray, "f 3"]
-    hands_components: Float[np.ndarray, "45 45"]
-    hands_mean: Float[np.ndarray, " 45"]
-    tip_vertices: tuple[int, ...]
-
-    @property
-    def num_vertices(self) -> int:
-        return len(self.v_template)
-
-    @property
-    def num_shapes(self) -> int:
-        return self.shapedirs.shape[-1]
 
 
 def read_mano(path: str | Path) -> ManoModel:

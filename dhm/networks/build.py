@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from dhm.networks.encoder import ImageEncoder
 from dhm.networks.hand_model import CORRECTIVES, HandModel
 from dhm.networks.linear_hand_model import NUM_ANGLES, LinearHandModel, linear_template
-from dhm.networks.mano import LinearHand
-from dhm.types import HandTemplate
+from dhm.types import HandTemplate, ManoModel
 
 
 class ModelSettings(NamedTuple):
@@ -53,7 +52,7 @@ def build_model(
 
 
 def build_linear_model(
-    linear: LinearHand,
+    linear: ManoModel,
     rig: HandTemplate,
     settings: ModelSettings,
     axis_name: str | None = None,

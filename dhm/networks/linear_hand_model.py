@@ -13,8 +13,7 @@ from dhm.geometry.rotations import axis_angle_to_matrix
 from dhm.geometry.skinning import linear_blend_skinning
 from dhm.geometry.transforms import einsum, make_transform, transform_points
 from dhm.networks.encoder import ImageEncoder, dense_init
-from dhm.networks.mano import LinearHand
-from dhm.types import HandOutput, HandTemplate
+from dhm.types import HandOutput, HandTemplate, ManoModel
 
 NUM_ANGLES = 3 * (len(MANO_JOINTS) - 1)
 _SHAPE_HIDDEN = 64
@@ -25,7 +24,7 @@ _THUMB_BASE, _SHARE = "thumb0", 0.4
 _WIDEST = 2.4
 
 
-def linear_template(linear: LinearHand, rig: HandTemplate) -> HandTemplate:
+def linear_template(linear: ManoModel, rig: HandTemplate) -> HandTemplate:
     """A linear model's mean hand as a template with the joints of another one, by their names.
 
     Args:
@@ -52,7 +51,7 @@ def linear_template(linear: LinearHand, rig: HandTemplate) -> HandTemplate:
     )
 
 
-def _rig_weights(linear: LinearHand, rig: HandTemplate) -> Float[np.ndarray, "v j"]:
+def _rig_weights(linear: ManoModel, rig: HandTemplate) -> Float[np.ndarray, "v j"]:
     weights = np.zeros((len(linear.v_template), rig.num_joints))
     weights[:, [rig.joint_names.index(name) for name in MANO_JOINTS]] = linear.lbs_weights
     return weights
@@ -84,7 +83,7 @@ class LinearHandModel(nn.Module):
 
     template: HandTemplate
     encoder: ImageEncoder
-    linear: LinearHand
+    linear: ManoModel
     identity_size: int = 32
 
     def setup(self):

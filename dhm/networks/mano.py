@@ -4,7 +4,7 @@ Pure functions of a model's arrays, for jit, vmap and grad. The model itself is 
 it, or make it a static argument. Millimetres, whatever the file had.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,26 +15,12 @@ from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import axis_angle_to_matrix
 from dhm.geometry.skinning import linear_blend_skinning
 from dhm.geometry.transforms import einsum, make_transform
+from dhm.types import ManoModel
 
 TIP_NAMES = FINGERTIPS
 """The fingertips that follow the joints: thumb, index, middle, ring, pinky."""
 OUTPUT_NAMES = (*MANO_JOINTS, *TIP_NAMES)
 """Of `ManoOutput.joints`."""
-
-
-@runtime_checkable
-class LinearHand(Protocol):
-    """What is asked of a model; `dhm.formats.mano_pickle.ManoModel` says what each field is."""
-
-    v_template: Float[np.ndarray, "v 3"]
-    shapedirs: Float[np.ndarray, "v 3 s"]
-    posedirs: Float[np.ndarray, "v 3 135"]
-    J_regressor: Float[np.ndarray, "16 v"]
-    lbs_weights: Float[np.ndarray, "v 16"]
-    parents: tuple[int, ...]
-    hands_components: Float[np.ndarray, "45 45"]
-    hands_mean: Float[np.ndarray, " 45"]
-    tip_vertices: tuple[int, ...]
 
 
 class ManoOutput(NamedTuple):
@@ -50,7 +36,7 @@ class ManoOutput(NamedTuple):
 
 
 def mano_shape(
-    model: LinearHand, betas: Float[Array, "*b s"]
+    model: ManoModel, betas: Float[Array, "*b s"]
 ) -> tuple[Float[Array, "*b v 3"], Float[Array, "*b 16 3"]]:
     """A shape's vertices and joints at zero pose, mm.
 
@@ -74,7 +60,7 @@ def mano_shape(
 
 
 def mano_pose_vector(
-    model: LinearHand,
+    model: ManoModel,
     components_or_axis_angle: Float[Array, "*b n"],
     *,
     pca: bool,
@@ -106,7 +92,7 @@ def mano_pose_vector(
 
 
 def mano(
-    model: LinearHand,
+    model: ManoModel,
     betas: Float[Array, "*#b s"],
     pose: Float[Array, "*#b 45"],
     global_orient: Float[Array, "*#b 3"] | None = None,

@@ -4,9 +4,10 @@ from typing import Any
 
 import jax
 
+from dhm.evaluation.evaluate import batch_of
 from dhm.networks.aligned import decode_aligned
 from dhm.networks.hand_model import HandModel
-from dhm.report.figures import Example, Hand, example_batch, measured_hand
+from dhm.report.figures import Example, Hand, measured_hand
 
 _TITLES = {"skeleton": "skeleton corrective", "identity": "identity corrective",
            "pose": "pose corrective"}  # fmt: skip
@@ -27,7 +28,7 @@ def corrective_steps(
     """
     if not examples:
         return []
-    batch = example_batch(
+    batch = batch_of(
         [example.record for example in examples],
         [example.fields for example in examples],
         [example.image for example in examples],

@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from dhm.data.prepared_data import PreparedData
 from dhm.data.prepared_files import Scan
 from dhm.data.schema import HandRecord
-from dhm.evaluation.evaluate import eval_step, fitted_step
+from dhm.evaluation.evaluate import batch_of, eval_step, fitted_step
 from dhm.evaluation.metrics import closest_points, joint_errors, on_cut
 from dhm.networks.aligned import of_known_joints
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.rendering import rasterize
 from dhm.rendering.shading import shade, vertex_normals
-from dhm.types import Batch, Camera, HandOutput
+from dhm.types import Batch, HandOutput
 
 TILE = 256
 """Side of a picture, pixels."""
@@ -121,7 +121,7 @@ def make_examples(
         data.decode_image(split, record, field)
         for record, field in zip(records, fields, strict=True)
     ]
-    batch = of_known_joints(model, example_batch(records, fields, images))
+    batch = of_known_joints(model, batch_of(records, fields, images))
     encoded, fitted = (
         jax.device_get(jax.jit(lambda v, b, step=step: step(model, v, b)[1:])(variables, batch))
         for step in (eval_step, fitted_step)
@@ -135,20 +135,6 @@ def make_examples(
             )
             examples.append(Example(record, fields[row], images[row], scan, *hands))
     return examples
-
-
-def example_batch(records: list[int], fields: list[HandRecord], images: list[np.ndarray]) -> Batch:
-    """Images and joints; no depth maps."""
-    size = len(records)
-    return Batch(
-        image=np.stack(images),
-        joints=np.stack([field.joints for field in fields]).astype(np.float32),
-        joint_valid=np.stack([field.joint_valid for field in fields]),
-        target_depth=np.zeros((size, 0, 0, 0), np.float32),
-        target_camera=Camera(*np.zeros((2, size, 0), np.float32)),
-        frame=np.array([field.frame for field in fields], np.int32),
-        record=np.array(records, np.int32),
-    )
 
 
 def measured_hand(

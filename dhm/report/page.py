@@ -17,7 +17,7 @@ from markupsafe import Markup
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from dhm.export.package import MODEL_FILE, load_model
-from dhm.formats.json_file import read_json
+from dhm.formats.json_file import flat_fields, read_json
 from dhm.formats.obj import read_obj
 from dhm.formats.picture import read_picture
 from dhm.networks.hand_model import HandModel
@@ -110,7 +110,7 @@ def write_report(path: Path, run: RunFiles, data: PreparedData | str) -> None:
         **_curves(events),
         **_meshes(run.export, exported[0].template if exported else None),
         **_pictures(run.export, exported, metrics, data),
-        "config": _flat(run.config),
+        "config": flat_fields(run.config),
         "versions": {"Python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
     }
     partial = path.with_name(f"{path.name}.partial")
@@ -362,12 +362,3 @@ def spread(data: PreparedData, count: int) -> list[int]:
 def _even(records: np.ndarray, count: int) -> list[int]:
     at = np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int)
     return records[at].tolist()
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a nested config by their dotted names."""
-    flat = {}
-    for key, value in tree.items():
-        nested = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat

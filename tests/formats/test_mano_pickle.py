@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
-from dhm.formats.mano_pickle import ManoModel, read_mano, write_mano
+from dhm.formats.mano_pickle import read_mano, write_mano
+from dhm.types import ManoModel
 from tests.references.mano import (
     MANO_TIPS,
     Instance,

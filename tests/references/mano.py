@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from dhm.formats.mano_pickle import ManoModel
+from dhm.types import ManoModel
 
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 MANO_TIPS = (744, 320, 443, 554, 671)

@@ -15,13 +15,14 @@ from configs import tiny
 from dhm import tasks
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.evaluation.evaluate import batch_of
 from dhm.export.package import load_model
 from dhm.formats.picture import decode_picture
 from dhm.networks.aligned import decode_aligned
 from dhm.report.correctives import corrective_steps
 from dhm.report.curves import axes
 from dhm.report.events import read_events
-from dhm.report.figures import example_batch, make_examples
+from dhm.report.figures import make_examples
 from tests.launcher import launch
 from tests.report.html import read
 
@@ -252,7 +253,7 @@ def test_each_corrective_is_shown_by_itself(finished):
         last = hands["+ pose corrective"]
         np.testing.assert_allclose(last.vertices, example.fitted.vertices, atol=0.05)
         plain = model.clone(correctives=())
-        batch = example_batch([example.record], [example.fields], [example.image])
+        batch = batch_of([example.record], [example.fields], [example.image])
         batch = jax.tree.map(jnp.asarray, batch)
         theta = model.apply(variables, batch.joints, batch.joint_valid, method="fit").theta
         expected, _ = decode_aligned(plain, variables, theta, batch)
