@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from data_prep.frames import CaptureView
-from data_prep.resample import scale_matrix, warp_depth, warp_image
+from data_prep.resample import scale_matrix, warp_depth, warp_image, warp_mask
 from dhm.data.depth_codec import DEPTH_RANGE_MM
 from dhm.errors import BadInputError
 from dhm.formats.depth_pickle import read_depth_pickle
@@ -59,12 +59,14 @@ class CroppedView(NamedTuple):
         K: Intrinsics of the crop.
         dropped_pixels: Foreground pixels that became background, being too near or too far to
             belong to the hand.
+        mask: What is not background, None where no file tells it.
     """
 
     image: UInt8[np.ndarray, "s s 3"]
     depth: Float[np.ndarray, "s s"] | None
     K: Float[np.ndarray, "3 3"]
     dropped_pixels: int
+    mask: Bool[np.ndarray, "s s"] | None
 
 
 def plan_crop(view: CaptureView, size: int) -> CropPlan | str:
@@ -87,7 +89,7 @@ def plan_crop(view: CaptureView, size: int) -> CropPlan | str:
     if in_camera[:, 2].min() <= 0:
         return BEHIND_CAMERA
     pixels = (in_camera / in_camera[:, 2:]) @ view.K.T
-    low, high = _clipped_box(pixels[:, :2], view.K_size)
+    low, high = clipped_box(pixels[:, :2], view.K_size)
     if np.any(high < low):
         return OUTSIDE_IMAGE
     if np.any(high - low < MIN_BOX_PX):
@@ -108,14 +110,15 @@ def crop_matrix(
 
 
 def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
-    """Reads a view's picture and depth map and cuts them.
+    """Reads a view's picture, depth map and mask and cuts them.
 
-    Both may have another size than K belongs to, each its own.
+    Picture and depth map may have another size than K belongs to, each its own, unless the view
+    is mirrored.
 
     Raises:
-        BadInputError: If a file is missing or damaged, or has another aspect ratio.
+        BadInputError: If a file is missing or damaged, or has another aspect ratio or size.
     """
-    image = read_picture(view.image_path)
+    image = _read_image(view)
     M_image = _source_from_crop(view, plan, image.shape[:2], view.image_path)
     depth, dropped = None, 0
     if view.depth_path is not None:
@@ -127,6 +130,7 @@ def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
         depth=depth,
         K=plan.A_crop_view @ view.K,
         dropped_pixels=dropped,
+        mask=None if view.mask is None else warp_mask(_read_mask(view, image), M_image, plan.size),
     )
 
 
@@ -143,7 +147,31 @@ def limit_depth(
     return np.where(dropped, 0, depth), int(dropped.sum())
 
 
-def _clipped_box(pixels: np.ndarray, K_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _read_image(view: CaptureView) -> UInt8[np.ndarray, "h w 3"]:
+    image = read_picture(view.image_path)
+    if not view.mirrored:
+        return image
+    # The first pixel keeps its place when a picture is scaled; of a flipped one it was the last.
+    _require_size(view.image_path, image, view.K_size)
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def _read_mask(view: CaptureView, image: np.ndarray) -> Bool[np.ndarray, "h w"]:
+    labels = read_picture(view.mask.path)[..., 0]
+    _require_size(view.mask.path, labels, image.shape[:2])
+    mask = (labels >= view.mask.lowest) & (labels <= view.mask.highest)
+    return mask[:, ::-1] if view.mirrored else mask
+
+
+def _require_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:
+    sizes = picture.shape[:2], size
+    if sizes[0] != sizes[1]:
+        found, expected = (f"{rows} rows, {columns} columns" for rows, columns in sizes)
+        raise BadInputError(path, found, expected)
+
+
+def clipped_box(pixels: np.ndarray, K_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (x, y) of the part of a picture of K_size that is cut out around some joints."""
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     centre, half = (low + high) / 2, BOX_SCALE * (high - low) / 2
     edge = np.array([K_size[1], K_size[0]]) - 0.5

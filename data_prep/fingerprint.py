@@ -32,9 +32,10 @@ def fingerprint(capture: Capture, root: Path, options: dict[str, Any]) -> str:
 
 
 def _add_view(digest, view: CaptureView, root: Path) -> None:
-    names = [view.sequence, view.frame, view.camera, *view.K_size]
-    files = [_stamp(path, root) for path in (view.image_path, view.depth_path, view.scan_path)]
-    digest.update(json.dumps([names, files]).encode())
+    names = [view.sequence, view.frame, view.camera, *view.K_size, view.mirrored]
+    mask, labels = (view.mask.path, view.mask[1:]) if view.mask else (None, ())
+    paths = (view.image_path, view.depth_path, view.scan_path, mask)
+    digest.update(json.dumps([names, [_stamp(path, root) for path in paths], labels]).encode())
     for array in (view.K, view.T_camera_world, view.joints, view.joint_valid):
         _add_array(digest, array)
 

@@ -2,11 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from dhm.types import HandTemplate
+
+
+class MaskFile(NamedTuple):
+    """A picture of labels as large as a view's picture.
+
+    Attributes:
+        path: The file; grey.
+        lowest: Smallest label that is not background.
+        highest: Largest label that is not background.
+    """
+
+    path: Path
+    lowest: int
+    highest: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,9 @@ class CaptureView:
         joints: World mm, in the template's joint order; 0 where invalid.
         joint_valid: Whether each joint was annotated.
         scan_path: Reconstructed mesh of the frame, or None.
+        mask: What is not background, where a file tells it, or None.
+        mirrored: Whether picture and mask are to be flipped left to right when they are read.
+            Cameras and joints are those of the flipped picture: a left hand came in as a right one.
     """
 
     sequence: str
@@ -38,6 +56,8 @@ class CaptureView:
     joints: Float[np.ndarray, "j 3"]
     joint_valid: Bool[np.ndarray, " j"]
     scan_path: Path | None
+    mask: MaskFile | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class Capture:
     """All usable views of one subject, sorted by (sequence, frame, camera).
 
     Attributes:
-        template: The hand model that came with the capture.
+        template: The hand model that came with the capture, or was chosen for it.
         views: The views to keep.
         skipped: Number of images left out, by reason, in the order in which the rules apply.
     """

@@ -100,7 +100,7 @@ def make_record(planned: PlannedView, subject: int) -> tuple[HandRecord, Written
     """Reads, cuts and encodes one view.
 
     Raises:
-        BadInputError: If its picture or depth map cannot be used.
+        BadInputError: If its picture, depth map or mask cannot be used.
     """
     view, plan = planned
     cropped = crop_view(view, plan)
@@ -111,6 +111,7 @@ def make_record(planned: PlannedView, subject: int) -> tuple[HandRecord, Written
         depth=encode_depth(cropped.depth, offset) if has_depth else b"",
         depth_offset=offset,
         depth_step=DEPTH_STEP_MM,
+        mask=b"" if has_depth or cropped.mask is None else encode_mask(cropped.mask),
         K=cropped.K.astype(np.float32),
         T_camera_world=view.T_camera_world.astype(np.float32),
         joints=view.joints.astype(np.float32),
@@ -128,6 +129,11 @@ def encode_image(image: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG)[1].tobytes()
 
 
+def encode_mask(mask: np.ndarray) -> bytes:
+    """Packs a mask as a PNG of one bit a pixel."""
+    return cv2.imencode(".png", mask.astype(np.uint8), [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
+
+
 def _as_example(record: HandRecord) -> dict[str, Any]:
     # tfds takes an encoded picture only as an open file.
     return record._asdict() | {"image": io.BytesIO(record.image)}
@@ -140,6 +146,7 @@ def _dataset_info(folder: Path, size: int, num_joints: int) -> tfds.core.Dataset
         depth=tensor(shape=(), dtype=np.object_),
         depth_offset=scalar(dtype=np.float32),
         depth_step=scalar(dtype=np.float32),
+        mask=tensor(shape=(), dtype=np.object_),
         K=tensor(shape=(3, 3), dtype=np.float32),
         T_camera_world=tensor(shape=(4, 4), dtype=np.float32),
         joints=tensor(shape=(num_joints, 3), dtype=np.float32),

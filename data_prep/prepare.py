@@ -1,4 +1,7 @@
-"""From a capture to records: `python -m data_prep.prepare --capture DIR --subject S --out DIR`."""
+"""From a capture or a data set to records.
+
+`python -m data_prep.prepare --capture DIR --subject S --out DIR`, or `--dataset rhd` and others.
+"""
 
 import argparse
 import dataclasses
@@ -8,12 +11,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_prep.datasets import DATASETS, RELEASE, official_split, read_dataset
 from data_prep.fingerprint import fingerprint
 from data_prep.frames import Capture
 from data_prep.hand_dataset import PlannedView, WrittenView, write_dataset
 from data_prep.index import build_index
 from data_prep.output_folder import exclusive, replaced_when_done
 from data_prep.release_capture import read_release_capture
+from data_prep.rhd import HAND, PERSON
 from data_prep.splits import Pattern, plan_splits
 from dhm.data.prepared_files import (
     check_files,
@@ -57,24 +62,33 @@ def prepare(
     subject: int,
     out: Path,
     *,
+    dataset: str = RELEASE,
+    template: Path | None = None,
+    every: int = 1,
+    foreground: str = PERSON,
     image_size: int = 256,
     test_sequences: Pattern = "",
     train_sequences: Pattern | None = None,
     workers: int = 2,
 ) -> PreparedInfo:
-    """Prepares a capture in the released layout.
+    """Prepares a capture in the released layout, or another data set.
 
     Does nothing where `out` already holds the records of the same inputs and options; otherwise
     builds them beside it and puts them in its place when they are complete.
 
     Args:
-        capture: The folder that holds images, annotations and hand_model.
-        subject: Number of the subject.
+        capture: The folder that holds images, annotations and hand_model; or the data set's.
+        subject: Number of the subject; of a data set of many people any, which becomes the key
+            of the identity code.
         out: The folder to write.
+        dataset: "release", or "rhd", "freihand", "interhand" (see their readers).
+        template: File of the hand model for a data set without one; the studio's by default.
+        every: Takes every n-th picture of a data set only.
+        foreground: What RHD's masks keep, "person" or "hand".
         image_size: Side of the square crops, pixels (256 in paper section 7).
         test_sequences: Regular expression or list of names of the sequences to hold out. The
             paper holds out the conversational gestures (section 8.1). "" holds out none: the
-            evaluation is then on training frames.
+            evaluation is then on training frames. Of other data sets it is the official split.
         train_sequences: Likewise of those to train on; all the others by default.
         workers: Threads that read, cut and encode.
 
@@ -84,12 +98,20 @@ def prepare(
     Raises:
         BadInputError: If the capture, one of its files, a pattern or the folder cannot be used.
     """
-    options = PrepareOptions(subject, image_size, test_sequences, train_sequences, workers)
-    frames = read_release_capture(capture, subject)
+    if dataset == RELEASE:
+        if template is not None or every != 1:
+            given = "template" if template is not None else "every"
+            raise BadInputError(given, "a value with the released layout", "another data set")
+        frames = read_release_capture(capture, subject)
+        file = Path(capture) / "hand_model" / "skeleton.txt"
+    else:
+        frames = read_dataset(dataset, Path(capture), template, every=every, foreground=foreground)
+        file = template
     names = frames.template.joint_names
     if missing := [name for name in REQUIRED_JOINTS if name not in names]:
-        file = Path(capture) / "hand_model" / "skeleton.txt"
         raise BadInputError(file, f"no joint {missing[0]!r}", f"all of {REQUIRED_JOINTS}")
+    test_sequences, train_sequences = official_split(dataset, test_sequences, train_sequences)
+    options = PrepareOptions(subject, image_size, test_sequences, train_sequences, workers)
     return prepare_views(frames, Path(capture), Path(out), options)
 
 
@@ -213,13 +235,24 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="data_prep.prepare", description=__doc__)
     parser.add_argument("--capture", type=Path, required=True, help="folder with images, ...")
-    parser.add_argument("--subject", type=int, required=True)
+    parser.add_argument("--dataset", choices=DATASETS, default=RELEASE, help="what the folder is")
+    parser.add_argument("--subject", type=int, help="number; 0 by default but of a capture")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--image-size", type=int, default=256, help="side of the crops, pixels")
-    parser.add_argument("--test-sequences", default="", help="regular expression; none by default")
+    parser.add_argument("--test-sequences", default="", help="regular expression; by default none,"
+                        " or a data set's official split")  # fmt: skip
     parser.add_argument("--train-sequences", help="regular expression; all others by default")
+    parser.add_argument("--template", type=Path, help="a data set's hand model, template.npz of an"
+                        " exported model; the studio's by default")  # fmt: skip
+    parser.add_argument("--every", type=int, default=1, help="every n-th picture of a data set")
+    parser.add_argument("--foreground", choices=(PERSON, HAND), default=PERSON,
+                        help="what RHD's masks keep")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
     options = vars(parser.parse_args(arguments))
+    if options["subject"] is None:
+        if options["dataset"] == RELEASE:
+            parser.error("--subject is needed with a capture")
+        options["subject"] = 0
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         prepare(**options)

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 MAX_DEPTH_STEP_MM = 5.0
 """Largest depth range of four neighbours that are still taken for one surface.
@@ -24,8 +24,8 @@ def scale_matrix(from_size: tuple[int, int], to_size: tuple[int, int]) -> Float[
 
 
 def warp_image(
-    image: UInt8[np.ndarray, "h w 3"], M_source_target: Float[np.ndarray, "3 3"], size: int
-) -> UInt8[np.ndarray, "s s 3"]:
+    image: UInt8[np.ndarray, "h w *c"], M_source_target: Float[np.ndarray, "3 3"], size: int
+) -> UInt8[np.ndarray, "s s *c"]:
     """Resamples a picture: bilinear, after a Gaussian low-pass along the axes that shrink.
 
     Args:
@@ -45,6 +45,19 @@ def warp_image(
         )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, M[:2], (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def warp_mask(
+    mask: Bool[np.ndarray, "h w"], M_source_target: Float[np.ndarray, "3 3"], size: int
+) -> Bool[np.ndarray, "s s"]:
+    """Resamples a mask: what is in by half or more.
+
+    Args:
+        mask: The mask.
+        M_source_target: As of `warp_image`.
+        size: Side of the target.
+    """
+    return warp_image(mask.astype(np.uint8) * 255, M_source_target, size) >= 128
 
 
 def warp_depth(

@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from dhm.data import prepared_files
 from dhm.data.depth_codec import DepthCodes, decode_codes
@@ -114,6 +114,25 @@ class PreparedData:
             return decode_picture(fields.image, (self.image_size, self.image_size))
         except ValueError as error:
             raise self._records[split].damaged(record, str(error)) from error
+
+    def decode_mask(
+        self, split: str, record: int, fields: HandRecord
+    ) -> Bool[np.ndarray, "h w"] | None:
+        """What is not background in a record that was read before: its mask, or its depth map's.
+
+        None where neither tells it.
+
+        Raises:
+            DamagedRecordError: If it is damaged.
+        """
+        if fields.depth:
+            return self.depth_codes(split, record, fields).codes > 0
+        if not fields.mask:
+            return None
+        try:
+            return decode_picture(fields.mask, (self.image_size, self.image_size))[..., 0] > 0
+        except ValueError as error:
+            raise self._records[split].damaged(record, f"as mask, {error}") from error
 
     def depth_codes(self, split: str, record: int, fields: HandRecord) -> DepthCodes:
         """Decodes the depth map of a record that was read before as far as its codes.

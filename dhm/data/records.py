@@ -107,6 +107,7 @@ _FIELDS = HandRecord(
     depth=_bytes,
     depth_offset=_float,
     depth_step=_float,
+    mask=_bytes,
     K=_floats(3, 3),
     T_camera_world=_floats(4, 4),
     joints=_floats(-1, 3),

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 # To be raised with every change of meaning below or in the crops, so that old folders rebuild.
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 
 TRAIN, TEST = "train", "test"
 
@@ -40,6 +40,8 @@ class HandRecord(NamedTuple):
         depth: Depth of the crop as `depth_codec` packs it, empty without a depth map.
         depth_offset: Depth of the first code, mm.
         depth_step: Depth between two codes, mm.
+        mask: What is not background in the crop, as a PNG of black and white. Empty where it is
+            not known, and where the depth map tells it.
         K: Intrinsics of the crop.
         T_camera_world: World to camera, mm.
         joints: World mm, in the template's joint order; 0 where invalid.
@@ -54,6 +56,7 @@ class HandRecord(NamedTuple):
     depth: bytes
     depth_offset: float
     depth_step: float
+    mask: bytes
     K: Float[np.ndarray, "3 3"]
     T_camera_world: Float[np.ndarray, "4 4"]
     joints: Float[np.ndarray, "j 3"]

@@ -7,15 +7,16 @@ from typing import Any
 from dhm.errors import BadInputError
 
 
-def read_json(path: Path, expected: str) -> dict[str, Any]:
-    """Reads a file that holds one object.
+def read_json(path: Path, expected: str, kind: type = dict) -> Any:
+    """Reads a file that holds one object, or one list.
 
     Args:
         path: The file.
         expected: What it should be, for messages.
+        kind: `dict` or `list`.
 
     Raises:
-        BadInputError: If it is missing, or holds no JSON object.
+        BadInputError: If it is missing, or holds no JSON of that kind.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -23,7 +24,7 @@ def read_json(path: Path, expected: str) -> dict[str, Any]:
         raise BadInputError(path, "no such file", expected) from error
     except (ValueError, RecursionError) as error:
         raise BadInputError(path, f"damaged JSON ({error})", expected) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, kind):
         raise BadInputError(path, f"JSON of a {type(content).__name__}", expected)
     return content
 

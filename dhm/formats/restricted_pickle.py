@@ -51,7 +51,6 @@ _BY_CODE = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcod
 # What Python's repr of a byte string may hold; others would be kept with a warning.
 _ESCAPED = re.compile(rb"(?s:[^\\]+|\\[\\'\"abfnrtv]|\\x[0-9a-fA-F]{2})*+")
 _MAX_OPCODES = 1 << 18
-_MAX_MEMO = 1 << 16
 _MAX_NUMBERS = 1 << 26
 _MAX_PROTOCOL = 5
 
@@ -82,11 +81,13 @@ def load_records(
     only: str,
     *,
     objects: bool = False,
+    max_opcodes: int = _MAX_OPCODES,
 ) -> Any:
     """Loads a pickle of any protocol whose globals become records.
 
     Byte strings of Python 2 arrive as latin-1 text, sets as lists or, before protocol 4, as
-    records of lists; entries of dictionaries are kept where their key is text.
+    records of lists; entries of dictionaries are kept where their key is text or a whole number
+    of at most 64 bits.
 
     Args:
         path: The file, for the refusal.
@@ -94,6 +95,7 @@ def load_records(
         admitted: Kind of record of each (module, name) that may occur.
         only: The admitted globals in words: "NumPy's array reconstruction and nothing else".
         objects: Whether to take dictionaries, lists, floats and instances too.
+        max_opcodes: How many opcodes it may have, about 25 an array.
 
     Raises:
         BadInputError: The pickle refers to another global.
@@ -101,17 +103,19 @@ def load_records(
     """
     opcodes = _OBJECT_OPCODES if objects else _ARRAY_OPCODES
     try:
-        return _Machine(admitted).run(_operations(data, opcodes))
+        return _Machine(admitted, max_opcodes).run(_operations(data, opcodes, max_opcodes))
     except _Refused as error:
         raise BadInputError(path, f"a pickle that refers to {error}", only) from None
     except (IndexError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{type(error).__name__} {error}") from None
 
 
-def _operations(data: bytes, admitted: frozenset[str]) -> Iterator[tuple[str, Any]]:
+def _operations(
+    data: bytes, admitted: frozenset[str], max_opcodes: int
+) -> Iterator[tuple[str, Any]]:
     """Names and arguments of the opcodes; every length is held against the file's."""
     stream = io.BytesIO(data)
-    for _ in range(_MAX_OPCODES):
+    for _ in range(max_opcodes):
         position = stream.tell()
         code = stream.read(1)
         if not code:
@@ -129,7 +133,7 @@ def _operations(data: bytes, admitted: frozenset[str]) -> Iterator[tuple[str, An
             yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
         if opcode.name == "STOP":
             return
-    raise ValueError(f"more than {_MAX_OPCODES} opcodes")
+    raise ValueError(f"more than {max_opcodes} opcodes")
 
 
 def _name(line: bytes) -> str:
@@ -153,8 +157,8 @@ def _quoted(line: bytes) -> str:
 class _Machine:
     """The stack and the memo of a pickle."""
 
-    def __init__(self, admitted: Mapping[tuple[str, str], str]):
-        self._admitted = admitted
+    def __init__(self, admitted: Mapping[tuple[str, str], str], max_memo: int):
+        self._admitted, self._max_memo = admitted, max_memo
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks below each mark
         self._memo: dict[int, Any] = {}
@@ -198,7 +202,7 @@ class _Machine:
 
     def put(self, index: int | None) -> None:
         index = len(self._memo) if index is None else int(index)
-        if not 0 <= index <= _MAX_MEMO:
+        if not 0 <= index <= self._max_memo:
             raise ValueError(f"memo index {index}")
         self._memo[index] = self._stack[-1]
 
@@ -243,7 +247,7 @@ class _Machine:
         if not isinstance(target, dict) or len(values) % 2:
             raise ValueError(f"entries for a {type(target).__name__}")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if isinstance(key, str):
+            if isinstance(key, str) or (type(key) is int and abs(key) < 1 << 64):
                 target[key] = value
 
     def dictionary(self, _: None) -> None:
