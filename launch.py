@@ -1,4 +1,4 @@
-"""Trains, evaluates, exports and reports a personal hand model, or measures this machine's speed.
+"""Trains, evaluates, exports and reports a personal hand model, applies it, or times this machine.
 
     python launch.py [train|evaluate|export] --config configs/x.py
                      [--config.key=value ...] [--workdir DIR] [--replay FILE]
@@ -6,6 +6,10 @@
     python launch.py report --workdir DIR [--config configs/x.py]
     python launch.py sweep configs/a.py configs/b.py ... [--config.key=value ...] [--workdir DIR]
     python launch.py ablate --config configs/x.py [--variants a,b] [--seeds N] [--workdir DIR]
+    python launch.py predict --workdir DIR --images 'photos/*.jpg' --out DIR [--bbox x,y,w,h|whole]
+                     [--keypoints FILE] [--detector FILE.task] [--left] [--focal PX] [--refine]
+                     [--mesh-every N]
+    python launch.py fit --workdir DIR --evidence FILE_OR_PATTERN --out DIR [--left]
     python launch.py benchmark [--what step|input|infer|raster|losses|scaling|all]
                      [--json FILE] [--picture FILE] [--step-ms A,B]
 
@@ -47,6 +51,16 @@ _STEP_MS = flags.DEFINE_list(
 )
 _VARIANTS = flags.DEFINE_list("variants", None, "Of an ablation; all of dhm.ablation.VARIANTS.")
 _SEEDS = flags.DEFINE_integer("seeds", 2, "Runs of each variant of an ablation.")
+_IMAGES = flags.DEFINE_multi_string("images", None, "Pictures, videos, patterns or folders.")
+_OUT = flags.DEFINE_string("out", None, "Folder that gets the predicted or fitted hands.")
+_BBOX = flags.DEFINE_string("bbox", None, "x,y,w,h around the hand, pixels; or 'whole'.")
+_KEYPOINTS = flags.DEFINE_string("keypoints", None, "JSON with the keypoints of the pictures.")
+_DETECTOR = flags.DEFINE_string("detector", None, "MediaPipe's hand_landmarker.task.")
+_LEFT = flags.DEFINE_bool("left", False, "The hands are left ones.")
+_FOCAL = flags.DEFINE_float("focal", None, "Focal length of the pictures, pixels.", 1.0)
+_REFINE = flags.DEFINE_bool("refine", False, "Fit the predicted angles to the keypoints.")
+_MESH_EVERY = flags.DEFINE_integer("mesh-every", 0, "Mesh of every n-th frame of a video.", 0)
+_EVIDENCE = flags.DEFINE_multi_string("evidence", None, "Files or patterns to fit hands to.")
 _JSON = flags.DEFINE_string("json", None, "File that gets the benchmark's numbers.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of the first process.")
 _PROCESS_ID = flags.DEFINE_integer("process-id", None, "Index of this process.")
@@ -58,6 +72,7 @@ _REPORT = "report"
 _ALL = ("train", "evaluate", "export", _REPORT)
 _MEASURE = ("train", "evaluate")
 _SWEEP, _ABLATE = "sweep", "ablate"
+_PREDICT, _FIT = "predict", "fit"  # tasks on a trained model; words after them are more files
 _SETTING = "--config."
 # What the system says of a full, read-only, foreign or failing disk needs no traceback.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -160,6 +175,44 @@ def _ablate() -> None:
                  settings=settings))  # fmt: skip
 
 
+def _apply(task: str, more: list[str]) -> None:
+    """Predicts or fits hands with a trained model; exits with 1 if some input was refused."""
+    given, name = (_IMAGES, "--images") if task == _PREDICT else (_EVIDENCE, "--evidence")
+    for flag, word in ((_WORKDIR, "--workdir"), (given, name), (_OUT, "--out")):
+        if flag.value is None:
+            raise app.UsageError(f"{word} is missing")
+    workdir, out, files = Path(_WORKDIR.value), Path(_OUT.value), [*given.value, *more]
+    if workdir.is_dir():  # of a mistyped one nothing is made
+        _keep_compiled_programs(workdir.resolve().parent)
+    if task == _PREDICT:
+        refused = _predict(workdir, files, out)
+    else:
+        from dhm.prediction.fit_task import fit
+
+        from dhm.prediction.predict_task import find_files
+
+        refused = fit(workdir, find_files("--evidence", files), out, _LEFT.value)
+    if refused:
+        sys.exit(1)
+
+
+def _predict(workdir: Path, images: list[str], out: Path) -> int:
+    from dhm.prediction.located import parse_bbox
+    from dhm.prediction.mediapipe_detector import MediapipeDetector
+    from dhm.prediction.predict_task import PredictOptions, predict
+
+    options = PredictOptions(
+        bbox=_BBOX.value and parse_bbox(_BBOX.value),
+        keypoints=_KEYPOINTS.value and Path(_KEYPOINTS.value),
+        left=_LEFT.value,
+        detector=_DETECTOR.value and MediapipeDetector(Path(_DETECTOR.value)),
+        focal_px=_FOCAL.value,
+        mesh_every=_MESH_EVERY.value,
+        refine=_REFINE.value,
+    )
+    return predict(workdir, images, out, options)
+
+
 def _workdir() -> Path:
     """The run's folder, by default after its config."""
     if _WORKDIR.value:
@@ -178,13 +231,14 @@ def main(argv: list[str]) -> None:
     """Runs the task that the command line names."""
     _show_own_messages()
     task = argv[1] if len(argv) > 1 else None
-    if task not in (None, "benchmark", "measure", _ABLATE, _SWEEP, *_ALL) or (
-        len(argv) > 2 and task != _SWEEP
+    own = (_PREDICT, _FIT)
+    if task not in (None, "benchmark", "measure", _ABLATE, _SWEEP, *own, *_ALL) or (
+        len(argv) > 2 and task not in (_SWEEP, *own)
     ):
         raise app.UsageError(f"unknown task {' '.join(argv[1:])}")
     if task == _REPORT and _CONFIG.value is None and _WORKDIR.value is None:
         raise app.UsageError("--workdir is missing, e.g. --workdir runs/demo")
-    if task not in ("benchmark", _SWEEP, _REPORT) and _CONFIG.value is None:
+    if task not in ("benchmark", _SWEEP, _REPORT, *own) and _CONFIG.value is None:
         raise app.UsageError("--config is missing, e.g. --config configs/tiny.py")
     try:  # Slow imports come after the flags: a mistyped one is refused at once.
         if task == "benchmark":
@@ -198,6 +252,8 @@ def main(argv: list[str]) -> None:
             _sweep(argv[2:])
         elif task == _ABLATE:
             _ablate()
+        elif task in own:
+            _apply(task, argv[2:])
         elif _REPLAY.value is not None:
             from dhm.tasks import replay
 

@@ -30,7 +30,8 @@ ALLOWED = {
     "dhm.report": _BASE | {"dhm.networks", "dhm.geometry", "dhm.data", "dhm.rendering",
                            "dhm.formats", "dhm.evaluation", "dhm.export"},
     "dhm.prediction": _BASE | {"dhm.networks", "dhm.geometry", "dhm.rendering", "dhm.formats",
-                               "dhm.fitting", "dhm.export", "dhm.data"},
+                               "dhm.fitting", "dhm.export", "dhm.data",
+                               "data_prep"},  # cuts its crops as the preparation does
     "data_prep": _BASE | {"dhm.formats", "dhm.geometry", "dhm.rendering", "dhm.data"},
     "configs": {"configs"},
 }  # fmt: skip
@@ -43,7 +44,7 @@ ONLY_IN = {
     "PIL": {"dhm.formats"},
     "igl": {"dhm.evaluation", "data_prep"},
     "ml_collections": {"configs", "launch", "dhm.config", "dhm.estimate", "dhm.sources",
-                       "dhm.tasks", "dhm.workdir"},
+                       "dhm.tasks", "dhm.trained_decoder", "dhm.workdir"},
     "jinja2": {"dhm.report"},
     "markupsafe": {"dhm.report"},
     "tensorboardX": {"dhm.training", "dhm.report"},
