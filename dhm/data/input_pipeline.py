@@ -12,7 +12,8 @@ import grain
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dhm.data.augmentation import Augmentation, augment
+from dhm.data.augmentation import Augmentation, InputView, augment
+from dhm.data.backgrounds import Backgrounds
 from dhm.data.depth_codec import DepthCodes
 from dhm.data.prepared_data import PreparedData
 from dhm.data.sampling import depth_views_by_frame, draw_views, global_position, shuffled_record
@@ -80,7 +81,8 @@ def make_dataset(
             instead: always the same, so that streams stay as reproducible as without damage.
 
     Raises:
-        BadInputError: If an argument is impossible or the folder cannot be used.
+        BadInputError: If an argument is impossible or the folder, or that of the augmentation's
+            backgrounds, cannot be used.
         DamagedRecordError: While iterating, if more records are damaged than may be.
     """
     data = prepared if isinstance(prepared, PreparedData) else PreparedData(prepared)
@@ -171,6 +173,8 @@ class _Samples:
     ):
         self._data, self._split, self._seed, self._shuffle = data, split, seed, shuffle
         self._num_views, self._augmentation = num_views, augmentation
+        needed = augmentation.background or augmentation.occlusion
+        self._backgrounds = Backgrounds(data.image_size, augmentation.backgrounds if needed else "")
         self._tolerance = tolerance
         self._index = data.split_index(split)
         self._views = depth_views_by_frame(self._index)
@@ -203,15 +207,24 @@ class _Samples:
         targets = self._targets(record, position, damaged) if with_targets else []
         fields = {r: self._data.record(self._split, r) for r in {record, *targets}}
         depths = {r: self._data.depth_codes(self._split, r, fields[r]) for r in set(targets)}
-        image = self._data.decode_image(self._split, record, fields[record])
-        rng = np.random.default_rng((self._seed, _AUGMENTATION, position))
         return _Sample(
             own=fields[record],
-            image=augment(image, self._augmentation, rng),
+            image=self._image(record, fields[record], position),
             targets=[fields[r] for r in targets] if with_targets else None,
             depths=[depths[r] for r in targets],
             record=record,
         )
+
+    def _image(self, record: int, fields: HandRecord, position: int) -> UInt8[np.ndarray, "h w 3"]:
+        image = self._data.decode_image(self._split, record, fields)
+        if not self._augmentation.changes_anything:
+            return image
+        mask = None
+        if self._augmentation.background:
+            mask = self._data.decode_mask(self._split, record, fields)
+        rng = np.random.default_rng((self._seed, _AUGMENTATION, position))
+        view = InputView(image, mask, fields.K, fields.T_camera_world)
+        return augment(view, self._augmentation, rng, self._backgrounds).image
 
     def _targets(self, record: int, position: int, damaged: frozenset[int]) -> list[int]:
         views = self._views[self._index.frame_id[record]]

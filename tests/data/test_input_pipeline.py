@@ -1,5 +1,6 @@
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
@@ -259,3 +260,26 @@ def test_augmentation_changes_the_input_pictures_alone_and_depends_on_the_positi
         assert_same([one._replace(image=0)], [other._replace(image=0)])
     again = take(make_dataset(prepared, "train", start_step=3, **OPTIONS | limits), 2)
     assert_same(again, changed[3:])
+
+
+def test_a_background_of_a_folder_comes_where_the_depth_map_has_none(prepared, tmp_path):
+    cv2.imwrite(str(tmp_path / "green.png"), np.full((50, 50, 3), (0, 255, 0), np.uint8))
+    data, limits = PreparedData(prepared), Augmentation(background=1.0, backgrounds=str(tmp_path))
+    with_depth = data.split_index("train").has_depth
+    for batch in take(make_dataset(data, "train", **OPTIONS | {"augmentation": limits}), 5):
+        for image, record in zip(batch.image, batch.record, strict=True):
+            green = (image == (0, 255, 0)).all(axis=2)
+            hand = (data.depth("train", record) > 0).astype(np.uint8)
+            if with_depth[record]:
+                far = cv2.dilate(hand, np.ones((3, 3))) == 0
+                assert far.sum() > 4 and green[far].all() and not green[hand > 0].any()
+            else:
+                assert not green.any()
+
+
+def test_a_folder_without_backgrounds_is_refused_at_once_where_it_is_needed(prepared, tmp_path):
+    limits = Augmentation(background=0.5, backgrounds=str(tmp_path))
+    with pytest.raises(BadInputError, match="found no picture, expected pictures to be"):
+        make_dataset(prepared, "train", **OPTIONS | {"augmentation": limits})
+    unused = limits._replace(background=0.0)
+    take(make_dataset(prepared, "train", **OPTIONS | {"augmentation": unused}), 1)
