@@ -30,15 +30,17 @@ def get_config() -> ConfigDict:
     # Cameras on its dome, and how many of them take a picture of a frame (others in each).
     config.studio.cameras = 16
     config.studio.pictures = 8
-    # Depth maps of "all" cameras or of the "pictured" ones; 2: of half the pictures' size.
+    # Depth maps of "all" cameras, of the "pictured" ones or of "none"; 2: half the pictures' size.
     config.studio.depth_maps = "pictured"
     config.studio.depth_shrink = 1
     # Scans of "all" frames or of the "held_out" gestures, the only ones that are measured on.
     config.studio.scans = "held_out"
     # Edge of the grid that the skin is cut out of, mm.
     config.studio.resolution_mm = 1.5
-    # Other backgrounds and lamps in every frame.
+    # Other backgrounds, lamps and tones of skin in every frame.
     config.studio.varied = False
+    # Several of its people in one set of records, each with these frames. (): config.subject alone.
+    config.studio.subjects = ()
     # Standard deviations of the depth sensor and of the joints, mm. 0: perfect ones.
     config.studio.depth_noise_mm = 0.0
     config.studio.joint_noise_mm = 0.0
@@ -83,6 +85,13 @@ def get_config() -> ConfigDict:
     config.decoder.stop_pose_gradient = True
     # "deephandmesh", or "linear": a fixed linear model as decoder, the baseline of section 8.3.
     config.decoder.kind = "deephandmesh"
+    # An exported model, e.g. "runs/demo/export": its decoder stays as it is, and its sizes count
+    # instead of those above. A new encoder learns alone, by L_pose with the targets' bone lengths
+    # (section 8.4); of the losses only loss.joint counts, depth maps are not read. Empty: encoder
+    # and decoder learn together.
+    config.decoder.trained = ""
+    # Config file of the run that makes that export where it is missing. Empty: none.
+    config.decoder.trained_by = ""
 
     config.mano = ConfigDict()
     # The linear decoder: a MANO_RIGHT.pkl, whose licence is its owners'. Empty: the project's own

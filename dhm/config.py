@@ -15,11 +15,11 @@ from dhm.data.schema import MAX_IMAGE_SIZE
 from dhm.errors import BadInputError
 from dhm.formats.json_file import flat_fields
 from dhm.losses.objective import ObjectiveSettings
-from dhm.networks.build import ModelSettings
+from dhm.networks.build import DECODER_SETTINGS, ModelSettings
 from dhm.networks.hand_model import CORRECTIVES
 from dhm.networks.resnet import STAGES
 from dhm.training.loop import LoopSettings
-from dhm.training.optimiser import make_optimiser
+from dhm.training.optimiser import for_the_encoder_alone, make_optimiser
 from dhm.training.state import dropping_schedule, warmed_up
 
 
@@ -69,11 +69,14 @@ _RULES = {
     "studio.frame_step": _at_least(1),
     "studio.cameras": _at_least(1),
     "studio.pictures": _at_least(1),
-    "studio.depth_maps": _one_of("all", "pictured"),
+    "studio.depth_maps": _one_of("all", "pictured", "none"),
     "studio.depth_shrink": _one_of(1, 2),
     "studio.scans": _one_of("all", "held_out"),
     "studio.resolution_mm": _POSITIVE,
     "studio.varied": _one_of(False, True),
+    "studio.subjects": _Rule(
+        lambda x: _whole_numbers(x) and len(set(x)) == len(x), "different whole numbers, or ()"
+    ),
     "studio.depth_noise_mm": _at_least(0),
     "studio.joint_noise_mm": _at_least(0),
     "studio.template": _one_of("full", "coarse"),
@@ -142,7 +145,8 @@ _RULES = {
 
 
 # Of these only the ones that are set have to exist; `prepared` may be about to be written.
-_PATHS = ("capture", "prepared", "encoder.weights", "mano.path")
+_PATHS = ("capture", "prepared", "encoder.weights", "mano.path", "decoder.trained",
+          "decoder.trained_by")  # fmt: skip
 
 
 def check_config(config: ConfigDict, num_devices: int = 1) -> None:
@@ -177,18 +181,27 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
             f"0, or a divisor of the batch's {config.train.batch_size} that is a multiple of the "
             f"{num_devices} devices of this run, or less than one a device",
         )
+    if config.decoder.trained and config.decoder.kind == "linear":
+        expected = "nothing with the linear decoder, which is fixed by itself"
+        raise BadInputError("config.decoder.trained", config.decoder.trained, expected)
     for key, path, is_right, kind in (
         ("capture", config.capture, Path.is_dir, "folder"),
         ("encoder.weights", config.encoder.weights, Path.is_file, "file"),
         ("mano.path", config.mano.path, Path.is_file, "file"),
+        ("decoder.trained_by", config.decoder.trained_by, Path.is_file, "file"),
     ):
         if path and not is_right(Path(path)):
             raise BadInputError(f"config.{key}", path, f"an existing {kind}")
 
 
-def model_settings(config: ConfigDict) -> ModelSettings:
-    """Sizes of the networks; pretrained weights bring their normalisation along."""
-    return ModelSettings(
+def model_settings(config: ConfigDict, decoder: ModelSettings | None = None) -> ModelSettings:
+    """Sizes of the networks; pretrained weights bring their normalisation along.
+
+    Args:
+        config: Of the run.
+        decoder: Of a trained model whose decoder's sizes count instead of the config's.
+    """
+    settings = ModelSettings(
         depth=config.encoder.depth,
         width=config.encoder.width,
         head_hidden=tuple(config.encoder.head_hidden),
@@ -200,6 +213,9 @@ def model_settings(config: ConfigDict) -> ModelSettings:
         correctives=tuple(config.decoder.correctives),
         stop_pose_gradient=config.decoder.stop_pose_gradient,
     )
+    if decoder is None:
+        return settings
+    return settings._replace(**{name: getattr(decoder, name) for name in DECODER_SETTINGS})
 
 
 def encoder_dtype(config: ConfigDict, backend: str) -> Any:
@@ -234,8 +250,15 @@ def loop_settings(config: ConfigDict, num_train: int) -> LoopSettings:
     )
 
 
+def num_views(config: ConfigDict) -> int:
+    """Target depth maps a sample; none where the encoder alone learns."""
+    return 0 if config.decoder.trained else config.train.num_views
+
+
 def mesh_stride(config: ConfigDict, num_devices: int) -> int:
     """Every how many samples of a device's shard one is skinned and drawn, at least one of it."""
+    if config.decoder.trained:
+        return 1
     samples = config.train.mesh_samples or config.train.batch_size
     return config.train.batch_size // num_devices // max(samples // num_devices, 1)
 
@@ -252,6 +275,7 @@ def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:
 
 
 def optimiser(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The optimiser, whose learning rate follows `schedule`."""
+    """The optimiser, whose learning rate follows `schedule`; a trained decoder has none."""
     rate = config.train.muon_rate / config.train.learning_rate
-    return make_optimiser(config.train.optimiser, schedule, rate)
+    made = make_optimiser(config.train.optimiser, schedule, rate)
+    return for_the_encoder_alone(made) if config.decoder.trained else made

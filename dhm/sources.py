@@ -27,6 +27,8 @@ def prepared_data(config: ConfigDict) -> PreparedData:
     """
     if config.prepared and not config.capture:
         return _existing_records(config)
+    if config.studio.subjects and not config.capture:
+        return _built_in_people(config)
     # Needs more than training does, and only here.
     from data_prep.prepare import prepare
 
@@ -62,8 +64,7 @@ def linear_model_file(config: ConfigDict) -> Path:
 
 def _name(capture: Path, config: ConfigDict, splits: tuple) -> str:
     """A folder of its own for every capture and split: a job never takes another's records."""
-    what = repr((str(capture.resolve()), splits)).encode()
-    digest = hashlib.sha256(what).hexdigest()[:8]
+    digest = _digest(repr((str(capture.resolve()), splits)))
     return f"{capture.resolve().name}_subject{config.subject}_{config.data.image_size}_{digest}"
 
 
@@ -90,17 +91,54 @@ def _built_in_capture(config: ConfigDict) -> tuple[Path, tuple[str, ...]]:
     if not config.studio.frames:
         return _toy_capture(config.subject)
     from data_prep.studio.capture import held_out_sequences, write_capture
-    from data_prep.studio.settings import StudioSettings
 
-    settings = StudioSettings(subject=config.subject, **config.studio)
-    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
-    folder = DATA_FOLDER / f"studio_subject{config.subject}_{digest}"
+    settings = _studio_settings(config)
+    folder = DATA_FOLDER / f"studio_subject{config.subject}_{_digest(repr(settings))}"
     log.info(
         "config.capture is empty: the data are synthetic, subject %d of the built-in studio, in %s",
         config.subject,
         folder,
     )
     return write_capture(settings, folder, os.cpu_count() or 1), held_out_sequences()
+
+
+def _built_in_people(config: ConfigDict) -> PreparedData:
+    """Records of several people of the built-in studio."""
+    from data_prep.prepare import PrepareOptions, prepare_views
+    from data_prep.studio.varied_set import film_people, held_out_people
+
+    subjects = tuple(config.studio.subjects)
+    settings = _studio_settings(config)
+    root = DATA_FOLDER / f"studio_people_{_digest(repr((settings, subjects)))}"
+    log.info(
+        "config.capture is empty: the data are synthetic, subjects %s of the studio, in %s",
+        ", ".join(map(str, subjects)),
+        root,
+    )
+    with in_turn(DATA_FOLDER):
+        people = film_people(settings, subjects, root, os.cpu_count() or 1)
+    test_sequences = config.data.test_sequences or held_out_people(subjects)
+    train_sequences = config.data.train_sequences or None
+    name = _name(root, config, (test_sequences, train_sequences))
+    out = Path(config.prepared or DATA_FOLDER / "prepared" / name)
+    options = PrepareOptions(
+        config.subject, config.data.image_size, test_sequences, train_sequences
+    )
+    with in_turn(out.parent):
+        prepare_views(people, root, out, options)
+    return PreparedData(out)
+
+
+def _studio_settings(config: ConfigDict):
+    """What the studio films of one subject."""
+    from data_prep.studio.settings import StudioSettings
+
+    fields = {name: config.studio[name] for name in config.studio if name != "subjects"}
+    return StudioSettings(subject=config.subject, **fields)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _toy_capture(subject: int) -> tuple[Path, tuple[str, ...]]:

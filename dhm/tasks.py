@@ -20,6 +20,13 @@ from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from dhm.evaluation.details import evaluate_details, summarise_details
+from dhm.evaluation.encoders import (
+    FORMER,
+    NEW,
+    comparison,
+    evaluate_encoder,
+    summarise_encoder,
+)
 from dhm.evaluation.evaluate import (
     OVERALL,
     evaluate,
@@ -40,6 +47,14 @@ from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.networks.pretrained import load_backbone
 from dhm.report.page import RunFiles, read_metrics, write_report
 from dhm.sources import linear_model_file, prepared_data
+from dhm.trained_decoder import (
+    decoder_template,
+    general_settings,
+    make_missing_decoder,
+    require_same_decoder,
+    trained_model,
+    with_trained_decoder,
+)
 from dhm.training.loop import train
 from dhm.training.parallel import axis_over
 from dhm.training.processes import is_first, leave, wait_for_all
@@ -49,6 +64,7 @@ from dhm.training.step import StepSpec, make_step_spec
 from dhm.workdir import (
     claim_data,
     claim_workdir,
+    newest_step,
     noted_config,
     require_checkpoint,
     require_same_model,
@@ -81,6 +97,7 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
     with ExitStack() as stack:
         if "train" in tasks:
             configuration.check_config(config, jax.device_count())
+            make_missing_decoder(config, partial(run, ("train", "export")))
             if is_first():
                 _announce_length(config)
                 stack.enter_context(only_one(workdir))
@@ -115,7 +132,8 @@ def _announce_length(config: ConfigDict) -> None:
     """Says how long a training on the studio's images will take, where that is long."""
     if config.capture or config.prepared:
         return
-    if message := estimate.warning(config, config.studio.frames * config.studio.pictures):
+    people = len(config.studio.subjects) or 1
+    if message := estimate.warning(config, people * config.studio.frames * config.studio.pictures):
         log.info("%s", message)
 
 
@@ -130,6 +148,9 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
     if is_first():
         claim_data(workdir, data.info.fingerprint)
     model = _model_in_training(config, data)
+    if config.decoder.trained and newest_step(workdir) is not None:
+        _, variables = trained_variables(workdir, model.template.num_vertices)
+        require_same_decoder(variables, config, workdir)
     schedule = configuration.schedule(config, data.num_train)
     optimiser = configuration.optimiser(config, schedule)
     state = create_train_state(model, _initial_variables(config, model), optimiser)
@@ -139,7 +160,7 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
             data,
             "train",
             batch_size=config.train.batch_size,
-            num_views=config.train.num_views,
+            num_views=configuration.num_views(config),
             seed=config.train.seed,
             shuffle=True,
             start_step=step,
@@ -174,16 +195,18 @@ def _model(
     axis_name: str | None = None,
     encoder_dtype: Any = jnp.float32,
 ) -> HandModel | LinearHandModel:
-    settings = configuration.model_settings(config)
+    settings = general_settings(config)
     if config.decoder.kind == "linear":
         linear = read_mano(linear_model_file(config))
         return build_linear_model(linear, data.template, settings, axis_name, encoder_dtype)
-    return build_model(data.template, settings, axis_name, encoder_dtype)
+    template = decoder_template(config, data.template)
+    return build_model(template, settings, axis_name, encoder_dtype)
 
 
 def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
     settings = configuration.objective_settings(config)
-    return make_step_spec(model, settings, axis_over(jax.device_count()), config.train.mesh_pose)
+    axis_name, fixed_decoder = axis_over(jax.device_count()), bool(config.decoder.trained)
+    return make_step_spec(model, settings, axis_name, config.train.mesh_pose, fixed_decoder)
 
 
 def replay(config: ConfigDict, path: Path) -> None:
@@ -225,7 +248,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
         DhmError: If the workdir has no checkpoint.
     """
     model = _model(config, data)
-    step, variables = trained_variables(workdir, data.template.num_vertices)
+    step, variables = trained_variables(workdir, model.template.num_vertices)
     errors = evaluate(
         model,
         variables,
@@ -247,16 +270,34 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
             stride=config.eval.details_stride,
         )  # fmt: skip
         result["details"] = {name: summarise_details(rows) for name, rows in details.items()}
+    if config.decoder.trained:
+        result["encoders"] = _compare_encoders(config, model, variables, data)
     print("The untrained template at zero pose, one image a frame: errors in mm")
     print(format_table({OVERALL: result["errors_template"][OVERALL]}))
     print(f"\nErrors in mm on the {split} split after the alignment, step {step}")
     print(format_table(result["errors"]))
     print("\nThe decoder alone, with angles fitted to the true joints, one image a frame")
     print(format_table(result["errors_fitted"]))
+    if config.decoder.trained:
+        print("\nP_err in mm of the new encoder and of the one that the decoder was trained with")
+        print("(adjusted: the output's bones have the lengths of the true ones)")
+        print(format_table(comparison(result["encoders"])))
     if split == "train":
         print("No sequence is held out: these are errors on training frames.")
     write_json(workdir / METRICS_FILE, result)
     return result
+
+
+def _compare_encoders(
+    config: ConfigDict, model: HandModel, variables: dict[str, Any], data: PreparedData
+) -> dict[str, Any]:
+    """Errors of the run's encoder and of the one that its decoder was trained with."""
+    encoders = {NEW: (model, variables), FORMER: trained_model(config)}
+    size, threads = config.eval.batch_size, config.input.num_threads
+    return {
+        name: summarise_encoder(evaluate_encoder(*one, data, batch_size=size, num_threads=threads))
+        for name, one in encoders.items()
+    }
 
 
 def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
@@ -269,10 +310,10 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
         DhmError: If the workdir has no checkpoint.
     """
     model = _model(config, data)
-    _, variables = trained_variables(workdir, data.template.num_vertices)
+    _, variables = trained_variables(workdir, model.template.num_vertices)
     folder = workdir / EXPORT_FOLDER
     linear = model.linear if isinstance(model, LinearHandModel) else None
-    settings = configuration.model_settings(config)
+    settings = general_settings(config)
     save_model(folder, variables, data.template, settings, noted_config(workdir), linear)
     zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
     write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), model.template)
@@ -376,6 +417,7 @@ def _initial_variables(config: ConfigDict, model: HandModel) -> dict[str, Any]:
         subject=config.subject,
         image_size=config.data.image_size,
     )
+    variables = with_trained_decoder(variables, config)
     if not config.encoder.weights:
         log.info("the ResNet starts from random weights (config.encoder.weights is empty)")
         return variables

@@ -17,17 +17,17 @@ _HELP = {
     "frame_step": "thirtieths of a second from frame to frame",
     "cameras": "calibrated cameras; 80 is as many as the paper's",
     "pictures": "cameras that take a picture of a frame, others in each; default: all",
-    "depth_maps": "of all cameras or of the pictured ones",
+    "depth_maps": "of all cameras, of the pictured ones, or none",
     "depth_shrink": "2: depth maps of half the pictures' size",
     "scans": "of all frames or of the held-out gestures",
     "resolution_mm": "edge of the grid that the skin is cut out of",
-    "varied": "other backgrounds and lamps in every frame",
+    "varied": "other backgrounds, lamps and tones of skin in every frame",
     "depth_noise_mm": "standard deviation; above 0 the sensor also loses grazing surfaces",
     "joint_noise_mm": "standard deviation along each axis",
     "template": "full: 12,500 vertices; coarse: under 1,000",
     "seed": "of cameras, motions and noise",
 }
-_CHOICES = {"depth_maps": ("all", "pictured"), "scans": ("all", "held_out"),
+_CHOICES = {"depth_maps": ("all", "pictured", "none"), "scans": ("all", "held_out"),
             "template": ("full", "coarse")}  # fmt: skip
 
 

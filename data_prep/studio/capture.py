@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -184,7 +185,8 @@ def _pool(workers: int) -> Iterator[Callable[[list[Callable]], Iterator]]:
         return
     # JAX does not survive a fork, hence spawn.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _one_thread) as pool:
+    kept = (jax.config.jax_compilation_cache_dir,)
+    with ProcessPoolExecutor(workers, context, _begin_worker, kept) as pool:
         try:
             yield lambda calls: pool.map(_call, calls)
         except BaseException:
@@ -196,10 +198,14 @@ def _call(call: Callable):
     return call()
 
 
-def _one_thread() -> None:
-    """A worker for each core is enough; XLA and OpenCV would start a thread for each in each."""
+def _begin_worker(compiled_programs: str | None) -> None:
+    """Sets a worker up, who finds what others compiled where this process keeps it.
+
+    A worker for each core is enough; XLA and OpenCV would start a thread for each in each.
+    """
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     cv2.setNumThreads(1)
+    jax.config.update("jax_compilation_cache_dir", compiled_programs)
 
 
 @functools.lru_cache(maxsize=1)

@@ -16,9 +16,18 @@ TONES = (
     (0.52, 0.33, 0.24), (0.50, 0.30, 0.21), (0.62, 0.42, 0.33), (0.16, 0.082, 0.052),
     (0.34, 0.185, 0.115),
 )  # fmt: skip
+_TONE_SPREAD = 0.06  # of the logarithm of each channel
 _PALM_DEPTH = 14.0  # mm, half the palm's thickness
 _CREASE = 0.9  # share of light that a crease of 1 mm swallows
 _NAIL = np.array([0.62, 0.40, 0.36])
+
+
+def random_tone(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Returns linear RGB of some person's skin, between the subjects' darkest and lightest."""
+    tones = np.log(sorted(TONES))
+    place = rng.uniform(0.0, len(tones) - 1.0)
+    tone = [np.interp(place, np.arange(len(tones)), channel) for channel in tones.T]
+    return tuple(np.exp(tone + rng.normal(0.0, _TONE_SPREAD, 3)).tolist())
 
 
 def skin_colours(

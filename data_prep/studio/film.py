@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_prep.release_capture import K_SIZE
-from data_prep.studio.complexion import TONES, skin_colours
+from data_prep.studio.complexion import TONES, random_tone, skin_colours
 from data_prep.studio.lighting import random_lighting, skin_gloss, skin_light, studio_lighting
 from data_prep.studio.normals import smooth_normals
 from data_prep.studio.photograph import dark_background, photograph, random_background
@@ -60,7 +60,7 @@ def pictured_cameras(settings: StudioSettings, names: list[str], number: int) ->
 
 
 def film(settings: StudioSettings, root: Path, cameras: dict[str, KrtCamera], take: Take) -> None:
-    """Writes pictures, depth maps, joints, the scan and the truth of a frame.
+    """Writes pictures, depth maps, joints, the scan and the truth of a frame, as far as asked for.
 
     Args:
         settings: Of the capture.
@@ -79,7 +79,8 @@ def film(settings: StudioSettings, root: Path, cameras: dict[str, KrtCamera], ta
     names = pictured_cameras(settings, list(cameras), take.number)
     views = draw_views(vertices, surface.faces, [cameras[name] for name in names], K_SIZE)
     _write_pictures(scene, names, views)
-    _write_depths(scene, names, views)
+    if settings.depth_maps != "none":
+        _write_depths(scene, names, views)
     _write_joints(scene, joints)
     if take.held_out or settings.scans == "all":
         folder = _folder(root / "annotations" / "3D_scans_decimated", settings)
@@ -104,7 +105,8 @@ def _write_pictures(scene: _Scene, names: list[str], views: Views) -> None:
     normals = smooth_normals(vertices.astype(np.float64), faces)
     lighting = random_lighting(rng) if settings.varied else studio_lighting()
     background = dark_background(K_SIZE, rng)
-    albedo = skin_colours(subject(settings.subject), scene.surface, TONES[settings.subject])
+    tone = random_tone(rng) if settings.varied else TONES[settings.subject]
+    albedo = skin_colours(subject(settings.subject), scene.surface, tone)
     light, lit = skin_light(vertices, faces, normals, lighting)
     folder = scene.root / "images" / f"subject_{settings.subject}" / scene.take.sequence
     for view, name in enumerate(names):

@@ -24,11 +24,13 @@ class StudioSettings:
             frames show: from one key pose to the next a hand takes 10 to 15.
         cameras: Calibrated cameras on the dome.
         pictures: How many of them take a picture of a frame; others in each frame.
-        depth_maps: "all" cameras, or the "pictured" ones alone, which are all that training reads.
+        depth_maps: Of "all" cameras, of the "pictured" ones alone, which are all that training
+            reads, or of "none".
         depth_shrink: 1 for depth maps of the pictures' size, 2 for half of it.
         scans: "all" frames, or those of the gestures alone ("held_out").
         resolution_mm: Edge of the grid that the skin is cut out of.
-        varied: Other backgrounds and lamps in every frame instead of the dark studio.
+        varied: Other backgrounds, lamps and tones of skin in every frame instead of the dark studio
+            and the subject's own tone.
         depth_noise_mm: Standard deviation of the depth sensor; above 0 it also loses what it sees
             at a grazing angle.
         joint_noise_mm: Standard deviation of each joint's coordinates.
@@ -77,7 +79,7 @@ def check_settings(settings: StudioSettings) -> None:
         if not (math.isfinite(value) and low <= value <= high):
             raise BadInputError(f"studio.{name}", str(value), f"{low} to {high}")
     for name, choices in (
-        ("depth_maps", ("all", "pictured")),
+        ("depth_maps", ("all", "pictured", "none")),
         ("scans", ("all", "held_out")),
         ("template", ("full", "coarse")),
     ):

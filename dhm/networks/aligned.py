@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from dhm.geometry.alignment import rigid_alignment
+from dhm.geometry.bone_lengths import adjust_bone_lengths
 from dhm.geometry.hand_rig import ALIGNMENT_JOINTS, joint_indices
 from dhm.geometry.transforms import transform_points
 from dhm.networks.hand_model import HandModel
@@ -45,10 +46,21 @@ def align_to_joints(
 
 
 def joints_aligned(
-    model: HandModel, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
+    model: HandModel,
+    variables: dict[str, Any],
+    theta: Float[Array, "b d"],
+    batch: Batch,
+    bone_lengths: bool = False,
 ) -> tuple[Float[Array, "b j 3"], Bool[Array, " b"]]:
-    """The joints alone of `decode_aligned`, world mm: no mesh is made."""
+    """The joints alone of `decode_aligned`, world mm: no mesh is made.
+
+    With `bone_lengths` they first get the bone lengths of the batch's joints (section 8.4).
+    """
     joints = model.apply(variables, theta, method="pose_joints")[..., :3, 3]
+    if bone_lengths:
+        joints = adjust_bone_lengths(
+            joints, batch.joints, batch.joint_valid, model.template.parents
+        )
     T_world_model, aligned = align_to_joints(
         model.template, joints, batch.joints, batch.joint_valid
     )

@@ -25,6 +25,13 @@ class ModelSettings(NamedTuple):
     stop_pose_gradient: bool = True
 
 
+DECODER_SETTINGS = (
+    "identity_size", "skeleton_hidden", "skin_hidden", "pose_corrective_input", "correctives",
+    "stop_pose_gradient",
+)  # fmt: skip
+"""The settings of the decoder; all others are the encoder's."""
+
+
 def build_model(
     template: HandTemplate,
     settings: ModelSettings,

@@ -3,11 +3,13 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
 # Three Newton-Schulz steps bring the singular values near enough to 1; five are a third more time.
 _NEWTON_SCHULZ_STEPS = 3
+_ENCODER = "encoder"
 
 
 def make_optimiser(
@@ -34,9 +36,25 @@ def make_optimiser(
     )
 
 
+def for_the_encoder_alone(
+    optimiser: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """Updates the encoder's parameters; the others stay, and have no state in the optimiser."""
+
+    def init(params: Any) -> Any:
+        return optimiser.init({_ENCODER: params[_ENCODER]})
+
+    def update(gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        own, of_own = ({_ENCODER: tree[_ENCODER]} for tree in (params, gradients))
+        changes, state = optimiser.update(of_own, state, own)
+        return jax.tree.map(jnp.zeros_like, gradients) | changes, state
+
+    return optax.GradientTransformation(init, update)
+
+
 def _convolutions_of_the_encoder(params: Any) -> Any:
     """Which axes of a kernel are its inputs and its outputs, None for all that is no kernel."""
     kernel = MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
     chosen = jax.tree.map(lambda x: None, params)
-    chosen["encoder"] = jax.tree.map(lambda x: kernel if x.ndim == 4 else None, params["encoder"])
+    chosen[_ENCODER] = jax.tree.map(lambda x: kernel if x.ndim == 4 else None, params[_ENCODER])
     return chosen

@@ -34,6 +34,8 @@ class StepSpec(NamedTuple):
         settings: Weights and reductions of the losses.
         axis_name: pmap axis that the batch is sharded over, or None.
         mesh_pose: Which pose the meshes take, "encoder" or "fitted" to the target joints.
+        fixed_decoder: Whether the encoder alone learns, by L_pose alone, with the targets' bone
+            lengths for the output (section 8.4).
     """
 
     model: HandModel
@@ -41,6 +43,7 @@ class StepSpec(NamedTuple):
     settings: ObjectiveSettings
     axis_name: str | None
     mesh_pose: str
+    fixed_decoder: bool = False
 
 
 def make_step_spec(
@@ -48,10 +51,11 @@ def make_step_spec(
     settings: ObjectiveSettings,
     axis_name: str | None = None,
     mesh_pose: str = "encoder",
+    fixed_decoder: bool = False,
 ) -> StepSpec:
     """Builds the static data of the losses from the model's template."""
     topology = objective_topology(model.template)
-    return StepSpec(model, topology, settings, axis_name, mesh_pose)
+    return StepSpec(model, topology, settings, axis_name, mesh_pose, fixed_decoder)
 
 
 def sample_terms(
@@ -92,6 +96,21 @@ def sample_terms(
     return terms, aligned
 
 
+def pose_terms(
+    spec: StepSpec, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
+) -> tuple[dict[str, Float[Array, " b"]], Bool[Array, " b"]]:
+    """The terms of a step with a fixed decoder: "joint" and "P_err" at the targets' bone lengths.
+
+    No mesh is made, so the batch needs no target views.
+    """
+    batch = of_known_joints(spec.model, batch)
+    joints, aligned = joints_aligned(spec.model, variables, theta, batch, bone_lengths=True)
+    loss = joint_loss(joints, batch.joints, batch.joint_valid)
+    distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)
+    error = reduce_joint(jnp.where(batch.joint_valid, distance, 0), batch.joint_valid)
+    return {"joint": reduce_joint(loss, batch.joint_valid), "P_err": error}, aligned
+
+
 def _fitted_pose(spec: StepSpec, variables: dict[str, Any], batch: Batch) -> Float[Array, "n d"]:
     """Angles that bring the present skeleton to the target joints; no gradient runs into them."""
     with jax.named_scope("fit"):
@@ -120,18 +139,22 @@ def _weighted_means(
         means[name] = jnp.sum(jnp.where(used, term, 0)) / jnp.maximum(totals[len(term)], 1)
     # Of the means, not the mean of the samples' totals: the terms may be means of unlike samples.
     one = {name: mean[None] for name, mean in means.items()}
-    total = weighted_total(one, settings)[0] + settings.joint * means.get("joint_fitted", 0.0)
+    if "depth" in means:
+        total = weighted_total(one, settings)[0] + settings.joint * means.get("joint_fitted", 0.0)
+    else:  # the decoder is fixed
+        total = settings.joint * means["joint"]
     return means | {"total": total}, totals[len(counts)]
 
 
 def encoded_terms(
     spec: StepSpec, variables: dict[str, Any], batch: Batch
 ) -> tuple[dict[str, Float[Array, " n"]], Bool[Array, " b"], Any]:
-    """`sample_terms` of the angles that the encoder reads, with BatchNorm's new statistics."""
+    """The terms of the angles that the encoder reads, with BatchNorm's new statistics."""
     theta, updates = spec.model.apply(
         variables, batch.image, train=True, method="encode", mutable=["batch_stats"]
     )
-    return *sample_terms(spec, variables, theta, batch), updates["batch_stats"]
+    terms_of = pose_terms if spec.fixed_decoder else sample_terms
+    return *terms_of(spec, variables, theta, batch), updates["batch_stats"]
 
 
 def batch_means(
@@ -145,6 +168,8 @@ def batch_means(
     """
     terms, counts, batch_stats = encoded_terms(spec, variables, batch)
     means, total = _weighted_means(terms, counts, spec.settings, spec.axis_name)
+    if spec.fixed_decoder:
+        return means, total, batch_stats
     change = spec.model.apply(variables, method="skeleton_change")
     num_devices = _sum_over_devices(jnp.float32(1), spec.axis_name)
     means["skeleton"] = jnp.mean(skeleton_loss(change)) / num_devices
@@ -173,6 +198,8 @@ def train_step(
     """
 
     def loss(params):
+        if spec.fixed_decoder:
+            params = jax.lax.stop_gradient(params) | {"encoder": params["encoder"]}
         variables = {**state.variables, "params": params}
         means, total, batch_stats = batch_means(spec, variables, batch)
         return means["total"], (means, total, batch_stats)

@@ -1,0 +1,23 @@
+"""A new encoder for pictures of several people, before the decoder of the studio demo."""
+
+from ml_collections import ConfigDict
+
+from configs import demo
+
+
+def get_config() -> ConfigDict:
+    """Four people, other rooms, lamps and tones of skin in every frame, from any side."""
+    config = demo.get_config()
+    config.decoder.trained = "runs/demo/export"
+    config.decoder.trained_by = "configs/demo.py"
+    config.studio.subjects = (1, 2, 3, 4)
+    config.studio.varied = True
+    config.studio.frames = 360
+    config.studio.test_frames = 30
+    # Five of them in each frame: hardly any two pictures are from the same side.
+    config.studio.cameras = 200
+    config.studio.pictures = 5
+    config.studio.depth_maps = "none"
+    config.studio.resolution_mm = 3.5
+    config.train.epochs = 10
+    return config
