@@ -1,8 +1,8 @@
 """Where a hand stands before the camera: PnP from its joints' keypoints, robust to wrong ones.
 
 The model has no global rotation of its own. Many small sets of keypoints each give a pose by SQPNP
-(Terzakis and Lourakis 2020); those that suit most keypoints are refined by least squares on the
-pixels with Cauchy's weights, whose width follows the median error.
+(Terzakis and Lourakis 2020); those that suit most keypoints are refined by Levenberg-Marquardt on
+the pixels, reweighted at every step by Cauchy's weights, whose width follows the median error.
 
 What errs is not the keypoints alone but the hand's angles, too: with wrong fingers the median and
 so the width is large, and all keypoints count nearly alike.
@@ -13,15 +13,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import OptimizeResult, least_squares
 from scipy.spatial.transform import Rotation
 
 MIN_KEYPOINTS = 4
 """Fewer leave several poses."""
 
-_NUM_SETS = 60
+_NUM_SETS = 40
 _SET_SIZE = 5
-_NUM_REFINED = 4
+_NUM_REFINED = 6
+_NUM_STEPS = 12
 _MIN_SPREAD_PX = 2.0
 # Width of a start's score, of the keypoints' extent: a hand whose angles are some ten degrees off.
 _COARSE_WIDTH = 0.08
@@ -72,30 +72,24 @@ def place_hand(
     extent = _extent(pixels)
     if extent < _MIN_SPREAD_PX:
         return f"the keypoints lie within {_MIN_SPREAD_PX:g} pixels"
-    weights = np.sqrt(confidence[used])
     starts = _starts(points, pixels, K)
-    if not starts:
+    certain = confidence[used]
+    if len(starts):
+        cost = _cost(_distances(starts, points, pixels, K), _COARSE_WIDTH * extent, certain)
+        starts = _refine(starts[np.argsort(cost)[:_NUM_REFINED]], points, pixels, certain, K)
+        starts = starts[_depths(starts, points).min(axis=-1) > 0]
+    if not len(starts):
         return "no pose before the camera suits the keypoints"
-
-    def score(T: np.ndarray) -> float:
-        error = _distances(T, points, pixels, K) / (_COARSE_WIDTH * extent)
-        return float(np.sum(weights**2 * np.log1p(error**2)))
-
-    starts = sorted(starts, key=score)[:_NUM_REFINED]
-    refined = [T for T in (_refine(T, points, pixels, weights, K) for T in starts)
-               if _depths(T, points).min() > 0]  # fmt: skip
-    if not refined:
-        return "no pose before the camera suits the keypoints"
-    T = min(refined, key=lambda T: _final_cost(T, points, pixels, weights, K))
-    distances = _distances(T, points, pixels, K)
+    T = _best(starts, points, pixels, certain, K)
+    distances = _distances(T[None], points, pixels, K)[0]
     errors, outlier = np.full(len(used), np.nan), np.zeros(len(used), bool)
     errors[used] = distances
-    widest = max(_OUTLIER_WIDTHS * _width(distances, pixels), _COARSE_WIDTH * extent)
+    widest = max(_OUTLIER_WIDTHS * float(_width(distances, pixels)), _COARSE_WIDTH * extent)
     outlier[used] = distances > widest
     return Placement(T, errors, outlier)
 
 
-def _starts(points: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> list[np.ndarray]:
+def _starts(points: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> Float[np.ndarray, "s 4 4"]:
     """Poses of all keypoints and of small sets of them, those before the camera."""
     rays = np.c_[pixels, np.ones(len(pixels))] @ np.linalg.inv(K).T
     rng = np.random.default_rng(0)
@@ -103,12 +97,10 @@ def _starts(points: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> list[np.nd
     sets = [np.arange(len(points))]
     if size >= MIN_KEYPOINTS:
         sets += [rng.choice(len(points), size, replace=False) for _ in range(_NUM_SETS)]
-    found = []
-    for chosen in sets:
-        for T in _solve(points[chosen], rays[chosen, :2]):
-            if np.isfinite(T).all() and _depths(T, points).min() > 0:
-                found.append(T)
-    return found
+    found = [T for chosen in sets for T in _solve(points[chosen], rays[chosen, :2])]
+    starts = np.array(found).reshape(-1, 4, 4)
+    finite = np.isfinite(starts).all(axis=(1, 2))
+    return starts[finite & (_depths(starts, points) > 0).all(axis=-1)]
 
 
 def _solve(points: np.ndarray, rays: np.ndarray) -> list[np.ndarray]:
@@ -125,64 +117,109 @@ def _solve(points: np.ndarray, rays: np.ndarray) -> list[np.ndarray]:
     return transforms
 
 
-def _depths(T: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ T[2, :3] + T[2, 3]
+def _depths(T: Float[np.ndarray, "s 4 4"], points: np.ndarray) -> Float[np.ndarray, "s n"]:
+    return T[:, 2, :3] @ points.T + T[:, 2, 3:]
 
 
-def _offsets(
-    T: np.ndarray, points: np.ndarray, pixels: np.ndarray, K: np.ndarray
-) -> Float[np.ndarray, "n 2"]:
-    projected = (points @ T[:3, :3].T + T[:3, 3]) @ K.T
-    # A step of the search may put a joint into the camera's plane.
-    depth = np.where(np.abs(projected[:, 2:]) < 1e-6, 1e-6, projected[:, 2:])
-    return projected[:, :2] / depth - pixels
+def _in_camera(T: np.ndarray, points: np.ndarray) -> Float[np.ndarray, "s n 3"]:
+    return points @ T[:, :3, :3].swapaxes(1, 2) + T[:, None, :3, 3]
+
+
+def _offsets(in_camera: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> np.ndarray:
+    projected = in_camera @ K.T
+    return projected[..., :2] / _away_from_zero(projected[..., 2:]) - pixels
+
+
+def _away_from_zero(depth: np.ndarray) -> np.ndarray:
+    """A step of the search may put a joint into the camera's plane; it is then refused."""
+    return np.where(np.abs(depth) < 1e-6, 1e-6, depth)
 
 
 def _distances(T: np.ndarray, points: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(_offsets(T, points, pixels, K), axis=1)
+    return np.linalg.norm(_offsets(_in_camera(T, points), pixels, K), axis=-1)
 
 
-def _width(distances: np.ndarray, pixels: np.ndarray) -> float:
+def _width(distances: Float[np.ndarray, "*s n"], pixels: np.ndarray) -> Float[np.ndarray, "*s"]:
     """Standard deviation of the good ones, as the median tells it (of 2D normal errors)."""
-    return max(float(np.median(distances)) / 1.1774, _MIN_WIDTH * _extent(pixels))
+    return np.maximum(np.median(distances, axis=-1) / 1.1774, _MIN_WIDTH * _extent(pixels))
 
 
 def _extent(pixels: np.ndarray) -> float:
     return float(np.linalg.norm(np.ptp(pixels, axis=0)))
 
 
-def _final_cost(
-    T: np.ndarray, points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.ndarray
-) -> float:
-    """Median first: the pose that most keypoints agree on, whatever the others say."""
+def _cost(
+    distances: np.ndarray, width: np.ndarray | float, confidence: np.ndarray
+) -> Float[np.ndarray, " s"]:
+    """Cauchy's."""
+    scaled = distances / np.asarray(width)[..., None]
+    return np.sum(confidence * np.log1p(scaled**2), axis=-1)
+
+
+def _best(
+    T: np.ndarray, points: np.ndarray, pixels: np.ndarray, confidence: np.ndarray, K: np.ndarray
+) -> Float[np.ndarray, "4 4"]:
+    """The pose with the highest likelihood under Cauchy's distribution of its own width."""
     distances = _distances(T, points, pixels, K)
     width = _width(distances, pixels)
-    return float(np.log(width) + np.mean(weights**2 * np.log1p((distances / width) ** 2)))
+    cost = _cost(distances, width, confidence) + confidence.sum() * np.log(width)
+    return T[np.argmin(cost)]
 
 
 def _refine(
-    start: np.ndarray, points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.ndarray
-) -> np.ndarray:
-    """Robust least squares over rotation and translation, twice: the width follows the errors."""
-    T = start
-    for _ in range(2):
-        depth = float(_depths(T, points).mean())
-        width = _width(_distances(T, points, pixels, K), pixels)
+    T: np.ndarray, points: np.ndarray, pixels: np.ndarray, confidence: np.ndarray, K: np.ndarray
+) -> Float[np.ndarray, "s 4 4"]:
+    """Levenberg-Marquardt over rotation and shift, all starts at once.
 
-        def moved(step: np.ndarray, T: np.ndarray = T, depth: float = depth) -> np.ndarray:
-            # The rotation is about the hand's own centre, the shift in units of its depth.
-            result = np.eye(4)
-            centre = points.mean(axis=0)
-            turn = Rotation.from_rotvec(step[:3]).as_matrix()
-            result[:3, :3] = T[:3, :3] @ turn
-            before = T[:3, :3] @ centre + T[:3, 3]
-            result[:3, 3] = before + depth * step[3:] - result[:3, :3] @ centre
-            return result
-
-        def residuals(step: np.ndarray, moved=moved, width: float = width) -> np.ndarray:
-            offsets = _offsets(moved(step), points, pixels, K)
-            return (weights[:, None] * offsets / width).ravel()
-
-        best: OptimizeResult = least_squares(residuals, np.zeros(6), loss="cauchy", max_nfev=40)
-        T = moved(best.x)
+    The rotation is about the hand's own centre and the shift in units of its depth, so that the
+    six numbers are of one size and nearly independent.
+    """
+    centre = points.mean(axis=0)
+    damping = np.full(len(T), 1e-3)
+    for _ in range(_NUM_STEPS):
+        in_camera = _in_camera(T, points)
+        offsets = _offsets(in_camera, pixels, K)
+        distances = np.linalg.norm(offsets, axis=-1)
+        width = _width(distances, pixels)
+        weights = confidence / (1 + (distances / width[:, None]) ** 2)
+        J = _jacobian(T, points - centre, in_camera, K)
+        gradient = np.einsum("snij,sni->sj", J, weights[..., None] * offsets)
+        hessian = np.einsum("snij,snik->sjk", J, weights[..., None, None] * J)
+        diagonal = np.einsum("sii->si", hessian)
+        damped = hessian + np.eye(6) * (damping[:, None] * diagonal + 1e-9)[:, None]
+        moved = _moved(T, centre, -np.linalg.solve(damped, gradient[..., None])[..., 0])
+        moved_distances = _distances(moved, points, pixels, K)
+        better = _cost(moved_distances, width, confidence) < _cost(distances, width, confidence)
+        better &= (_depths(moved, points) > 0).all(axis=-1)
+        T = np.where(better[:, None, None], moved, T)
+        damping = np.clip(damping * np.where(better, 0.2, 8.0), 1e-9, 1e6)
     return T
+
+
+def _jacobian(
+    T: np.ndarray, centred: np.ndarray, in_camera: np.ndarray, K: np.ndarray
+) -> Float[np.ndarray, "s n 2 6"]:
+    """Derivative of the pixels with respect to the step of `_moved`."""
+    depth = _away_from_zero(in_camera[..., 2])
+    d_pixel = np.zeros((*depth.shape, 2, 3))
+    d_pixel[..., :, :2] = K[:2, :2] / depth[..., None, None]
+    projected = (in_camera[..., :2] / depth[..., None]) @ K[:2, :2].T
+    d_pixel[..., :, 2] = -projected / depth[..., None]
+    x, y, z = centred.T
+    zero = np.zeros_like(x)
+    turned = np.stack([zero, z, -y, -z, zero, x, y, -x, zero], axis=-1).reshape(-1, 3, 3)
+    d_turn = np.einsum("sij,njk->snik", T[:, :3, :3], turned)
+    shift = np.eye(3) * in_camera[..., 2].mean(axis=-1)[:, None, None]
+    d_shift = np.broadcast_to(shift[:, None], d_turn.shape)
+    return d_pixel @ np.concatenate([d_turn, d_shift], axis=-1)
+
+
+def _moved(
+    T: np.ndarray, centre: np.ndarray, step: Float[np.ndarray, "s 6"]
+) -> Float[np.ndarray, "s 4 4"]:
+    result = T.copy()
+    middle = T[:, :3, :3] @ centre + T[:, :3, 3]
+    result[:, :3, :3] = T[:, :3, :3] @ Rotation.from_rotvec(step[:, :3]).as_matrix()
+    middle = middle + middle[:, 2:] * step[:, 3:]
+    result[:, :3, 3] = middle - result[:, :3, :3] @ centre
+    return result
