@@ -11,8 +11,12 @@ def get_config() -> ConfigDict:
     """The paper's settings (section 7), for the first subject."""
     config = ConfigDict()
 
-    # Folder of a capture in the released layout. Empty: the studio films one under data/.
+    # Folder of a capture or data set. Empty: the studio films a capture under data/.
     config.capture = ""
+    # What that folder is: "release", the released capture's layout, or a data set of many people's
+    # hands, "rhd", "freihand" or "interhand" (docs/datasets.md). Of these the trained decoder's
+    # template names the joints, or the studio's where `decoder.trained` is empty.
+    config.dataset = "release"
     # Number in the capture's subject_<S> folders; also the key of the identity code.
     config.subject = 1
     # Folder of the records. Empty: one under data/prepared/, named after the capture. Without a
@@ -52,7 +56,8 @@ def get_config() -> ConfigDict:
     # Side of the square crops, pixels: network input and depth maps (section 7: 256).
     config.data.image_size = 256
     # Regular expression for the names of held-out sequences (section 8.1: the conversational
-    # gestures). Empty: nothing is held out and the evaluation runs on the training frames.
+    # gestures). Empty: nothing is held out and the evaluation runs on the training frames; of
+    # data sets with a split of their own it is that one.
     # A config file may set a tuple of names instead, inside `with config.ignore_type():`.
     config.data.test_sequences = ""
     # Regular expression for the sequences to train on; empty: all that are not held out.
@@ -157,13 +162,36 @@ def get_config() -> ConfigDict:
     # Steps between two points in TensorBoard.
     config.train.log_every = 20
 
-    # How far the input pictures of the training change: largest turn in degrees, relative change
-    # of size, shift as a share of the side, relative change of brightness. The paper: not at all.
+    # How far the input pictures of the training change, at most and to either side: not at all in
+    # the paper. docs/datasets.md shows each.
     config.augment = ConfigDict()
+    # Degrees about the ray through the crop's middle: a hand is seen from any side up.
     config.augment.rotation_deg = 0.0
+    # Relative change of size, and shift as a share of the side: boxes are never exact.
     config.augment.scale = 0.0
     config.augment.shift = 0.0
+    # Relative changes of brightness, of the distance to the mean grey, of the exponent of grey
+    # levels and of each colour by itself: lamps and cameras differ.
     config.augment.brightness = 0.0
+    config.augment.contrast = 0.0
+    config.augment.gamma = 0.0
+    config.augment.channel_gain = 0.0
+    # Relative change of the distance to grey, and degrees of the colour circle: so does skin.
+    config.augment.saturation = 0.0
+    config.augment.hue_deg = 0.0
+    # Pixels of the crop: standard deviation of a Gaussian blur (focus, upscaling), length of a
+    # streak (motion).
+    config.augment.blur_px = 0.0
+    config.augment.motion_px = 0.0
+    # Share of the pictures that go through a JPEG of quality 15 to 75, as videos do.
+    config.augment.jpeg = 0.0
+    # Side of a patch over the picture, as a share of the side: things in hands, other hands.
+    config.augment.occlusion = 0.0
+    # Share of the pictures that get another background, where a mask or a depth map tells the
+    # hand from it; and a folder of pictures to take these (and the patches) from, of which up to
+    # 200 are kept in memory. Empty: they are made up, of clouds, shapes and grain.
+    config.augment.background = 0.0
+    config.augment.backgrounds = ""
 
     config.input = ConfigDict()
     # Threads that read and decode records, and batches kept ready.

@@ -64,6 +64,7 @@ _SORTED_EPOCHS = _Rule(
 
 _RULES = {
     "subject": _SEED,  # of the identity code
+    "dataset": _one_of("release", "rhd", "freihand", "interhand"),
     "studio.frames": _at_least(0),
     "studio.test_frames": _at_least(1),
     "studio.frame_step": _at_least(1),
@@ -130,6 +131,16 @@ _RULES = {
     "augment.scale": _between(0, 0.5),
     "augment.shift": _between(0, 0.5),
     "augment.brightness": _between(0, 1),
+    "augment.contrast": _between(0, 1),
+    "augment.gamma": _between(0, 2),
+    "augment.channel_gain": _between(0, 1),
+    "augment.saturation": _between(0, 1),
+    "augment.hue_deg": _between(0, 180),
+    "augment.blur_px": _between(0, 64),
+    "augment.motion_px": _between(0, 64),
+    "augment.jpeg": _between(0, 1),
+    "augment.occlusion": _between(0, 1),
+    "augment.background": _between(0, 1),
     "input.num_threads": _at_least(0),
     "input.prefetch_batches": _at_least(0),
     "input.damaged_share": _between(0, 1),
@@ -146,7 +157,7 @@ _RULES = {
 
 # Of these only the ones that are set have to exist; `prepared` may be about to be written.
 _PATHS = ("capture", "prepared", "encoder.weights", "mano.path", "decoder.trained",
-          "decoder.trained_by")  # fmt: skip
+          "decoder.trained_by", "augment.backgrounds")  # fmt: skip
 
 
 def check_config(config: ConfigDict, num_devices: int = 1) -> None:
@@ -181,11 +192,14 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
             f"0, or a divisor of the batch's {config.train.batch_size} that is a multiple of the "
             f"{num_devices} devices of this run, or less than one a device",
         )
+    if config.dataset != "release" and not (config.capture or config.prepared):
+        raise BadInputError("config.capture", "''", f"the folder of {config.dataset}")
     if config.decoder.trained and config.decoder.kind == "linear":
         expected = "nothing with the linear decoder, which is fixed by itself"
         raise BadInputError("config.decoder.trained", config.decoder.trained, expected)
     for key, path, is_right, kind in (
         ("capture", config.capture, Path.is_dir, "folder"),
+        ("augment.backgrounds", config.augment.backgrounds, Path.is_dir, "folder"),
         ("encoder.weights", config.encoder.weights, Path.is_file, "file"),
         ("mano.path", config.mano.path, Path.is_file, "file"),
         ("decoder.trained_by", config.decoder.trained_by, Path.is_file, "file"),

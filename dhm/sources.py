@@ -4,10 +4,12 @@ import hashlib
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from dhm.data.prepared_data import PreparedData
+from dhm.data.schema import TEMPLATE_FILE
 from dhm.errors import BadInputError
 from dhm.workdir_lock import in_turn
 
@@ -38,18 +40,31 @@ def prepared_data(config: ConfigDict) -> PreparedData:
             capture, held_out = _built_in_capture(config)
         test_sequences = test_sequences or held_out
     train_sequences = config.data.train_sequences or None
-    name = _name(capture, config, (test_sequences, train_sequences))
+    dataset = _dataset(config)
+    name = _name(capture, config, (test_sequences, train_sequences, *dataset.values()))
     out = Path(config.prepared or DATA_FOLDER / "prepared" / name)
     with in_turn(out.parent):
         prepare(
             capture,
             config.subject,
             out,
+            **dataset,
             image_size=config.data.image_size,
             test_sequences=test_sequences,
             train_sequences=train_sequences,
         )
     return PreparedData(out)
+
+
+def _dataset(config: ConfigDict) -> dict[str, Any]:
+    """What `prepare` has to know of a data set without a hand model of its own."""
+    if config.dataset == "release":
+        return {}
+    trained = config.decoder.trained
+    return {
+        "dataset": config.dataset,
+        "template": Path(trained) / TEMPLATE_FILE if trained else None,
+    }
 
 
 def linear_model_file(config: ConfigDict) -> Path:

@@ -28,6 +28,7 @@ INF, NAN = float("inf"), float("nan")
 # Values that every field's rule has to refuse.
 BAD = {
     "subject": [-1, 2**32],
+    "dataset": ["", "stb"],
     "studio.frames": [-1],
     "studio.test_frames": [0],
     "studio.frame_step": [0],
@@ -86,6 +87,16 @@ BAD = {
     "augment.scale": [-0.1, 0.6, NAN],
     "augment.shift": [-0.1, 0.6],
     "augment.brightness": [-0.1, 1.1, INF],
+    "augment.contrast": [-0.1, 1.1, NAN],
+    "augment.gamma": [-0.1, 2.1],
+    "augment.channel_gain": [-0.1, 1.1],
+    "augment.saturation": [-0.1, 1.1],
+    "augment.hue_deg": [-1.0, 181.0],
+    "augment.blur_px": [-0.1, 65.0, INF],
+    "augment.motion_px": [-0.1, 65.0],
+    "augment.jpeg": [-0.1, 1.1],
+    "augment.occlusion": [-0.1, 1.1],
+    "augment.background": [-0.1, 1.1, NAN],
     "input.num_threads": [-1],
     "input.prefetch_batches": [-1],
     "input.damaged_share": [-0.01, 1.1, NAN],
@@ -114,6 +125,7 @@ GOOD = {
 # Paths, of which check_config asks only that they exist.
 WITHOUT_RULE = {
     "capture", "prepared", "encoder.weights", "mano.path", "decoder.trained", "decoder.trained_by",
+    "augment.backgrounds",
 }  # fmt: skip
 
 
@@ -358,3 +370,12 @@ def test_the_loop_s_numbers():
         "log_every": 7,
         "profile_steps": (3, 9),
     }
+
+
+def test_a_data_set_needs_its_folder():
+    config = default.get_config()
+    config.dataset = "rhd"
+    with pytest.raises(
+        BadInputError, match=r"config\.capture: found '', expected the folder of rhd"
+    ):
+        check_config(config)

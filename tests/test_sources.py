@@ -84,3 +84,32 @@ def test_the_studio_films_the_config_s_subject(tmp_path, monkeypatch, caplog, mo
     assert folder != other and folder.parent.name == "data"
     assert len(held_out) == 15 and all("gesture" in name for name in held_out)
     assert f"the data are synthetic, subject {config.subject} of the built-in studio" in caplog.text
+
+
+def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_template(
+    tmp_path, monkeypatch
+):
+    from data_prep.studio.template import hand_template
+    from dhm.formats.template_npz import write_template
+    from tests.data_prep import foreign
+
+    monkeypatch.chdir(tmp_path)
+    both = foreign.rhd_entry(
+        left=foreign.hand([45, -5, 400], is_left=True), right=foreign.hand([-40, 10, 420])
+    )
+    config = tiny.get_config()
+    config.capture = str(
+        foreign.write_rhd(
+            tmp_path / "RHD", {"training": {0: both, 1: both}, "evaluation": {0: both}}
+        )
+    )
+    config.dataset, config.data.image_size = "rhd", 32
+    data = sources.prepared_data(config)
+    assert data.info.num_records == {"train": 4, "test": 2}
+    assert data.template.num_vertices == hand_template("full").num_vertices
+    (tmp_path / "export").mkdir()
+    write_template(tmp_path / "export" / "template.npz", hand_template("coarse"))
+    config.decoder.trained = "export"
+    other = sources.prepared_data(config)
+    assert other.root != data.root
+    assert other.template.num_vertices == hand_template("coarse").num_vertices
