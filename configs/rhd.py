@@ -1,6 +1,6 @@
 """RHD: a new encoder for pictures of many people before a trained decoder (section 8.4).
 
-    python launch.py --config configs/rhd.py --config.capture=/path/to/RHD_published_v2
+`python launch.py --config configs/rhd.py --config.capture=/path/to/RHD_published_v2`
 """
 
 from ml_collections import ConfigDict
