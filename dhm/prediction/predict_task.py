@@ -76,7 +76,13 @@ def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOpt
     if options.bbox is None and options.keypoints is None and options.detector is None:
         raise BadInputError("predict", "nothing that says where the hands are", WHAT_TO_PASS)
     paths = find_files("--images", images)
-    predictor = Predictor(workdir / EXPORT_FOLDER)
+    return predict_files(Predictor(workdir / EXPORT_FOLDER), paths, out, options)
+
+
+def predict_files(
+    predictor: Predictor, paths: Sequence[Path], out: Path, options: PredictOptions
+) -> int:
+    """As `predict`, with a model that was loaded already."""
     clues = {}
     if options.keypoints is not None:
         clues = read_keypoints_file(options.keypoints, predictor.template.joint_names)
@@ -126,7 +132,7 @@ def find_files(flag: str, texts: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _say_unused(clues: dict, paths: list[Path], file: Path) -> None:
+def _say_unused(clues: dict, paths: Sequence[Path], file: Path) -> None:
     used = {name for path in paths for name in (str(path), path.name)}
     unused = [name for name in clues if name not in used]
     if unused:
