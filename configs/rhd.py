@@ -12,6 +12,8 @@ def get_config() -> ConfigDict:
     """Section 8.4's data set, with pictures that vary as photographs do."""
     config = default.get_config()
     config.dataset = "rhd"
+    # `python launch.py --config configs/subject1.py` makes it; any other exported model will do.
+    config.decoder.trained = "runs/subject1/export"
     config.augment.rotation_deg = 90.0
     config.augment.scale = 0.15
     config.augment.shift = 0.06

@@ -280,7 +280,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     print(format_table(result["errors_fitted"]))
     if config.decoder.trained:
         print("\nP_err in mm of the new encoder and of the one that the decoder was trained with")
-        print("(adjusted: the output's bones have the lengths of the true ones)")
+        print("(adj: the output's bones have the lengths of the true ones)")
         print(format_table(comparison(result["encoders"])))
     if split == "train":
         print("No sequence is held out: these are errors on training frames.")

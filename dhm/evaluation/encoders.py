@@ -115,8 +115,8 @@ def comparison(
     for name, new in encoders[NEW].items():
         former = encoders[FORMER][name]
         row: dict[str, float | int | None] = {"images": new["images"]}
-        for column in ("P_err", "adjusted"):
-            row |= {f"{NEW}_{column}": new[column], f"{FORMER}_{column}": former[column]}
+        for key, column in (("P_err", "P_err"), ("adjusted", "adj")):
+            row |= {f"{NEW}_{column}": new[key], f"{FORMER}_{column}": former[key]}
         saved = None
         if new["adjusted"] is not None and former["adjusted"]:
             saved = 100.0 * (1.0 - new["adjusted"] / former["adjusted"])

@@ -166,6 +166,10 @@ def batch_means(
         This device's share of each term's mean, the number of samples that count over all devices,
         and BatchNorm's new statistics.
     """
+    if spec.fixed_decoder:
+        params = variables["params"]
+        fixed = jax.lax.stop_gradient(params) | {"encoder": params["encoder"]}
+        variables = {**variables, "params": fixed}
     terms, counts, batch_stats = encoded_terms(spec, variables, batch)
     means, total = _weighted_means(terms, counts, spec.settings, spec.axis_name)
     if spec.fixed_decoder:
@@ -198,8 +202,6 @@ def train_step(
     """
 
     def loss(params):
-        if spec.fixed_decoder:
-            params = jax.lax.stop_gradient(params) | {"encoder": params["encoder"]}
         variables = {**state.variables, "params": params}
         means, total, batch_stats = batch_means(spec, variables, batch)
         return means["total"], (means, total, batch_stats)

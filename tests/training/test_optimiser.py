@@ -1,10 +1,11 @@
 """Updates of the optimisers against an SVD and against Adam."""
 
+import jax
 import numpy as np
 import optax
 import pytest
 
-from dhm.training.optimiser import make_optimiser
+from dhm.training.optimiser import for_the_encoder_alone, make_optimiser
 
 RATE, KERNEL_RATE = 0.002, 10.0
 
@@ -79,3 +80,18 @@ def test_muon_s_rate_follows_the_schedule():
     np.testing.assert_allclose(
         second["encoder"]["stem"], 0.25 * first["encoder"]["stem"], rtol=1e-4, atol=1e-7
     )
+
+
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_for_the_encoder_alone_the_others_stay_and_the_encoder_moves_as_it_would(name):
+    gradients, params = [_tree(seed) for seed in (1, 2)], _tree(0)
+    optimiser = for_the_encoder_alone(make_optimiser(name, lambda step: RATE, KERNEL_RATE))
+    state = optimiser.init(params)
+    for gradient, expected in zip(
+        gradients, _updates(name, lambda step: RATE, gradients), strict=True
+    ):
+        update, state = optimiser.update(gradient, state, params)
+        params = optax.apply_updates(params, update)
+        jax.tree.map(np.testing.assert_array_equal, update["encoder"], expected["encoder"])
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(update["skin"]))
+    jax.tree.map(np.testing.assert_array_equal, params["skin"], _tree(0)["skin"])
