@@ -20,7 +20,7 @@ ALLOWED = {
     "dhm.networks": _BASE | {"dhm.geometry", "dhm.fitting"},
     "dhm.losses": _BASE | {"dhm.geometry"},
     "dhm.data": _BASE | {"dhm.formats"},
-    "dhm.fitting": _BASE | {"dhm.geometry"},
+    "dhm.fitting": _BASE | {"dhm.geometry", "dhm.losses"},
     "dhm.training": _BASE | {"dhm.geometry", "dhm.rendering", "dhm.networks", "dhm.losses",
                              "dhm.fitting"},
     "dhm.evaluation": _BASE | {"dhm.networks", "dhm.geometry", "dhm.data", "dhm.rendering",

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on normal equations, with a fixed number of steps so that a batch can share it."""
+"""Levenberg-Marquardt on normal equations: so many steps for all, so that a batch shares them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

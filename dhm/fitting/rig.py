@@ -119,6 +119,14 @@ def pose_rig(rig: Rig, theta: Float[Array, " d"]) -> PosedRig:
     return PosedRig(T_model_joint, axes)
 
 
+def posed_joints(rig: Rig, theta: Float[Array, "*b d"]) -> Float[Array, "*b j 3"]:
+    """Joints of many poses in the model's frame, mm."""
+    # One batch axis: with several XLA's CPU compiler fails on the products.
+    euler = pose_to_euler(theta.reshape(-1, rig.num_angles), rig.dofs, len(rig.parents))
+    frames = forward_kinematics(rig.T_parent_joint, euler_angles_to_matrix(euler), rig.parents)
+    return frames[..., :3, 3].reshape(*theta.shape[:-1], -1, 3)
+
+
 def joint_points(rig: Rig, posed: PosedRig, pose: HandPose) -> Points:
     """The joints in the world."""
     joints = posed.joints

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from dhm.fitting.levenberg_marquardt import Linearised, of_residuals
@@ -24,7 +23,7 @@ def angle_bounds(rig: Rig, pose: HandPose, gradient: Float[Array, " p"]) -> Bool
 def prior_term(
     pose: HandPose,
     theta: Float[Array, " d"],
-    weight: Float[Array, ""] | float,
+    weight: Float[Array, " d"] | float,
     scale_weight: float = 0.0,
 ) -> Linearised:
     """Pull of the angles towards a pose, and of the scale towards 1.
@@ -35,12 +34,9 @@ def prior_term(
         weight: mm per radian.
         scale_weight: mm per unit of the scale's logarithm.
     """
-    num_angles = len(theta)
-    scale = jnp.log(pose.scale)[None]
-    error = jnp.concatenate([pose.theta - theta, jnp.zeros(6), scale])
-    precision = jnp.concatenate(
-        [jnp.full(num_angles, weight**2), jnp.zeros(6), jnp.full(1, scale_weight**2)]
-    )
+    error = jnp.concatenate([pose.theta - theta, jnp.zeros(6), jnp.log(pose.scale)[None]])
+    weights = jnp.broadcast_to(weight, theta.shape)
+    precision = jnp.concatenate([weights, jnp.zeros(6), jnp.full(1, scale_weight)]) ** 2
     return Linearised(jnp.sum(precision * error**2), precision * error, jnp.diag(precision))
 
 
@@ -136,6 +132,6 @@ def surface_term(
 def _geman_mcclure(
     squared: Float[Array, "*b"], width: Float[Array, ""] | float
 ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
-    """Weight of each squared residual when reweighted, and its robust cost r^2 w^2 / (r^2 + w^2)."""
+    """Weight of each squared residual r^2, and its robust cost r^2 w^2 / (r^2 + w^2)."""
     share = width**2 / (squared + width**2)
     return share**2, squared * share

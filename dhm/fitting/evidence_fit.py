@@ -1,0 +1,357 @@
+"""The pose, the place and, if wanted, the size of a hand from any evidence of it."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from dhm.fitting.evidence import Evidence, about_origin, repeat_frames, shift_pose
+from dhm.fitting.joints import PRIOR
+from dhm.fitting.levenberg_marquardt import Linearised, minimise
+from dhm.fitting.penetration import BoneSpheres, penetration_term
+from dhm.fitting.rig import (
+    HandPose,
+    Points,
+    Rig,
+    joint_points,
+    move_pose,
+    pose_rig,
+    posed_joints,
+    skin_normals,
+    skin_points,
+)
+from dhm.fitting.surface import HandSurface, match
+from dhm.fitting.terms import (
+    angle_bounds,
+    joint_term,
+    keypoint_term,
+    prior_term,
+    surface_term,
+)
+from dhm.geometry.cameras import project_points, world_to_camera
+from dhm.geometry.transforms import transform_points
+
+
+class FitSettings(NamedTuple):
+    """Weights and steps; static.
+
+    Attributes:
+        fit_scale: Whether the hand may grow; else the given scale stays.
+        prior: Smallest pull of the angles to the prior's pose, mm per radian.
+        prior_width: Standard deviation of the angles about the prior's pose, as a share of their
+            range; the noise of the evidence over it is the pull, see `fit_evidence`.
+        scale_prior: Pull of the scale to 1, mm per unit of its logarithm.
+        keypoint_width: Reprojection error, in mm at the hand, beyond which a keypoint loses its
+            weight (Geman-McClure).
+        surface: Weight of all points of the skin together, as many joints.
+        surface_width: Distance beyond which a point of the skin loses its weight, mm.
+        penetration: Weight of the squared overlaps.
+        steps: Levenberg-Marquardt steps on joints and keypoints, from every start.
+        rounds: Times that the skin is matched anew.
+        round_steps: Steps after each.
+    """
+
+    fit_scale: bool = False
+    prior: float = PRIOR
+    prior_width: float = 0.25
+    scale_prior: float = 20.0
+    keypoint_width: float = 15.0
+    surface: float = 20.0
+    surface_width: float = 5.0
+    penetration: float = 0.1
+    steps: int = 30
+    rounds: int = 6
+    round_steps: int = 3
+
+
+DEFAULTS = FitSettings()
+# The first half of the steps on keypoints uses a width so much larger: from afar all are off.
+_WIDER = 5.0
+_MAX_NOISE, _POLISH_STEPS = 6.0, 10  # mm; steps
+# Largest distance of a match with the skin in the first round and in the last, mm.
+_REACH = (40.0, 12.0)
+
+
+class FittedHand(NamedTuple):
+    """What fits the evidence best; errors are NaN where there was no such evidence.
+
+    Attributes:
+        pose: Angles within the limits, root transform and scale.
+        cost: What was minimised, mm^2.
+        joint_error: Mean distance of the joints given in 3D, mm.
+        pixel_error: Median distance of the keypoints, pixels.
+        surface_error: Mean distance of the matched points of the skin along their normals, mm.
+        matched: Share of the points of the skin that the model has something at.
+    """
+
+    pose: HandPose
+    cost: Float[Array, " b"]
+    joint_error: Float[Array, " b"]
+    pixel_error: Float[Array, " b"]
+    surface_error: Float[Array, " b"]
+    matched: Float[Array, " b"]
+
+
+class _Frame(NamedTuple):
+    """One frame's evidence and what is constant for it."""
+
+    evidence: Evidence
+    mm_per_pixel: Float[Array, " c"]
+    prior_pose: Float[Array, " d"]
+    prior_weight: Float[Array, " d"]
+
+
+def fit_evidence(
+    rig: Rig,
+    evidence: Evidence,
+    starts: HandPose,
+    settings: FitSettings = DEFAULTS,
+    *,
+    prior_pose: Float[Array, "b d"] | None = None,
+    surface: HandSurface | None = None,
+    spheres: BoneSpheres | None = None,
+) -> FittedHand:
+    """Levenberg-Marquardt on joints and keypoints from every start, then on the skin as well.
+
+    How noisy joints and keypoints are shows in what is left of them, and the more they are the more
+    the prior counts: exact ones are followed to where they are, noisy ones not into odd poses.
+
+    The derivatives through skinning hold the correctives fixed; they are evaluated anew whenever
+    the skin is matched anew.
+
+    Args:
+        rig: Rest transforms, tree and limits.
+        evidence: Of b frames.
+        starts: Poses [b n] to start from, see `dhm.fitting.starts`; the best end counts.
+        settings: Weights and steps. Static.
+        prior_pose: Angles to stay near to; the middle of their range, a relaxed hand, by default.
+        surface: The model's skin, needed to use points of the skin.
+        spheres: Along the bones; without them nothing keeps parts from penetrating each other.
+
+    Returns:
+        The best pose of each frame.
+    """
+    size, num_starts = starts.scale.shape
+    origin = jnp.mean(_centres(rig, starts), axis=1)
+    evidence = about_origin(evidence, origin)
+    starts = shift_pose(starts, -origin[:, None])
+    middle = jnp.broadcast_to((rig.low + rig.high) / 2, (size, rig.num_angles))
+    prior = middle if prior_pose is None else prior_pose
+    weakest = jnp.full_like(prior, settings.prior)
+    frames = _Frame(evidence, _mm_per_pixel(rig, evidence, starts), prior, weakest)
+    # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), starts)
+    repeated = _Frame(
+        repeat_frames(evidence, num_starts), *(jnp.repeat(x, num_starts, 0) for x in frames[1:])
+    )
+    pose, cost = jax.vmap(partial(_fit_joints, rig, settings, spheres))(repeated, flat)
+    best = jnp.argmin(cost.reshape(size, num_starts), axis=1) + jnp.arange(size) * num_starts
+    pose = jax.tree.map(lambda x: x[best], pose)
+    noise = jax.vmap(partial(_noise, rig, settings))(frames, pose)
+    pull = noise[:, None] / (settings.prior_width * (rig.high - rig.low))
+    frames = frames._replace(prior_weight=jnp.maximum(weakest, pull))
+    pose, cost = jax.vmap(partial(_polish_joints, rig, settings, spheres))(frames, pose)
+    surface_error = matched = jnp.full(size, jnp.nan)
+    if surface is not None and evidence.points.shape[1]:
+        fit = partial(_fit_surface, rig, settings, spheres, surface)
+        pose, cost, surface_error, matched = jax.vmap(fit)(frames, pose)
+    errors = jax.vmap(partial(_errors, rig))(frames, pose)
+    return FittedHand(shift_pose(pose, origin), cost, *errors, surface_error, matched)
+
+
+def fit_sequence(
+    rig: Rig,
+    evidence: Evidence,
+    starts: HandPose,
+    settings: FitSettings = DEFAULTS,
+    *,
+    surface: HandSurface | None = None,
+    spheres: BoneSpheres | None = None,
+) -> FittedHand:
+    """`fit_evidence` of the frames of a film, each of which starts from the one before as well.
+
+    What the evidence of a frame leaves open stays as it was: the prior's pose is the one before.
+
+    Args:
+        rig: As there.
+        evidence: Of t frames in a row.
+        starts: Poses [t n] to start from besides.
+        settings: As there.
+        surface: As there.
+        spheres: As there.
+
+    Returns:
+        The best pose of each frame.
+    """
+    single = partial(fit_evidence, rig, settings=settings, surface=surface, spheres=spheres)
+
+    def one(tree):
+        return jax.tree.map(lambda x: x[None], tree)
+
+    def follow(before: FittedHand, frame: tuple[Evidence, HandPose]):
+        seen, starts = frame
+        chosen = jax.tree.map(
+            lambda a, b: jnp.concatenate([a[:, None], b[None]], axis=1), before.pose, starts
+        )
+        found = single(one(seen), chosen, prior_pose=before.pose.theta)
+        return found, jax.tree.map(lambda x: x[0], found)
+
+    first = single(*jax.tree.map(lambda x: x[:1], (evidence, starts)))
+    rest = jax.tree.map(lambda x: x[1:], (evidence, starts))
+    _, others = jax.lax.scan(follow, first, rest)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
+
+
+def _centres(rig: Rig, poses: HandPose) -> Float[Array, "b n 3"]:
+    centre = jnp.mean(posed_joints(rig, poses.theta), axis=-2) * poses.scale[..., None]
+    T = poses.T_world_model
+    return jnp.sum(T[..., :3, :3] * centre[..., None, :], axis=-1) + T[..., :3, 3]
+
+
+def _mm_per_pixel(rig: Rig, evidence: Evidence, starts: HandPose) -> Float[Array, "b c"]:
+    """Size of a pixel at the hand, by the median of the starts."""
+    at = world_to_camera(_centres(rig, starts)[:, None], evidence.camera.T_camera_world)
+    depth = jnp.median(jnp.maximum(at[..., 2], 1.0), axis=-1)
+    return depth / evidence.camera.K[..., 0, 0]
+
+
+def _linearise_joints(
+    rig: Rig,
+    settings: FitSettings,
+    spheres: BoneSpheres | None,
+    frame: _Frame,
+    joints: Points,
+    pose: HandPose,
+    width: float,
+) -> Linearised:
+    """Everything but the skin."""
+    total = prior_term(pose, frame.prior_pose, frame.prior_weight, settings.scale_prior)
+    total += _evidence_term(frame, joints, width)
+    if spheres is not None and settings.penetration:
+        total += penetration_term(joints, spheres, settings.penetration)
+    return total
+
+
+def _evidence_term(frame: _Frame, joints: Points, width: float) -> Linearised:
+    """Joints and keypoints."""
+    seen = frame.evidence
+    total = joint_term(joints, seen.joints, seen.joint_weight)
+    if len(seen.keypoints):
+        total += keypoint_term(
+            joints, seen.keypoints, seen.keypoint_weight, seen.camera, frame.mm_per_pixel, width
+        )
+    return total
+
+
+def _noise(rig: Rig, settings: FitSettings, frame: _Frame, pose: HandPose) -> Float[Array, ""]:
+    """Standard deviation (mm) of joints and keypoints about the best pose, by what is left."""
+    seen = frame.evidence
+    joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
+    cost = _evidence_term(frame, joints, settings.keypoint_width).cost
+    given = 3 * jnp.sum(seen.joint_weight) + 2 * jnp.sum(seen.keypoint_weight)
+    surplus = jnp.maximum(given - (rig.num_angles + 6), given / 4)
+    return jnp.minimum(jnp.sqrt(cost / jnp.maximum(surplus, 1)), _MAX_NOISE)
+
+
+def _held(rig: Rig, settings: FitSettings, pose: HandPose, gradient: Array) -> Bool[Array, " p"]:
+    return angle_bounds(rig, pose, gradient).at[-1].set(not settings.fit_scale)
+
+
+def _polish_joints(
+    rig: Rig,
+    settings: FitSettings,
+    spheres: BoneSpheres | None,
+    frame: _Frame,
+    pose: HandPose,
+) -> tuple[HandPose, Float[Array, ""]]:
+    """Some more steps from nearby."""
+
+    def linearise(pose: HandPose) -> Linearised:
+        joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
+        width = settings.keypoint_width
+        return _linearise_joints(rig, settings, spheres, frame, joints, pose, width)
+
+    move, held = partial(move_pose, rig), partial(_held, rig, settings)
+    return minimise(linearise, move, held, pose, _POLISH_STEPS)
+
+
+def _fit_joints(
+    rig: Rig,
+    settings: FitSettings,
+    spheres: BoneSpheres | None,
+    frame: _Frame,
+    start: HandPose,
+) -> tuple[HandPose, Float[Array, ""]]:
+    move, held = partial(move_pose, rig), partial(_held, rig, settings)
+
+    def linearise(width: float, pose: HandPose) -> Linearised:
+        joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
+        return _linearise_joints(rig, settings, spheres, frame, joints, pose, width)
+
+    width, steps = settings.keypoint_width, settings.steps
+    if len(frame.evidence.keypoints):
+        wide = partial(linearise, width * _WIDER)
+        start, _ = minimise(wide, move, held, start, steps - steps // 2)
+        steps = steps // 2
+    return minimise(partial(linearise, width), move, held, start, steps)
+
+
+def _fit_surface(
+    rig: Rig,
+    settings: FitSettings,
+    spheres: BoneSpheres | None,
+    surface: HandSurface,
+    frame: _Frame,
+    pose: HandPose,
+) -> tuple[HandPose, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    seen = frame.evidence
+    total = jnp.maximum(jnp.sum(seen.point_weight), 1e-6)
+
+    def pair(pose: HandPose, reach: Float[Array, ""] | float):
+        skin, posed = surface.skin(pose.theta), pose_rig(rig, pose.theta)
+        position = skin_points(rig, posed, pose, skin).position
+        normals = skin_normals(posed, pose, skin)
+        matches = match(
+            position, normals, surface.inner, seen.points, seen.normals, seen.point_weight, reach
+        )
+        return skin, position, matches
+
+    def match_and_fit(round_, state):
+        share = round_ / max(settings.rounds - 1, 1)
+        skin, _, matches = pair(state[0], _REACH[0] + share * (_REACH[1] - _REACH[0]))
+        scaled = matches._replace(weight=matches.weight * settings.surface / total)
+
+        def linearise(pose: HandPose) -> Linearised:
+            posed = pose_rig(rig, pose.theta)
+            rest = _linearise_joints(
+                rig, settings, spheres, frame, joint_points(rig, posed, pose), pose,
+                settings.keypoint_width,
+            )  # fmt: skip
+            points = skin_points(rig, posed, pose, skin)
+            return rest + surface_term(points, seen.points, scaled, settings.surface_width)
+
+        move, held = partial(move_pose, rig), partial(_held, rig, settings)
+        return minimise(linearise, move, held, state[0], settings.round_steps)
+
+    pose, cost = jax.lax.fori_loop(0, settings.rounds, match_and_fit, (pose, jnp.float32(0)))
+    _, position, matches = pair(pose, _REACH[1])
+    offset = jnp.sum((position[matches.vertex] - seen.points) * matches.normal, axis=-1)
+    matched = jnp.sum(matches.weight)
+    error = jnp.sum(jnp.abs(offset) * matches.weight) / matched
+    return pose, cost, error, matched / total
+
+
+def _errors(rig: Rig, frame: _Frame, pose: HandPose) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean distance of the joints given in 3D (mm), median distance of the keypoints (pixels)."""
+    seen = frame.evidence
+    joints = transform_points(pose.T_world_model, pose.scale * pose_rig(rig, pose.theta).joints)
+    distance = jnp.linalg.norm(joints - seen.joints, axis=-1)
+    given = seen.joint_weight > 0
+    mean = jnp.sum(jnp.where(given, distance, 0)) / jnp.sum(given)
+    if not len(seen.keypoints):
+        return mean, jnp.float32(jnp.nan)
+    pixels = project_points(world_to_camera(joints, seen.camera.T_camera_world), seen.camera.K)
+    missed = jnp.linalg.norm(pixels - seen.keypoints, axis=-1)
+    return mean, jnp.nanmedian(jnp.where(seen.keypoint_weight > 0, missed, jnp.nan))
