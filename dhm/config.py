@@ -192,8 +192,6 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
             f"0, or a divisor of the batch's {config.train.batch_size} that is a multiple of the "
             f"{num_devices} devices of this run, or less than one a device",
         )
-    if config.dataset != "release" and not (config.capture or config.prepared):
-        raise BadInputError("config.capture", "''", f"the folder of {config.dataset}")
     if config.decoder.trained and config.decoder.kind == "linear":
         expected = "nothing with the linear decoder, which is fixed by itself"
         raise BadInputError("config.decoder.trained", config.decoder.trained, expected)

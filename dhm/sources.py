@@ -29,6 +29,8 @@ def prepared_data(config: ConfigDict) -> PreparedData:
     """
     if config.prepared and not config.capture:
         return _existing_records(config)
+    if config.dataset != "release" and not config.capture:
+        raise BadInputError("config.capture", "''", f"the folder of {config.dataset}")
     if config.studio.subjects and not config.capture:
         return _built_in_people(config)
     # Needs more than training does, and only here.

@@ -370,12 +370,3 @@ def test_the_loop_s_numbers():
         "log_every": 7,
         "profile_steps": (3, 9),
     }
-
-
-def test_a_data_set_needs_its_folder():
-    config = default.get_config()
-    config.dataset = "rhd"
-    with pytest.raises(
-        BadInputError, match=r"config\.capture: found '', expected the folder of rhd"
-    ):
-        check_config(config)

@@ -1,6 +1,6 @@
 import pytest
 
-from configs import demo, subject2, tiny
+from configs import demo, general_demo, rhd, subject2, tiny
 from data_prep.toy_capture import TOY_HELD_OUT
 from dhm import sources
 from dhm.errors import BadInputError
@@ -113,3 +113,51 @@ def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_templa
     other = sources.prepared_data(config)
     assert other.root != data.root
     assert other.template.num_vertices == hand_template("coarse").num_vertices
+
+
+def test_several_people_of_the_studio_are_one_set_of_records(tmp_path, monkeypatch, caplog):
+    """Each is filmed once; the gestures of all are held out, whoever shows them."""
+    from data_prep.release_capture import read_release_capture
+    from data_prep.studio import varied_set
+    from data_prep.toy_capture import write_toy_capture
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(varied_set, "held_out_sequences", lambda: ("0002_RT_spread",))
+    filmed = []
+
+    def film_people(settings, subjects, root, workers):
+        filmed.append((settings, subjects, root))
+        people = {}
+        for number in subjects:
+            folder = root / f"subject_{number}"
+            if not folder.is_dir():
+                write_toy_capture(
+                    folder, subject=number, num_cameras=2, frames_per_sequence=2, num_vertices=800,
+                    sequences={"0001_RT_fist": "fist", "0002_RT_spread": "spread"}, seed=number,
+                )  # fmt: skip
+            people[number] = read_release_capture(folder, number)
+        return varied_set.merge_people(people)
+
+    monkeypatch.setattr(varied_set, "film_people", film_people)
+    caplog.set_level("INFO")
+    config = general_demo.get_config()
+    config.studio.subjects = (2, 4)
+    config.data.image_size = 32
+    data = sources.prepared_data(config)
+    assert data.info.num_records == {"train": 8, "test": 8}
+    assert {data.sequence("test", i) for i in range(8)} == {f"s{n}_0002_RT_spread" for n in (2, 4)}
+    assert sources.prepared_data(config).info == data.info
+    (settings, subjects, root), _ = filmed
+    assert settings.varied and settings.depth_maps == "none" and subjects == (2, 4)
+    assert "subjects 2, 4 of the studio" in caplog.text
+    config.studio.subjects = (2,)
+    sources.prepared_data(config)
+    assert filmed[-1][2] != root
+
+
+def test_a_data_set_needs_its_folder():
+    config = rhd.get_config()
+    with pytest.raises(
+        BadInputError, match=r"config\.capture: found '', expected the folder of rhd"
+    ):
+        sources.prepared_data(config)
