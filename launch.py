@@ -5,7 +5,8 @@
                      [--coordinator HOST:PORT --process-id N --process-count N]
     python launch.py report --workdir DIR [--config configs/x.py]
     python launch.py sweep configs/a.py configs/b.py ... [--config.key=value ...] [--workdir DIR]
-    python launch.py ablate --config configs/x.py [--variants a,b] [--seeds N] [--workdir DIR]
+    python launch.py ablate --config configs/x.py [--variants a,b] [--seeds N]
+                     [--subjects 1,2] [--workdir DIR]
     python launch.py predict --workdir DIR --images 'photos/*.jpg' --out DIR [--bbox x,y,w,h|whole]
                      [--keypoints FILE] [--detector FILE.task] [--left] [--focal PX] [--refine]
                      [--mesh-every N]
@@ -49,7 +50,8 @@ _PICTURE = flags.DEFINE_string("picture", None, "PNG that gets a timeline of the
 _STEP_MS = flags.DEFINE_list(
     "step-ms", None, "For --what scaling: ms of a device's step with 8 and with 32 images."
 )
-_VARIANTS = flags.DEFINE_list("variants", None, "Of an ablation; all of dhm.ablation.VARIANTS.")
+_VARIANTS = flags.DEFINE_list("variants", None, "Of an ablation; all of them.")
+_SUBJECTS = flags.DEFINE_list("subjects", None, "Numbers of an ablation's people; the config's.")
 _SEEDS = flags.DEFINE_integer("seeds", 2, "Runs of each variant of an ablation.")
 _IMAGES = flags.DEFINE_multi_string("images", None, "Pictures, videos, patterns or folders.")
 _OUT = flags.DEFINE_string("out", None, "Folder that gets the predicted or fitted hands.")
@@ -164,15 +166,20 @@ def _sweep(words: list[str]) -> None:
 
 def _ablate() -> None:
     """Runs the variants of the config, with the command line's settings for all of them."""
-    from dhm.ablation import VARIANTS, ablate
+    from dhm.ablation.run import ablate
+    from dhm.ablation.variants import VARIANTS
 
     config = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
     workdir = Path(_WORKDIR.value or Path("runs") / f"ablate_{config.stem}")
     settings = [word for word in sys.argv if word.startswith(_SETTING)]
     launcher = (sys.executable, __file__)
     variants = _VARIANTS.value or tuple(VARIANTS)
-    print(ablate(launcher, config, workdir, variants=variants, seeds=_SEEDS.value,
-                 settings=settings))  # fmt: skip
+    try:
+        subjects = [int(word) for word in _SUBJECTS.value or (_CONFIG.value.subject,)]
+    except ValueError as error:
+        raise BadInputError("--subjects", ",".join(_SUBJECTS.value), "numbers: 1,2") from error
+    print(ablate(launcher, config, workdir, subjects=subjects, variants=variants,
+                 seeds=_SEEDS.value, settings=settings))  # fmt: skip
 
 
 def _apply(task: str, more: list[str]) -> None:

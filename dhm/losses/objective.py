@@ -11,6 +11,7 @@ from dhm.losses.depth import depth_loss
 from dhm.losses.joint import joint_loss
 from dhm.losses.laplacian import laplacian_loss
 from dhm.losses.penetration import (
+    SPHERES_PER_BONE,
     PenetrationParts,
     non_rigid_penetration,
     penetration_parts,
@@ -123,14 +124,42 @@ def penetration_terms(
     output: HandOutput, parts: PenetrationParts, reduction: str
 ) -> dict[str, Float[Array, " b"]]:
     """Both parts of L_penet for each sample (eq. 2 and 3)."""
-    radii = sphere_radii(sphere_centers(output.joints_zero, parts), output.v_zero)
-    centers = sphere_centers(output.joints, parts)
-    rigid = rigid_penetration(centers, radii, parts)
+    zero = output.joints_zero, output.v_zero
+    radii, centers = _zero_radii(*zero, parts), sphere_centers(output.joints, parts)
     non_rigid = non_rigid_penetration(centers, radii, output.vertices, parts)
     return {
-        "penetration_rigid": _reduce_penetration(rigid, reduction),
+        "penetration_rigid": rigid_penetration_term(output.joints, *zero, parts, reduction),
         "penetration_non_rigid": _reduce_penetration(non_rigid, reduction),
     }
+
+
+def rigid_penetration_term(
+    joints: Float[Array, "b j 3"],
+    joints_zero: Float[Array, "z j 3"],
+    v_zero: Float[Array, "z v 3"],
+    parts: PenetrationParts,
+    reduction: str,
+) -> Float[Array, " b"]:
+    """The rigid part of L_penet for each sample (eq. 2), which needs no posed mesh.
+
+    Args:
+        joints: Posed joints, mm.
+        joints_zero: Joints at zero pose, of each sample or one for all, mm.
+        v_zero: The refined zero-pose mesh, likewise.
+        parts: Static.
+        reduction: "mean" or "sum" over pairs and spheres.
+    """
+    radii = jnp.broadcast_to(
+        _zero_radii(joints_zero, v_zero, parts), (len(joints), len(parts.bones), SPHERES_PER_BONE)
+    )
+    rigid = rigid_penetration(sphere_centers(joints, parts), radii, parts)
+    return _reduce_penetration(rigid, reduction)
+
+
+def _zero_radii(
+    joints_zero: Float[Array, "z j 3"], v_zero: Float[Array, "z v 3"], parts: PenetrationParts
+) -> Float[Array, "z s k"]:
+    return sphere_radii(sphere_centers(joints_zero, parts), v_zero)
 
 
 def weighted_total(

@@ -194,9 +194,7 @@ class Studio:
         """Image, scan, mesh and error maps of both kinds of angles."""
         name = example.name
         pictures = [_picture(_resize(example.image), f"Input image: {name}", "Input image")]
-        if example.scan is not None:
-            picture = self._scan(example)
-            pictures.append(_picture(picture, f"The scan of {name}", "Scan"))
+        pictures += self.scan(example)
         picture = self._mesh(example, example.hand)
         pictures.append(_picture(picture, f"The predicted mesh of {name}", "Predicted mesh"))
         for hand, whose in ((example.hand, ""), (example.fitted, ", fitted angles")):
@@ -208,16 +206,22 @@ class Studio:
 
     def steps(self, example: Example, hands: dict[str, Hand]) -> list[Picture]:
         """Meshes by their names, each over its error map, and the scan."""
-        pictures = []
-        for label, hand in hands.items():
-            mesh = self._mesh(example, hand)
-            if hand.M_err is not None:
-                mesh = np.concatenate([mesh, self._heat(example, hand)])
-                label = f"{label}: {hand.M_err:.2f} mm"
-            pictures.append(_picture(mesh, f"{label}, {example.name}", label))
-        if example.scan is not None:
-            pictures.append(_picture(self._scan(example), f"The scan of {example.name}", "Scan"))
-        return pictures
+        pictures = [self.measured(example, hand, label) for label, hand in hands.items()]
+        return pictures + self.scan(example)
+
+    def measured(self, example: Example, hand: Hand, label: str) -> Picture:
+        """A mesh over its error map."""
+        mesh = self._mesh(example, hand)
+        if hand.M_err is not None:
+            mesh = np.concatenate([mesh, self._heat(example, hand)])
+            label = f"{label}: {hand.M_err:.2f} mm"
+        return _picture(mesh, f"{label}, {example.name}", label)
+
+    def scan(self, example: Example) -> list[Picture]:
+        """The frame's scan, if it has one."""
+        if example.scan is None:
+            return []
+        return [_picture(self._scan(example), f"The scan of {example.name}", "Scan")]
 
     def worst(self, example: Example) -> list[Picture]:
         """Image, the mesh laid over it, and the scan."""
@@ -229,9 +233,7 @@ class Studio:
             _picture(image, f"Input image: {name}", "Input image"),
             _picture(over, f"The predicted mesh over the image of {name}", "Mesh over image"),
         ]
-        if example.scan is not None:
-            pictures.append(_picture(self._scan(example), f"The scan of {name}", "Scan"))
-        return pictures
+        return pictures + self.scan(example)
 
     def _mesh(self, example: Example, hand: Hand) -> UInt8[np.ndarray, "t t 3"]:
         colours = np.broadcast_to(_SKIN, hand.vertices.shape)
@@ -266,9 +268,44 @@ def _draw(
     example: Example,
 ) -> UInt8[np.ndarray, "t t 3"]:
     """A shaded mesh from the camera of an example's image."""
-    T = example.fields.T_camera_world
-    v_camera = vertices @ T[:3, :3].T + T[:3, 3]
     K = _enlarged(example.fields.K, TILE / len(example.image))
+    return _draw_from(vertices, faces, colours, K, example.fields.T_camera_world)
+
+
+def upright_hand(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], label: str
+) -> Picture:
+    """A hand from its back and from its palm, always at the same scale.
+
+    Args:
+        vertices: As `dhm.report.viewer.upright` turns them, mm.
+        faces: Of the mesh.
+        label: To stand under it.
+    """
+    focal = 0.95 * TILE * _DISTANCE_MM / _SHOWN_MM
+    centre = (TILE - 1) / 2
+    K = np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1]])
+    sides = []
+    for sign in (1, -1):
+        T_camera_world = np.diag([sign, -1.0, -sign, 1])
+        T_camera_world[2, 3] = _DISTANCE_MM
+        colours = np.broadcast_to(_SKIN, vertices.shape)
+        sides.append(_draw_from(vertices, faces, colours, K, T_camera_world))
+    return _picture(np.concatenate(sides), f"{label}, back and palm", label)
+
+
+# A large hand with its wrist, seen with hardly any perspective.
+_SHOWN_MM, _DISTANCE_MM = 230.0, 1500.0
+
+
+def _draw_from(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    colours: Float[np.ndarray, "v 3"],
+    K: Float[np.ndarray, "3 3"],
+    T: Float[np.ndarray, "4 4"],
+) -> UInt8[np.ndarray, "t t 3"]:
+    v_camera = vertices @ T[:3, :3].T + T[:3, 3]
     arguments = np.float32(v_camera)[None], np.int32(faces), np.float32(K)[None]
     fragments = _rasterize(*map(jnp.asarray, arguments), image_size=(TILE, TILE))
     pix_to_face, bary_coords = (np.asarray(x[0]) for x in fragments[:2])

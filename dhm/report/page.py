@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dhm.data.prepared_data import PreparedData
@@ -30,14 +29,13 @@ from dhm.report.figures import (
     Studio,
     as_jpeg,
     heat_scale,
-    heat_stops,
     make_examples,
 )
+from dhm.report.html import STYLE, heat_legend, write_page
 from dhm.report.viewer import SCRIPT, ViewerMesh, pack, upright
 from dhm.types import HandTemplate
 
 _TEMPLATE = "page.html.jinja"
-_STYLE = "page.css"
 _NUM_EXAMPLES = 4
 _OVERALL = "overall"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -104,7 +102,7 @@ def write_report(path: Path, run: RunFiles, data: PreparedData | str) -> None:
     values = {
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "style": Markup(Path(__file__).with_name(_STYLE).read_text()),
+        "style": STYLE,
         **_heading(run, metrics, events),
         **_errors(metrics),
         **_curves(events),
@@ -113,9 +111,7 @@ def write_report(path: Path, run: RunFiles, data: PreparedData | str) -> None:
         "config": flat_fields(run.config),
         "versions": {"Python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
     }
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(_environment().get_template(_TEMPLATE).render(values))
-    partial.replace(path)
+    write_page(path, _TEMPLATE, values)
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -148,39 +144,6 @@ def _listed(path: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _is_number(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and math.isfinite(value))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "mm": _mm, "plain": _plain, "data_uri": _data_uri, "breakable": _breakable,
-    }  # fmt: skip
-    return environment
-
-
-def _mm(value: float | int | None) -> str:
-    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.2f}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, str):
-        return value or "(empty)"
-    return ", ".join(map(str, value)) or "()" if isinstance(value, list) else str(value)
-
-
-def _breakable(name: str) -> Markup:
-    """A name that a narrow page may break after its underscores."""
-    return Markup("_<wbr>").join(name.split("_"))
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def _heading(
@@ -321,7 +284,7 @@ def _pictures(
              studio.worst(by_record[record]) if record in by_record else [])
             for record, image in worst.items()
         ],
-        "scale": _scale(scale) if any(example.scan is not None for example in examples) else None,
+        "scale": heat_legend(scale) if any(one.scan is not None for one in examples) else None,
     }  # fmt: skip
 
 
@@ -330,11 +293,6 @@ def _measured(image: dict[str, Any], example: Example | None) -> dict[str, Any]:
     if image["M_err"] is None and example is not None:
         return image | {"M_err": example.hand.M_err}
     return image
-
-
-def _scale(length: float) -> dict[str, Any]:
-    ticks = [f"{length * share:.3g}" for share in (0, 0.25, 0.5, 0.75, 1)]
-    return {"ticks": ticks, "stops": ", ".join(heat_stops())}
 
 
 def spread(data: PreparedData, count: int) -> list[int]:

@@ -15,6 +15,7 @@ from dhm.losses.objective import (
     objective,
     objective_topology,
     reduce_joint,
+    rigid_penetration_term,
     weighted_total,
 )
 from dhm.losses.skeleton import skeleton_loss
@@ -65,7 +66,8 @@ def sample_terms(
 
     "joint" and "P_err" are there for all samples, what needs the mesh for those with target views
     alone. Meshes in a fitted pose bring a "joint_fitted" of their own, by which the skeleton
-    learns.
+    learns; where they stand fingers do not meet, so "penetration_rigid" is then that of the
+    encoder's hands, of all samples.
     """
     batch = of_known_joints(spec.model, batch)
     stride = len(theta) // len(batch.target_depth)
@@ -90,6 +92,11 @@ def sample_terms(
         joints, aligned = joints_aligned(spec.model, own, theta, batch)
         loss = joint_loss(joints, batch.joints, batch.joint_valid)
         terms["joint"] = reduce_joint(loss, batch.joint_valid)
+    if fitted:
+        zero = output.joints_zero[:1], output.v_zero[:1]  # of the subject: the same in all samples
+        terms["penetration_rigid"] = rigid_penetration_term(
+            joints, *zero, spec.topology.parts, spec.settings.penetration_reduction
+        )
     distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)
     distance = jnp.sum(jnp.where(batch.joint_valid, distance, 0), axis=-1)
     terms["P_err"] = distance / jnp.maximum(jnp.sum(batch.joint_valid, axis=-1), 1)
