@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -298,6 +298,34 @@ def _compare_encoders(
         name: summarise_encoder(evaluate_encoder(*one, data, batch_size=size, num_threads=threads))
         for name, one in encoders.items()
     }
+
+
+def load_run(
+    workdir: Path,
+) -> tuple[HandModel | LinearHandModel, dict[str, Any], PreparedData]:
+    """The model of a run that was evaluated, its variables, and the records it was measured on.
+
+    Raises:
+        DhmError: If the workdir has no checkpoint, or its data are gone.
+    """
+    noted = noted_config(workdir)
+    data = _measured_data(workdir, None)
+    if isinstance(data, str):
+        raise BadInputError(workdir, data, "the data of the run")
+    model = _model(_of_plain(noted), data)
+    return model, trained_variables(workdir, data.template.num_vertices)[1], data
+
+
+def _of_plain(noted: Mapping[str, Any]) -> ConfigDict:
+    """A noted config as it was: JSON has lists for tuples."""
+    return ConfigDict(
+        {
+            key: _of_plain(value)
+            if isinstance(value, Mapping)
+            else tuple(value) if isinstance(value, list) else value
+            for key, value in noted.items()
+        }
+    )
 
 
 def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
