@@ -171,13 +171,16 @@ class _Split:
         for key, value in names.items():
             if _NAME.fullmatch(value) is None:
                 raise BadInputError(path, f"{key} {value!r}", "a name of letters and digits")
-        where = f"picture {image['id']}"
+        numbers = [json_field(path, image, key, int) for key in ("height", "width", "frame_idx")]
+        if min(numbers[:2]) < 1 or not 0 <= numbers[2] < 1 << 31:
+            found = f"height, width and frame {numbers}"[:200]
+            raise BadInputError(path, found, "a picture's size and the number of a frame")
         return _Picture(
             path=self._images / name,
-            size=(json_field(path, image, "height", int), json_field(path, image, "width", int)),
-            frame=json_field(path, image, "frame_idx", int),
+            size=tuple(numbers[:2]),
+            frame=numbers[2],
             hands=_HAND_TYPES[hand_type],
-            valid=_flags(path, annotation, where),
+            valid=_flags(path, annotation, f"picture {image['id']}"),
             **names,
         )
 

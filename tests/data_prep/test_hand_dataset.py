@@ -1,9 +1,12 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from data_prep.crop import crop_view, plan_crop
+from data_prep.frames import MaskFile
 from data_prep.hand_dataset import PlannedView, make_record, write_dataset
 from data_prep.index import build_index
 from dhm.data.depth_codec import DEPTH_STEP_MM, decode_depth
@@ -36,6 +39,22 @@ def test_a_view_without_depth_map_has_no_depth(planned):
     record, written = make_record(planned[1], subject=4)
     assert not written.has_depth
     assert record.depth == b""
+
+
+def test_a_mask_is_kept_where_no_depth_map_tells_it(planned, tmp_path):
+    labels = np.zeros(synthetic.K_SIZE, np.uint8)
+    labels[:, 14:] = 5
+    labels[:, 29:] = 9
+    cv2.imwrite(str(tmp_path / "mask.png"), labels)
+    mask = MaskFile(tmp_path / "mask.png", 3, 5)
+    for (view, plan), expected in zip(planned[:2], (False, True), strict=True):
+        planned_view = PlannedView(dataclasses.replace(view, mask=mask), plan)
+        record, _ = make_record(planned_view, subject=4)
+        assert bool(record.mask) == expected
+    assert len(record.mask) < 200
+    found = cv2.imdecode(np.frombuffer(record.mask, np.uint8), cv2.IMREAD_UNCHANGED) > 0
+    x = (np.arange(SIZE) - plan.A_crop_view[0, 2]) / plan.A_crop_view[0, 0]
+    np.testing.assert_array_equal(found, np.broadcast_to((x > 13.5) & (x < 28.5), (SIZE, SIZE)))
 
 
 def test_a_depth_map_without_foreground_is_no_depth(planned, tmp_path):

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from data_prep.resample import MAX_DEPTH_STEP_MM, scale_matrix, warp_depth, warp_image
+from data_prep.resample import (
+    MAX_DEPTH_STEP_MM,
+    scale_matrix,
+    warp_depth,
+    warp_image,
+    warp_mask,
+)
 
 
 def axis_aligned(sx, sy, tx, ty):
@@ -75,3 +81,13 @@ def test_no_depth_lies_outside_its_foreground_neighbours(scale):
                 nearest = np.clip([np.floor(y + 0.5), np.floor(x + 0.5)], 0, [29, 24]).astype(int)
                 assert warped[r, c] == depth[tuple(nearest)]
     assert 0 < smooth < 14 * 14
+
+
+@pytest.mark.parametrize("M", [GROW, SHRINK], ids=["grow", "shrink"])
+def test_a_mask_s_edge_is_where_the_map_puts_it(M):
+    rows, columns = np.mgrid[:100, :120]
+    warped = warp_mask(columns + 0.5 * rows > 61.3, M, 40)
+    r, c = np.mgrid[:40, :40]
+    beyond = (M[0, 0] * c + M[0, 2]) + 0.5 * (M[1, 1] * r + M[1, 2]) - 61.3
+    assert warped.dtype == bool
+    assert warped[beyond > 1.2].all() and not warped[beyond < -1.2].any()

@@ -12,6 +12,7 @@ from data_prep.rhd import read_rhd
 from data_prep.studio.template import hand_template
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.formats.rhd_pickle import read_rhd_pickle
 from tests.data_prep import foreign
 
 RIGHT, LEFT = foreign.hand([-40, 10, 420]), foreign.hand([45, -5, 400], is_left=True)
@@ -265,3 +266,14 @@ def test_missing_files_and_wrong_options_are_named(tmp_path, root, template):
         read_dataset("stb", root, None)
     with pytest.raises(BadInputError, match="every: found 0"):
         read_dataset("rhd", root, None, every=0)
+
+
+def test_many_pictures_are_read_and_what_is_but_opcodes_is_refused(tmp_path):
+    entry = foreign.rhd_entry(right=RIGHT)
+    many = {number: {name: array.copy() for name, array in entry.items()} for number in range(4000)}
+    for protocol in (2, 4):
+        (tmp_path / "many.pickle").write_bytes(pickle.dumps(many, protocol))
+        assert len(read_rhd_pickle(tmp_path / "many.pickle")) == 4000
+    (tmp_path / "many.pickle").write_bytes(b"\x80\x02" + b"}" * 1_000_000 + b".")
+    with pytest.raises(BadInputError, match="more than 190536 opcodes"):
+        read_rhd_pickle(tmp_path / "many.pickle")

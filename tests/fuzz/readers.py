@@ -17,7 +17,10 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from safetensors.flax import save_file
 
+from data_prep.freihand import read_freihand
+from data_prep.interhand import read_interhand
 from data_prep.prepare import PrepareOptions, prepare_views
+from data_prep.studio.template import hand_template
 from dhm.data import prepared_files
 from dhm.data.prepared_data import PreparedData
 from dhm.data.records import Records
@@ -30,6 +33,7 @@ from dhm.formats.keypoints import read_keypoints
 from dhm.formats.krt import KrtCamera, read_krt, write_krt
 from dhm.formats.mano_pickle import read_mano, write_mano
 from dhm.formats.picture import read_picture
+from dhm.formats.rhd_pickle import read_rhd_pickle
 from dhm.formats.scan import read_scan
 from dhm.formats.template_npz import read_template, write_template
 from dhm.networks.build import ModelSettings
@@ -39,7 +43,7 @@ from dhm.training.replay import Replay, read_replay, write_replay
 from dhm.training.seal import SEAL_FILE, damage, seal
 from dhm.types import Batch, Camera
 from dhm.workdir import CONFIG_FILE, noted_config
-from tests.data_prep import synthetic
+from tests.data_prep import foreign, synthetic
 from tests.formats.samples import ASCII_PLY, OBJ, binary_ply, small_template
 from tests.references.mano import official_entries, python2_pickle, random_mano
 
@@ -63,7 +67,13 @@ class Reader(NamedTuple):
 
 def readers(folder: Path) -> dict[str, Reader]:
     """Every reader by a name; writes the files into an empty folder."""
-    return _of_captures(folder) | _of_prepared(folder) | _of_runs(folder) | _of_networks(folder)
+    return (
+        _of_captures(folder)
+        | _of_data_sets(folder)
+        | _of_prepared(folder)
+        | _of_runs(folder)
+        | _of_networks(folder)
+    )
 
 
 def _of_captures(folder: Path) -> dict[str, Reader]:
@@ -101,6 +111,23 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
     write_hand_model(small_template(), model)
     for path in sorted(model.iterdir()):
         found[f"hand model, {path.name}"] = Reader(path, partial(read_hand_model, model))
+    return found
+
+
+def _of_data_sets(folder: Path) -> dict[str, Reader]:
+    template, found = hand_template("coarse"), {}
+    for protocol in (0, 2, 4):
+        path = folder / f"rhd{protocol}.pickle"
+        path.write_bytes(pickle.dumps({3: foreign.rhd_entry(foreign.hand([0, 0, 400]))}, protocol))
+        found[f"RHD, pickle {protocol}"] = Reader(path, partial(read_rhd_pickle, path))
+    freihand = foreign.write_freihand(folder / "freihand", 1)
+    for name in ("K", "xyz"):
+        read = partial(read_freihand, freihand, template)
+        found[f"FreiHAND, {name}"] = Reader(freihand / f"training_{name}.json", read)
+    interhand = foreign.write_interhand(folder / "interhand", ("interacting",))
+    for path in sorted((interhand / "annotations" / "train").iterdir()):
+        read = partial(read_interhand, interhand, template)
+        found[f"InterHand2.6M, {path.name}"] = Reader(path, read)
     return found
 
 

@@ -11,9 +11,11 @@ import trimesh
 
 from data_prep.release_capture import K_SIZE, read_release_capture
 from data_prep.studio import capture as module
+from data_prep.studio import film as film_module
 from data_prep.studio.acceptable_path import DEEPEST, EXCLUSION, near_any
 from data_prep.studio.anatomy import pose_anatomy
 from data_prep.studio.capture import held_out_sequences, write_capture
+from data_prep.studio.complexion import TONES, skin_colours
 from data_prep.studio.film import film, pictured_cameras, truth_path
 from data_prep.studio.overlap import surface_overlap
 from data_prep.studio.proportions import subject
@@ -273,6 +275,9 @@ def test_fewer_files_where_fewer_are_asked_for(refilm, studio_capture):
     root = refilm(depth_maps="pictured", scans="held_out")
     assert {name[8:-4] for name in maps(root)} == {*pictured_cameras(SMALL, names, 21)}
     assert not list(root.rglob("*.ply"))
+    without = refilm(depth_maps="none")
+    assert len(list(without.rglob("*.jpg"))) == SMALL.pictures
+    assert not list(without.rglob("*.pkl"))
 
 
 def test_varied_backgrounds_differ_from_view_to_view(refilm):
@@ -280,3 +285,20 @@ def test_varied_backgrounds_differ_from_view_to_view(refilm):
     assert len(pictures) == SMALL.pictures
     corners = np.array([picture[:60, :60].mean(axis=(0, 1)) for picture in pictures])
     assert np.ptp(corners, axis=0).max() > 8.0
+
+
+def test_varied_skin_differs_from_frame_to_frame(studio_capture, tmp_path):
+    """Before other rooms and under other lamps, so the tones themselves are compared."""
+    tones = []
+    settings = dataclasses.replace(SMALL, varied=True)
+    cameras = read_krt(studio_capture / "annotations" / "KRT_512")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            film_module, "skin_colours",
+            lambda person, surface, tone: tones.append(tone) or skin_colours(person, surface, tone),
+        )  # fmt: skip
+        for take in module._takes(SMALL, studio_capture)[:2]:
+            film(settings, tmp_path, cameras, take)
+            film(SMALL, tmp_path, cameras, take)
+    assert tones[0] != tones[2]
+    assert tones[1] == tones[3] == TONES[SMALL.subject]
