@@ -55,7 +55,7 @@ class FitSettings(NamedTuple):
 
     fit_scale: bool = False
     prior: float = PRIOR
-    prior_width: float = 0.25
+    prior_width: float = 0.2
     scale_prior: float = 20.0
     keypoint_width: float = 15.0
     surface: float = 20.0
@@ -81,7 +81,7 @@ class FittedHand(NamedTuple):
         pose: Angles within the limits, root transform and scale.
         cost: What was minimised, mm^2.
         joint_error: Mean distance of the joints given in 3D, mm.
-        pixel_error: Median distance of the keypoints, pixels.
+        pixel_error: Mean distance of the keypoints, pixels.
         surface_error: Mean distance of the matched points of the skin along their normals, mm.
         matched: Share of the points of the skin that the model has something at.
     """
@@ -159,49 +159,6 @@ def fit_evidence(
         pose, cost, surface_error, matched = jax.vmap(fit)(frames, pose)
     errors = jax.vmap(partial(_errors, rig))(frames, pose)
     return FittedHand(shift_pose(pose, origin), cost, *errors, surface_error, matched)
-
-
-def fit_sequence(
-    rig: Rig,
-    evidence: Evidence,
-    starts: HandPose,
-    settings: FitSettings = DEFAULTS,
-    *,
-    surface: HandSurface | None = None,
-    spheres: BoneSpheres | None = None,
-) -> FittedHand:
-    """`fit_evidence` of the frames of a film, each of which starts from the one before as well.
-
-    What the evidence of a frame leaves open stays as it was: the prior's pose is the one before.
-
-    Args:
-        rig: As there.
-        evidence: Of t frames in a row.
-        starts: Poses [t n] to start from besides.
-        settings: As there.
-        surface: As there.
-        spheres: As there.
-
-    Returns:
-        The best pose of each frame.
-    """
-    single = partial(fit_evidence, rig, settings=settings, surface=surface, spheres=spheres)
-
-    def one(tree):
-        return jax.tree.map(lambda x: x[None], tree)
-
-    def follow(before: FittedHand, frame: tuple[Evidence, HandPose]):
-        seen, starts = frame
-        chosen = jax.tree.map(
-            lambda a, b: jnp.concatenate([a[:, None], b[None]], axis=1), before.pose, starts
-        )
-        found = single(one(seen), chosen, prior_pose=before.pose.theta)
-        return found, jax.tree.map(lambda x: x[0], found)
-
-    first = single(*jax.tree.map(lambda x: x[:1], (evidence, starts)))
-    rest = jax.tree.map(lambda x: x[1:], (evidence, starts))
-    _, others = jax.lax.scan(follow, first, rest)
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
 
 
 def _centres(rig: Rig, poses: HandPose) -> Float[Array, "b n 3"]:
@@ -344,7 +301,7 @@ def _fit_surface(
 
 
 def _errors(rig: Rig, frame: _Frame, pose: HandPose) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean distance of the joints given in 3D (mm), median distance of the keypoints (pixels)."""
+    """Mean distance of the joints given in 3D (mm), and of the keypoints (pixels)."""
     seen = frame.evidence
     joints = transform_points(pose.T_world_model, pose.scale * pose_rig(rig, pose.theta).joints)
     distance = jnp.linalg.norm(joints - seen.joints, axis=-1)
@@ -354,4 +311,5 @@ def _errors(rig: Rig, frame: _Frame, pose: HandPose) -> tuple[Float[Array, ""], 
         return mean, jnp.float32(jnp.nan)
     pixels = project_points(world_to_camera(joints, seen.camera.T_camera_world), seen.camera.K)
     missed = jnp.linalg.norm(pixels - seen.keypoints, axis=-1)
-    return mean, jnp.nanmedian(jnp.where(seen.keypoint_weight > 0, missed, jnp.nan))
+    marked = seen.keypoint_weight > 0
+    return mean, jnp.sum(jnp.where(marked, missed, 0)) / jnp.sum(marked)

@@ -52,6 +52,11 @@ class Arrays:
         except _DAMAGED as error:
             raise BadInputError(path, f"a damaged file ({error})", "NumPy arrays (.npz)") from error
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays."""
+        return tuple(self._arrays)
+
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:
             raise BadInputError(
