@@ -33,17 +33,22 @@ def make_missing_decoder(config: ConfigDict, train: Callable[[ConfigDict, Path],
     Raises:
         BadInputError: If the export is missing and nothing says how to make it.
     """
-    if not config.decoder.trained:
+    folder = _folder(config)
+    if folder is None or (folder / MODEL_FILE).is_file():
         return
-    folder, maker = Path(config.decoder.trained), config.decoder.trained_by
-    if (folder / MODEL_FILE).is_file():
-        return
+    maker = config.decoder.trained_by
     if not maker or folder.name != "export" or jax.process_count() > 1:
         expected = "the export/ of a trained run, e.g. runs/demo/export after "
         command = f"python launch.py --config {maker or 'configs/demo.py'} --workdir RUN"
         raise BadInputError("config.decoder.trained", f"{folder}, no model", expected + command)
     log.info("%s is missing: %s trains in %s first", folder, maker, folder.parent)
     train(_load_config(Path(maker)), folder.parent)
+
+
+def _folder(config: ConfigDict) -> Path | None:
+    """Of the trained model; configs of older runs do not know of such a thing."""
+    trained = config.decoder.get("trained", "")
+    return Path(trained) if trained else None
 
 
 def _load_config(path: Path) -> ConfigDict:
@@ -61,9 +66,9 @@ def general_settings(config: ConfigDict) -> ModelSettings:
     Raises:
         BadInputError: If there is no such model, or its decoder is linear.
     """
-    if not config.decoder.trained:
+    folder = _folder(config)
+    if folder is None:
         return configuration.model_settings(config)
-    folder = Path(config.decoder.trained)
     if not (folder / MODEL_FILE).is_file():
         raise BadInputError("config.decoder.trained", f"{folder}, no model", "an exported model")
     if (folder / LINEAR_FILE).exists():
@@ -82,9 +87,10 @@ def decoder_template(config: ConfigDict, data: HandTemplate) -> HandTemplate:
     Raises:
         BadInputError: If the decoder's joints are not the data's.
     """
-    if not config.decoder.trained:
+    folder = _folder(config)
+    if folder is None:
         return data
-    path = Path(config.decoder.trained) / TEMPLATE_FILE
+    path = folder / TEMPLATE_FILE
     template = read_template(path)
     for name, found, expected in (
         ("joint_names", template.joint_names, data.joint_names),
@@ -101,7 +107,7 @@ def with_trained_decoder(variables: dict[str, Any], config: ConfigDict) -> dict[
     Raises:
         BadInputError: If its files are missing or damaged.
     """
-    if not config.decoder.trained:
+    if _folder(config) is None:
         return variables
     _, trained = trained_model(config)
     params = trained["params"] | {_ENCODER: variables["params"][_ENCODER]}
