@@ -3,7 +3,6 @@
 import glob
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,6 +158,9 @@ def _one_picture(
         raise BadInputError(path, "no hand by the detector", WHAT_TO_PASS)
     prediction = predict_hand(predictor, photo, located, str(path), options.focal_px, refine)
     hand, marked = prediction.hand, located.confidence > 0
+    hand = hand._replace(
+        details=hand.details | {"refined": refine is not None and hand.frame == CAMERA}
+    )
     overlay = draw_hand(
         photo.image, hand, predictor.template, located.keypoints[marked], prediction.outlier[marked]
     )
@@ -213,6 +215,6 @@ def _locate(
 
 
 def _refinement(predictor: Predictor) -> Adjust:
-    from dhm.prediction.refinement import refine_angles
+    from dhm.prediction.refinement import Refinement  # not everybody's compile time
 
-    return partial(refine_angles, predictor)
+    return Refinement(predictor)

@@ -54,10 +54,13 @@ def test_pytorchs_resnet_is_the_same():
 
 
 def test_one_picture_and_the_input(toy_prepared):
-    rows = benchmark_inference(make_toy_template(300), image_size=32, settings=SMALL, repeats=2)
+    template = make_toy_template(300)
+    rows = benchmark_inference(template, image_size=32, settings=SMALL, repeats=2)
+    size = f"{template.num_vertices} vertices"
     assert [row.name for row in rows] == [
-        "encode, ResNet-18, 32x32, one picture", "encode and decode, ResNet-18, 32x32, one picture"
+        "encode, ResNet-18, 32x32", f"decode, {size}", f"both, ResNet-18, 32x32, {size}"
     ]  # fmt: skip
+    assert rows[1].must == ">= 200 a second on 2 cores"
     assert all(row.number > 0 and row.unit == "ms" for row in rows)
     (row,) = benchmark_input(toy_prepared, batch_size=2, views=3, batches=2)
     assert row.name == "input, 32x32, 3 depth maps a sample, one core"
