@@ -130,4 +130,6 @@ def occluded(
         cv2.fillConvexPoly(patch, np.rint(cv2.boxPoints(box)).astype(np.int32), 255)
     else:
         cv2.ellipse(patch, box, 255, -1)
-    return np.where(patch[..., None] > 0, backgrounds.draw(rng), image)
+    covered = image.copy()
+    cv2.copyTo(np.ascontiguousarray(backgrounds.draw(rng)), patch, covered)
+    return covered
