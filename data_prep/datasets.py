@@ -63,9 +63,9 @@ def official_split(
     name: str, test: Pattern, train: Pattern | None
 ) -> tuple[Pattern, Pattern | None]:
     """The sequences to test and to train on: those asked for, else those of the data set."""
-    if name == RELEASE or test:
+    if name == RELEASE:
         return test, train
-    return _DATASETS[name].test, train or _DATASETS[name].train
+    return test or _DATASETS[name].test, train or _DATASETS[name].train
 
 
 def _studio_template() -> HandTemplate:

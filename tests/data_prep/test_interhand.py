@@ -74,6 +74,16 @@ def test_every_nth_picture_and_splits_that_are_there(tmp_path, template):
     assert {v.sequence.split("_")[0] for v in read_interhand(root, template).views} == {"test"}
 
 
+def test_other_sequences_can_be_held_out_and_the_rest_of_the_official_test_set_stays_out(
+    root, tmp_path
+):
+    info = prepare(
+        root, 1, tmp_path, dataset="interhand", image_size=32, test_sequences="^test.*_left$"
+    )
+    assert info.num_records == {"train": 8, "test": 4}
+    assert info.skipped["sequence in neither split"] == 4
+
+
 def test_a_missing_picture_is_counted(tmp_path, template):
     root = foreign.write_interhand(tmp_path)
     next((root / "images" / "train").rglob("image1012.jpg")).unlink()
