@@ -1,5 +1,6 @@
 """Videos in and out, by OpenCV's own FFmpeg: no further package is needed."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ class VideoWriter:
             code = cv2.VideoWriter.fourcc(*_CODEC)
             self._writer = cv2.VideoWriter(str(self._path), code, self._fps, self._size)
             if not self._writer.isOpened():
-                raise OSError(f"{self._path} cannot be written as a video")
+                raise OSError(errno.EIO, "cannot be written as a video", str(self._path))
         width, height = self._size
         self._writer.write(cv2.cvtColor(frame[:height, :width], cv2.COLOR_RGB2BGR))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -32,13 +33,16 @@ from dhm.formats.hand_model import read_hand_model, write_hand_model
 from dhm.formats.keypoints import read_keypoints
 from dhm.formats.krt import KrtCamera, read_krt, write_krt
 from dhm.formats.mano_pickle import read_mano, write_mano
+from dhm.formats.photo import read_photo
 from dhm.formats.picture import read_picture
 from dhm.formats.rhd_pickle import read_rhd_pickle
 from dhm.formats.scan import read_scan
 from dhm.formats.template_npz import read_template, write_template
+from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.networks.build import ModelSettings
 from dhm.networks.pretrained import load_backbone
 from dhm.networks.resnet import ResNet
+from dhm.prediction.keypoints_file import read_keypoints_file
 from dhm.training.replay import Replay, read_replay, write_replay
 from dhm.training.seal import SEAL_FILE, damage, seal
 from dhm.types import Batch, Camera
@@ -99,8 +103,13 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
     for kind in ("jpg", "png"):
         content = cv2.imencode(f".{kind}", picture)[1].tobytes()
         add(f"picture, {kind}", f"picture.{kind}", content, read_picture)
+        add(f"photo, {kind}", f"photo.{kind}", content, read_photo)
     keypoints = "".join(f"{index} 1.25 -2.5 900.125 3.5 8\n" for index in range(21))
     add("keypoints", "keypoints.pts", keypoints.encode(), read_keypoints)
+    entry = {"keypoints": {"wrist": [4, 5.5, 0.5]}, "K": synthetic.K.tolist(), "side": "left"}
+    clues = json.dumps({"a.jpg": entry, "v.mp4": {"frames": [entry, None]}}).encode()
+    read_clues = partial(read_keypoints_file, joint_names=JOINT_NAMES)
+    add("keypoints of photos", "photos.json", clues, read_clues)
     camera = KrtCamera(synthetic.K, np.zeros(5), np.eye(4))
     write_krt(folder / "KRT", {"400001": camera, "400002": camera})
     found["cameras"] = Reader(folder / "KRT", partial(read_krt, folder / "KRT"))

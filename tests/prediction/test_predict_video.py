@@ -1,5 +1,6 @@
 """Videos made here and predicted: frames, gaps, the filter, damaged files."""
 
+import errno
 import json
 
 import cv2
@@ -138,3 +139,13 @@ def test_a_cut_video_gives_what_there_is_or_is_refused(predictor, video, tmp_pat
     refused = predict_files(predictor, [tmp_path / "cut.mp4"], tmp_path / "out", BOX)
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == (set() if refused else {"cut.json", "cut_overlay.mp4"})
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_disk(tmp_path):
+    frame = np.zeros((20, 20, 3), np.uint8)
+    with (
+        pytest.raises(OSError, match="cannot be written as a video") as refusal,
+        whole_video(tmp_path / "none" / "a.mp4", FPS) as writer,
+    ):
+        writer.write(frame)
+    assert refusal.value.errno == errno.EIO
