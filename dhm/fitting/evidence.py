@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -53,21 +52,29 @@ def no_evidence(size: int, num_joints: int, num_cameras: int = 0, num_points: in
 
 
 def about_origin(evidence: Evidence, origin: Float[Array, "b 3"]) -> Evidence:
-    """The evidence in a world whose origin is at `origin`, where float32 has digits to spare."""
+    """The evidence in a world whose origin is at `origin`, where float32 has digits to spare.
+
+    What has no weight becomes 0, whatever it was.
+    """
     T = jnp.asarray(evidence.camera.T_camera_world)
     shift = jnp.sum(T[..., :3, :3] * origin[:, None, None], axis=-1)
     return evidence._replace(
         joints=jnp.where(
             evidence.joint_weight[..., None] > 0, evidence.joints - origin[:, None], 0
         ),
+        keypoints=jnp.where(evidence.keypoint_weight[..., None] > 0, evidence.keypoints, 0),
         camera=Camera(evidence.camera.K, T.at[..., :3, 3].add(shift)),
-        points=evidence.points - origin[:, None],
+        points=jnp.where(
+            evidence.point_weight[..., None] > 0, evidence.points - origin[:, None], 0
+        ),
+        normals=jnp.where(evidence.point_weight[..., None] > 0, evidence.normals, 0),
     )
 
 
-def repeat_frames(evidence: Evidence, times: int) -> Evidence:
-    """Every frame several times in a row."""
-    return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0), evidence)
+def without_points(evidence: Evidence) -> Evidence:
+    """The evidence but for the points of the skin."""
+    parts = ("points", "normals", "point_weight")
+    return evidence._replace(**{name: getattr(evidence, name)[:, :0] for name in parts})
 
 
 def shift_pose(pose: HandPose, shift: Float[Array, "b 3"]) -> HandPose:

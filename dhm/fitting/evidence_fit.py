@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dhm.fitting.evidence import Evidence, about_origin, repeat_frames, shift_pose
+from dhm.fitting.evidence import Evidence, about_origin, shift_pose, without_points
 from dhm.fitting.joints import PRIOR
 from dhm.fitting.levenberg_marquardt import Linearised, minimise
 from dhm.fitting.penetration import BoneSpheres, penetration_term
@@ -35,25 +35,28 @@ from dhm.geometry.transforms import transform_points
 
 
 class FitSettings(NamedTuple):
-    """Weights and steps; static.
+    """Weights and steps.
 
     Attributes:
-        fit_scale: Whether the hand may grow; else the given scale stays.
+        fit_scale: Whether the hand may grow; else the given scale stays. May be traced, as any
+            number but those of steps and rounds.
         prior: Smallest pull of the angles to the prior's pose, mm per radian.
         prior_width: Standard deviation of the angles about the prior's pose, as a share of their
             range; the noise of the evidence over it is the pull, see `fit_evidence`.
         scale_prior: Pull of the scale to 1, mm per unit of its logarithm.
         keypoint_width: Reprojection error, in mm at the hand, beyond which a keypoint loses its
             weight (Geman-McClure).
-        surface: Weight of all points of the skin together, as many joints.
+        surface: Weight of all points of the skin together, in coordinates of exact joints; the
+            noisier the joints are, the more it is.
         surface_width: Distance beyond which a point of the skin loses its weight, mm.
         penetration: Weight of the squared overlaps.
-        steps: Levenberg-Marquardt steps on joints and keypoints, from every start.
+        steps: Levenberg-Marquardt steps on joints and keypoints, from every start, in each of
+            three stages: far off, nearby, and with the prior that the noise asks for.
         rounds: Times that the skin is matched anew.
         round_steps: Steps after each.
     """
 
-    fit_scale: bool = False
+    fit_scale: Bool[Array, ""] | bool = False
     prior: float = PRIOR
     prior_width: float = 0.2
     scale_prior: float = 20.0
@@ -61,15 +64,15 @@ class FitSettings(NamedTuple):
     surface: float = 20.0
     surface_width: float = 5.0
     penetration: float = 0.1
-    steps: int = 30
+    steps: int = 14
     rounds: int = 6
     round_steps: int = 3
 
 
 DEFAULTS = FitSettings()
-# The first half of the steps on keypoints uses a width so much larger: from afar all are off.
+# The first steps on keypoints use a width so much larger: from afar all are off.
 _WIDER = 5.0
-_MAX_NOISE, _POLISH_STEPS = 6.0, 10  # mm; steps
+_MAX_NOISE = 6.0  # mm
 # Largest distance of a match with the skin in the first round and in the last, mm.
 _REACH = (40.0, 12.0)
 
@@ -95,12 +98,12 @@ class FittedHand(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """One frame's evidence and what is constant for it."""
+    """One frame's evidence and what is constant for it; `noise` is that of joints, mm."""
 
     evidence: Evidence
     mm_per_pixel: Float[Array, " c"]
     prior_pose: Float[Array, " d"]
-    prior_weight: Float[Array, " d"]
+    noise: Float[Array, ""]
 
 
 def fit_evidence(
@@ -125,7 +128,7 @@ def fit_evidence(
         rig: Rest transforms, tree and limits.
         evidence: Of b frames.
         starts: Poses [b n] to start from, see `dhm.fitting.starts`; the best end counts.
-        settings: Weights and steps. Static.
+        settings: Weights and steps.
         prior_pose: Angles to stay near to; the middle of their range, a relaxed hand, by default.
         surface: The model's skin, needed to use points of the skin.
         spheres: Along the bones; without them nothing keeps parts from penetrating each other.
@@ -139,20 +142,21 @@ def fit_evidence(
     starts = shift_pose(starts, -origin[:, None])
     middle = jnp.broadcast_to((rig.low + rig.high) / 2, (size, rig.num_angles))
     prior = middle if prior_pose is None else prior_pose
-    weakest = jnp.full_like(prior, settings.prior)
-    frames = _Frame(evidence, _mm_per_pixel(rig, evidence, starts), prior, weakest)
+    frames = _Frame(
+        evidence,
+        _mm_per_pixel(rig, evidence, starts),
+        prior,
+        jnp.zeros(size),
+    )
     # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), starts)
-    repeated = _Frame(
-        repeat_frames(evidence, num_starts), *(jnp.repeat(x, num_starts, 0) for x in frames[1:])
-    )
-    pose, cost = jax.vmap(partial(_fit_joints, rig, settings, spheres))(repeated, flat)
+    repeated = frames._replace(evidence=without_points(evidence))
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, num_starts, axis=0), repeated)
+    fit = partial(_fit_joints, rig, settings, spheres)
+    pose, cost, noise = jax.vmap(fit)(repeated, flat)
     best = jnp.argmin(cost.reshape(size, num_starts), axis=1) + jnp.arange(size) * num_starts
-    pose = jax.tree.map(lambda x: x[best], pose)
-    noise = jax.vmap(partial(_noise, rig, settings))(frames, pose)
-    pull = noise[:, None] / (settings.prior_width * (rig.high - rig.low))
-    frames = frames._replace(prior_weight=jnp.maximum(weakest, pull))
-    pose, cost = jax.vmap(partial(_polish_joints, rig, settings, spheres))(frames, pose)
+    pose, cost, noise = jax.tree.map(lambda x: x[best], (pose, cost, noise))
+    frames = frames._replace(noise=noise)
     surface_error = matched = jnp.full(size, jnp.nan)
     if surface is not None and evidence.points.shape[1]:
         fit = partial(_fit_surface, rig, settings, spheres, surface)
@@ -184,9 +188,11 @@ def _linearise_joints(
     width: float,
 ) -> Linearised:
     """Everything but the skin."""
-    total = prior_term(pose, frame.prior_pose, frame.prior_weight, settings.scale_prior)
+    spread = settings.prior_width * (rig.high - rig.low)
+    weight = jnp.maximum(settings.prior, frame.noise / spread)
+    total = prior_term(pose, frame.prior_pose, weight, settings.scale_prior)
     total += _evidence_term(frame, joints, width)
-    if spheres is not None and settings.penetration:
+    if spheres is not None:
         total += penetration_term(joints, spheres, settings.penetration)
     return total
 
@@ -213,25 +219,7 @@ def _noise(rig: Rig, settings: FitSettings, frame: _Frame, pose: HandPose) -> Fl
 
 
 def _held(rig: Rig, settings: FitSettings, pose: HandPose, gradient: Array) -> Bool[Array, " p"]:
-    return angle_bounds(rig, pose, gradient).at[-1].set(not settings.fit_scale)
-
-
-def _polish_joints(
-    rig: Rig,
-    settings: FitSettings,
-    spheres: BoneSpheres | None,
-    frame: _Frame,
-    pose: HandPose,
-) -> tuple[HandPose, Float[Array, ""]]:
-    """Some more steps from nearby."""
-
-    def linearise(pose: HandPose) -> Linearised:
-        joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
-        width = settings.keypoint_width
-        return _linearise_joints(rig, settings, spheres, frame, joints, pose, width)
-
-    move, held = partial(move_pose, rig), partial(_held, rig, settings)
-    return minimise(linearise, move, held, pose, _POLISH_STEPS)
+    return angle_bounds(rig, pose, gradient).at[-1].set(jnp.logical_not(settings.fit_scale))
 
 
 def _fit_joints(
@@ -240,19 +228,26 @@ def _fit_joints(
     spheres: BoneSpheres | None,
     frame: _Frame,
     start: HandPose,
-) -> tuple[HandPose, Float[Array, ""]]:
+) -> tuple[HandPose, Float[Array, ""], Float[Array, ""]]:
+    """The pose by joints and keypoints, its cost, and their noise in mm."""
     move, held = partial(move_pose, rig), partial(_held, rig, settings)
 
-    def linearise(width: float, pose: HandPose) -> Linearised:
-        joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
-        return _linearise_joints(rig, settings, spheres, frame, joints, pose, width)
+    def fit(state, stage: tuple[Array, Array]):
+        pose = state[0]
+        width, heeds_noise = stage
+        noise = jnp.where(heeds_noise, _noise(rig, settings, frame, pose), 0)
+        weighted = frame._replace(noise=noise)
 
-    width, steps = settings.keypoint_width, settings.steps
-    if len(frame.evidence.keypoints):
-        wide = partial(linearise, width * _WIDER)
-        start, _ = minimise(wide, move, held, start, steps - steps // 2)
-        steps = steps // 2
-    return minimise(partial(linearise, width), move, held, start, steps)
+        def linearise(pose: HandPose) -> Linearised:
+            joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
+            return _linearise_joints(rig, settings, spheres, weighted, joints, pose, width)
+
+        pose, cost = minimise(linearise, move, held, pose, settings.steps)
+        return (pose, cost, noise), None
+
+    widths = settings.keypoint_width * jnp.array([_WIDER, 1.0, 1.0])
+    state = (start, jnp.float32(0), jnp.float32(0))
+    return jax.lax.scan(fit, state, (widths, jnp.array([False, False, True])))[0]
 
 
 def _fit_surface(
@@ -265,6 +260,7 @@ def _fit_surface(
 ) -> tuple[HandPose, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     seen = frame.evidence
     total = jnp.maximum(jnp.sum(seen.point_weight), 1e-6)
+    share = settings.surface * (1 + frame.noise**2) / total
 
     def pair(pose: HandPose, reach: Float[Array, ""] | float):
         skin, posed = surface.skin(pose.theta), pose_rig(rig, pose.theta)
@@ -276,9 +272,9 @@ def _fit_surface(
         return skin, position, matches
 
     def match_and_fit(round_, state):
-        share = round_ / max(settings.rounds - 1, 1)
-        skin, _, matches = pair(state[0], _REACH[0] + share * (_REACH[1] - _REACH[0]))
-        scaled = matches._replace(weight=matches.weight * settings.surface / total)
+        done = round_ / max(settings.rounds - 1, 1)
+        skin, _, matches = pair(state[0], _REACH[0] + done * (_REACH[1] - _REACH[0]))
+        scaled = matches._replace(weight=matches.weight * share)
 
         def linearise(pose: HandPose) -> Linearised:
             posed = pose_rig(rig, pose.theta)

@@ -71,7 +71,7 @@ def minimise(
         held: Of a point and the gradient there, which parameters must not move: those at a limit
             that would leave it, and those that are not asked for.
         start: Where to start, any tree of arrays.
-        num_steps: Steps tried, each of which linearises once.
+        num_steps: Steps tried; the problem is linearised once for each, and at the start.
 
     Returns:
         The best point and its cost.
@@ -90,6 +90,10 @@ def minimise(
         x, at = jax.tree.map(lambda new, old: jnp.where(better, new, old), (moved, there), (x, at))
         return x, at, jnp.clip(damping * jnp.where(better, _LESS, _MORE), *_RANGE)
 
-    state = (start, linearise(start), jnp.float32(_START))
-    x, at, _ = jax.lax.fori_loop(0, num_steps, step, state)
+    # The start comes in as the outcome of an empty step, for the compiler's sake: every copy of
+    # the linearisation costs it a second.
+    size = jax.eval_shape(linearise, start).gradient.shape[0]
+    nothing = Linearised(jnp.float32(jnp.inf), jnp.zeros(size), jnp.zeros((size, size)))
+    state = (start, nothing, jnp.float32(_START / _LESS))
+    x, at, _ = jax.lax.fori_loop(0, num_steps + 1, step, state)
     return x, at.cost

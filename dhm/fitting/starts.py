@@ -65,6 +65,7 @@ def triangulate(
         World points, mm, and their weights: 0 for what fewer than two cameras see, little for
         what they do not see in one place.
     """
+    keypoints = jnp.where(weights[..., None] > 0, keypoints, 0)
     P = einsum("bcik,bckl->bcil", camera.K, camera.T_camera_world[..., :3, :])
     # (P_i - u_i P_2) (x, 1) = 0 for i = 0, 1; over the focal length, numbers about 1.
     rows = P[..., None, :2, :] - keypoints[..., None] * P[..., None, 2:, :]

@@ -1,11 +1,12 @@
 """The evidence fit with a trained model: its rig, its skin with correctives, its spheres."""
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from dhm.errors import BadInputError
 from dhm.fitting.evidence import Evidence
@@ -81,12 +82,24 @@ def model_parts(
     return ModelParts(rig, surface, spheres)
 
 
-def compiled_fit(parts: ModelParts, settings: FitSettings = DEFAULTS, sequence: bool = False):
-    """`fit_evidence` or `fit_sequence` with a model, compiled: evidence and starts to hands."""
+def compiled_fit(
+    parts: ModelParts, settings: FitSettings = DEFAULTS, sequence: bool = False
+) -> Callable[[Evidence, HandPose, Bool[Array, ""] | bool], FittedHand]:
+    """`fit_evidence` or `fit_sequence` with a model, compiled.
+
+    Returns:
+        A function of evidence, starts and whether the size is fitted as well.
+    """
     fit = fit_sequence if sequence else fit_evidence
-    return jax.jit(
-        partial(fit, parts.rig, settings=settings, surface=parts.surface, spheres=parts.spheres)
-    )
+
+    @jax.jit
+    def run(
+        evidence: Evidence, starts: HandPose, fit_scale: Bool[Array, ""] | bool = False
+    ) -> FittedHand:
+        asked = settings._replace(fit_scale=fit_scale)
+        return fit(parts.rig, evidence, starts, asked, surface=parts.surface, spheres=parts.spheres)
+
+    return run
 
 
 class FrameFitter:
@@ -102,7 +115,7 @@ class FrameFitter:
 
     def __init__(self, model: HandModel, variables: dict[str, Any]):
         self._parts = model_parts(model, variables)
-        self._programs: dict[tuple[bool, bool], Any] = {}
+        self._fits = {kind: compiled_fit(self._parts, sequence=kind) for kind in (False, True)}
 
     def __call__(self, content: EvidenceFile) -> FittedHand:
         """Hands of all frames of a file; of left ones those of the mirrored world."""
@@ -118,11 +131,9 @@ class FrameFitter:
     def _fit(self, frames: list[FrameEvidence], sequence: bool) -> FittedHand:
         padded = frames if sequence else frames + frames[-1:] * (_padding(len(frames)))
         evidence = stack_evidence(padded)
-        key = sequence, any(frame.fit_scale for frame in frames)
-        if key not in self._programs:
-            settings = DEFAULTS._replace(fit_scale=key[1])
-            self._programs[key] = compiled_fit(self._parts, settings, sequence)
-        return jax.device_get(self._programs[key](evidence, self._starts(padded, evidence)))
+        starts = self._starts(padded, evidence)
+        fit_scale = any(frame.fit_scale for frame in frames)
+        return jax.device_get(self._fits[sequence](evidence, starts, fit_scale))
 
     def _starts(self, frames: list[FrameEvidence], evidence: Evidence) -> HandPose:
         """Starts of each frame as its evidence allows, as many for all."""
