@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from data_prep import prepare as module
+from data_prep.frames import MaskFile
 from data_prep.prepare import PrepareOptions, format_table, main, prepare, prepare_views
 from data_prep.toy_capture import write_toy_capture
 from dhm.data.prepared_data import PreparedData
@@ -68,6 +69,17 @@ def move_joint(tmp_path, capture):
     return dataclasses.replace(capture, views=(*capture.views[:2], moved, *capture.views[3:]))
 
 
+def add_mask(tmp_path, capture):
+    cv2.imwrite(str(tmp_path / "mask.png"), np.zeros(synthetic.K_SIZE, np.uint8))
+    view = dataclasses.replace(capture.views[1], mask=MaskFile(tmp_path / "mask.png", 1, 9))
+    return dataclasses.replace(capture, views=(capture.views[0], view, *capture.views[2:]))
+
+
+def mirror(tmp_path, capture):
+    view = dataclasses.replace(capture.views[0], mirrored=True)
+    return dataclasses.replace(capture, views=(view, *capture.views[1:]))
+
+
 def change_template(tmp_path, capture):
     template = dataclasses.replace(capture.template, parents=(1, 2, -1, 1))
     return dataclasses.replace(capture, template=template)
@@ -84,7 +96,8 @@ def damage_info(tmp_path, capture):
 
 
 @pytest.mark.parametrize(
-    "change", [touch_image, move_joint, change_template, delete_records, damage_info]
+    "change",
+    [touch_image, move_joint, add_mask, mirror, change_template, delete_records, damage_info],
 )
 def test_whatever_changes_is_built_again(tmp_path, capture, change):
     build(tmp_path, capture)
