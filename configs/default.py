@@ -122,6 +122,9 @@ def get_config() -> ConfigDict:
     config.loss.penetration_reduction = "mean"
     # Half width of the quadratic part of the depth loss, mm.
     config.loss.depth_beta = 1.0
+    # Spheres of the thumb's base and the palm overlap at rest, by far more than fingers ever will.
+    # "counts": that is penetration, as in eq. 2; "allowed": only what is beyond it.
+    config.loss.rest_overlap = "counts"
 
     config.train = ConfigDict()
     # Seed of the weights, the order of the samples and the choice of views.

@@ -110,6 +110,7 @@ _RULES = {
     "loss.depth_reduction": _one_of("foreground", "image"),
     "loss.penetration_reduction": _one_of("mean", "sum"),
     "loss.depth_beta": _POSITIVE,
+    "loss.rest_overlap": _one_of("counts", "allowed"),
     "train.seed": _SEED,
     "train.batch_size": _at_least(1),
     "train.num_views": _at_least(1),

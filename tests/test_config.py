@@ -66,6 +66,7 @@ BAD = {
     "loss.depth_reduction": ["mean", ""],
     "loss.penetration_reduction": ["image", ""],
     "loss.depth_beta": [0.0, -1.0, NAN, INF],
+    "loss.rest_overlap": ["free", ""],
     "train.seed": [-1, 2**32],
     "train.batch_size": [0, -32],
     "train.num_views": [0],
@@ -117,6 +118,7 @@ GOOD = {
     "loss.penetration": [0.0],
     "loss.depth_reduction": ["image"],
     "loss.penetration_reduction": ["sum"],
+    "loss.rest_overlap": ["allowed"],
     "train.lr_drop_epochs": [(), (0,), (1, 2, 3)],
     "input.num_threads": [0],
     "export.num_poses": [0],
@@ -294,11 +296,14 @@ def test_every_field_of_the_objective_reaches_its_setting():
         depth_reduction="foreground",
         penetration_reduction="mean",
         depth_beta=1.0,
+        rest_overlap="counts",
     )
     config.loss.update(joint=2.0, depth=3.0, penetration=4.0, laplacian=6.0, non_rigid=7.0)
     config.loss.skeleton = 8.0
     config.loss.update(depth_reduction="image", penetration_reduction="sum", depth_beta=0.5)
-    assert objective_settings(config) == (2.0, 3.0, 4.0, 6.0, 7.0, 8.0, "image", "sum", 0.5)
+    config.loss.rest_overlap = "allowed"
+    expected = (2.0, 3.0, 4.0, 6.0, 7.0, 8.0, "image", "sum", 0.5, "allowed")
+    assert objective_settings(config) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dhm.benchmarks.rasterizer import cameras_around
+from dhm.benchmarks.step import PAPER
 from dhm.benchmarks.timing import BenchmarkRow, interleaved
 from dhm.losses.depth import depth_loss
 from dhm.losses.joint import joint_loss
@@ -69,7 +70,7 @@ def _losses(template: HandTemplate, output: HandOutput, camera: Camera) -> dict:
         "pose loss": lambda o: joint_loss(o.joints, target, valid).mean(),
         f"depth loss with {_VIEWS} depth maps": depth_term,
         "penetration loss": lambda o: sum(
-            term.sum() for term in penetration_terms(o, topology.parts, "mean").values()
+            term.sum() for term in penetration_terms(o, topology.parts, PAPER).values()
         ),
         "Laplacian loss": lambda o: laplacian_loss(o.vertices, topology.neighbours).mean(),
     }

@@ -11,7 +11,6 @@ from dhm.losses.depth import depth_loss
 from dhm.losses.joint import joint_loss
 from dhm.losses.laplacian import laplacian_loss
 from dhm.losses.penetration import (
-    SPHERES_PER_BONE,
     PenetrationParts,
     non_rigid_penetration,
     penetration_parts,
@@ -36,6 +35,8 @@ class ObjectiveSettings(NamedTuple):
             over all pixels, as released).
         penetration_reduction: "mean" over pairs and spheres (as released) or "sum" (eq. 2-3).
         depth_beta: Width of the smooth L1's quadratic part, mm.
+        rest_overlap: Whether spheres that overlap at zero pose "count" (eq. 2), or are "allowed" to
+            overlap as much in any pose.
     """
 
     joint: float
@@ -47,6 +48,7 @@ class ObjectiveSettings(NamedTuple):
     depth_reduction: str
     penetration_reduction: str
     depth_beta: float
+    rest_overlap: str = "counts"
 
 
 class ObjectiveTopology(NamedTuple):
@@ -113,7 +115,7 @@ def objective(
             *depth_loss(rendered, depth, settings.depth_beta), settings.depth_reduction
         )
     with jax.named_scope("penetration_loss"):
-        terms |= penetration_terms(output, topology.parts, settings.penetration_reduction)
+        terms |= penetration_terms(output, topology.parts, settings)
     with jax.named_scope("laplacian_loss"):
         loss = laplacian_loss(output.vertices, topology.neighbours)
         terms["laplacian"] = jnp.mean(loss, axis=-1)
@@ -121,15 +123,15 @@ def objective(
 
 
 def penetration_terms(
-    output: HandOutput, parts: PenetrationParts, reduction: str
+    output: HandOutput, parts: PenetrationParts, settings: ObjectiveSettings
 ) -> dict[str, Float[Array, " b"]]:
     """Both parts of L_penet for each sample (eq. 2 and 3)."""
     zero = output.joints_zero, output.v_zero
-    radii, centers = _zero_radii(*zero, parts), sphere_centers(output.joints, parts)
+    (_, radii), centers = _zero_spheres(*zero, parts), sphere_centers(output.joints, parts)
     non_rigid = non_rigid_penetration(centers, radii, output.vertices, parts)
     return {
-        "penetration_rigid": rigid_penetration_term(output.joints, *zero, parts, reduction),
-        "penetration_non_rigid": _reduce_penetration(non_rigid, reduction),
+        "penetration_rigid": rigid_penetration_term(output.joints, *zero, parts, settings),
+        "penetration_non_rigid": _reduce_penetration(non_rigid, settings.penetration_reduction),
     }
 
 
@@ -138,7 +140,7 @@ def rigid_penetration_term(
     joints_zero: Float[Array, "z j 3"],
     v_zero: Float[Array, "z v 3"],
     parts: PenetrationParts,
-    reduction: str,
+    settings: ObjectiveSettings,
 ) -> Float[Array, " b"]:
     """The rigid part of L_penet for each sample (eq. 2), which needs no posed mesh.
 
@@ -147,19 +149,23 @@ def rigid_penetration_term(
         joints_zero: Joints at zero pose, of each sample or one for all, mm.
         v_zero: The refined zero-pose mesh, likewise.
         parts: Static.
-        reduction: "mean" or "sum" over pairs and spheres.
+        settings: The reduction, and what becomes of the overlap at zero pose.
     """
-    radii = jnp.broadcast_to(
-        _zero_radii(joints_zero, v_zero, parts), (len(joints), len(parts.bones), SPHERES_PER_BONE)
-    )
+    zero_centers, zero_radii = _zero_spheres(joints_zero, v_zero, parts)
+    radii = jnp.broadcast_to(zero_radii, (len(joints), *zero_radii.shape[1:]))
     rigid = rigid_penetration(sphere_centers(joints, parts), radii, parts)
-    return _reduce_penetration(rigid, reduction)
+    if settings.rest_overlap == "allowed":
+        at_rest = rigid_penetration(jax.lax.stop_gradient(zero_centers), zero_radii, parts)
+        rigid = jnp.maximum(rigid - at_rest, 0)
+    return _reduce_penetration(rigid, settings.penetration_reduction)
 
 
-def _zero_radii(
+def _zero_spheres(
     joints_zero: Float[Array, "z j 3"], v_zero: Float[Array, "z v 3"], parts: PenetrationParts
-) -> Float[Array, "z s k"]:
-    return sphere_radii(sphere_centers(joints_zero, parts), v_zero)
+) -> tuple[Float[Array, "z s k 3"], Float[Array, "z s k"]]:
+    """Centres and radii of the spheres in the refined hand at zero pose."""
+    centers = sphere_centers(joints_zero, parts)
+    return centers, sphere_radii(centers, v_zero)
 
 
 def weighted_total(

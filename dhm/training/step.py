@@ -95,7 +95,7 @@ def sample_terms(
     if fitted:
         zero = output.joints_zero[:1], output.v_zero[:1]  # of the subject: the same in all samples
         terms["penetration_rigid"] = rigid_penetration_term(
-            joints, *zero, spec.topology.parts, spec.settings.penetration_reduction
+            joints, *zero, spec.topology.parts, spec.settings
         )
     distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)
     distance = jnp.sum(jnp.where(batch.joint_valid, distance, 0), axis=-1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dhm.geometry.hand_rig import JOINT_NAMES
+from dhm.losses.objective import ObjectiveSettings, rigid_penetration_term
 from dhm.losses.penetration import (
     non_rigid_penetration,
     penetration_parts,
@@ -70,6 +71,31 @@ def test_spheres_and_losses_agree_with_the_loops(seed):
     soft = non_rigid_penetration(centers, radii, vertices, parts)
     expected = twin.non_rigid_penetration(slow, (5, 9, 13, 17), palm)
     assert float(soft.sum()) == pytest.approx(expected, rel=1e-3, abs=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("rest_overlap", ["counts", "allowed"])
+def test_the_term_of_a_hand_agrees_with_the_loops_whatever_rest_counts(seed, rest_overlap):
+    rng = np.random.default_rng(seed + 20)
+    template, zero = _hand(rng)
+    parts, v_zero = penetration_parts(template), template.v_template
+    joints = zero + rng.normal(scale=8, size=(2, *zero.shape))
+    settings = ObjectiveSettings(1, 1, 1, 1, 1, 1, "image", "sum", 1.0, rest_overlap)
+
+    def term(joints, v_zero):
+        return rigid_penetration_term(joints, jnp.float32(zero)[None], v_zero, parts, settings)
+
+    found = term(jnp.float32(joints), jnp.float32(v_zero)[None])
+    at_rest = twin.spheres(zero, PARENTS, v_zero, zero, 10)
+    free = at_rest if rest_overlap == "allowed" else None
+    for value, posed in zip(found, joints, strict=True):
+        slow = twin.rigid_penetration(twin.spheres(posed, PARENTS, v_zero, zero, 10), free)
+        assert slow > 10
+        assert float(value) == pytest.approx(slow, rel=2e-3)
+    at_zero = term(jnp.float32(zero)[None], jnp.float32(v_zero)[None])
+    assert (float(at_zero[0]) == 0) == (rest_overlap == "allowed")
+    moved = jax.grad(lambda v: term(jnp.float32(joints), v).sum())(jnp.float32(v_zero)[None])
+    assert float(jnp.abs(moved).max()) == 0
 
 
 def test_the_non_rigid_term_is_seen_in_these_hands():

@@ -53,14 +53,20 @@ def spheres(joints, parents, v_zero, joints_zero, K):
     return result
 
 
-def rigid_penetration(spheres):
-    """Eq. 2: the sum over the unordered pairs of bones that share no joint."""
+def rigid_penetration(spheres, at_rest=None):
+    """Eq. 2: the sum over the unordered pairs of bones that share no joint.
+
+    With the spheres at rest, only what is beyond their overlap.
+    """
     total = 0.0
     for one, other in itertools.combinations(spheres, 2):
         if set(one) & set(other):
             continue
-        for (c, r), (c2, r2) in itertools.product(spheres[one], spheres[other]):
-            total += max(r + r2 - np.linalg.norm(c - c2), 0)
+        pairs = itertools.product(spheres[one], spheres[other])
+        rest = itertools.product(*((at_rest or spheres)[bone] for bone in (one, other)))
+        for ((c, r), (c2, r2)), ((z, _), (z2, _)) in zip(pairs, rest, strict=True):
+            free = max(r + r2 - np.linalg.norm(z - z2), 0) if at_rest else 0
+            total += max(max(r + r2 - np.linalg.norm(c - c2), 0) - free, 0)
     return total
 
 

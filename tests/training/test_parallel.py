@@ -135,7 +135,7 @@ def test_hands_of_the_encoder_do_not_penetrate_though_their_meshes_are_fitted():
     hand = spec.model.apply(variables, jnp.zeros((1, 28)), method="decode")
     counted = jnp.asarray(np.delete(batch.joints, 3, axis=0))  # toy_batch's invalid sample
     of_targets = rigid_penetration_term(
-        counted, hand.joints_zero, hand.v_zero, spec.topology.parts, "mean"
+        counted, hand.joints_zero, hand.v_zero, spec.topology.parts, SETTINGS
     )
     assert abs(of_targets.mean() / every["penetration_rigid"] - 1) > 0.1
 
