@@ -21,6 +21,11 @@ def get_config() -> ConfigDict:
     # A pixel of so small a depth map covers several vertices; with the paper's 5 single rows of
     # them stand out like fins behind the knuckles.
     config.loss.laplacian = 40.0
+    # Of the spheres' overlap all but a fiftieth is there at rest, and a mean over all pairs of
+    # spheres is a small number. The non-rigid part keeps its weight.
+    config.loss.rest_overlap = "allowed"
+    config.loss.penetration = 100.0
+    config.loss.non_rigid = 0.05
     config.train.num_views = 1
     # The encoder learns from joints far longer than the decoder needs depth maps.
     config.train.mesh_samples = 1

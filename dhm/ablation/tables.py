@@ -194,6 +194,8 @@ def _claims(values: Values) -> list[str]:
         ("no_skeleton", "P_err_fitted", "the skeleton corrective improves P_err"),
         ("no_stop_gradient", "P_err", "the stopped gradient improves P_err"),
         ("no_penetration", "share", "L_penet lowers the share of penetrating frames"),
+        ("no_penetration", "M_err", "L_penet improves M_err"),
+        ("paper_penetration", "share", "leaving out what overlaps at rest lowers that share"),
         ("no_non_rigid", "contact", "the non-rigid part improves M_err of frames in contact"),
         ("linear", "P_err", "P_err is better than the linear model's"),
     ):

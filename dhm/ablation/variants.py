@@ -35,6 +35,10 @@ VARIANTS = {
         "without identity corrective", ("decoder.correctives=('skeleton','pose')",)
     ),
     "no_pose": Variant("without pose corrective", ("decoder.correctives=('skeleton','identity')",)),
+    "paper_penetration": Variant(
+        "L_penet as in the paper",
+        ("loss.penetration=1.0", "loss.non_rigid=5.0", "loss.rest_overlap=counts"),
+    ),
     "no_penetration": Variant("without L_penet", ("loss.penetration=0.0",)),
     "no_non_rigid": Variant("without L_penet's non-rigid part", ("loss.non_rigid=0.0",)),
     "paper_pose": Variant("ours, meshes in the encoder's pose", _PAPER_POSE, None),
