@@ -167,7 +167,9 @@ def _sweep(words: list[str]) -> None:
 def _ablate() -> None:
     """Runs the variants of the config, with the command line's settings for all of them."""
     from dhm.ablation.run import ablate
+    from dhm.ablation.tables import as_markdown
     from dhm.ablation.variants import VARIANTS
+    from dhm.workdir import plain_config
 
     config = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
     workdir = Path(_WORKDIR.value or Path("runs") / f"ablate_{config.stem}")
@@ -178,8 +180,15 @@ def _ablate() -> None:
         subjects = [int(word) for word in _SUBJECTS.value or (_CONFIG.value.subject,)]
     except ValueError as error:
         raise BadInputError("--subjects", ",".join(_SUBJECTS.value), "numbers: 1,2") from error
-    print(ablate(launcher, config, workdir, subjects=subjects, variants=variants,
-                 seeds=_SEEDS.value, settings=settings))  # fmt: skip
+    found = ablate(
+        launcher, config, plain_config(_CONFIG.value), workdir,
+        subjects=subjects, variants=variants, seeds=_SEEDS.value, settings=settings,
+    )  # fmt: skip
+    print(as_markdown(found))
+    from dhm.ablation.figures import write_ablation_page  # no JAX beside the runs
+
+    page = write_ablation_page(workdir, found, variants=variants, subjects=subjects)
+    print(f"\nPictures in {page}")
 
 
 def _apply(task: str, more: list[str]) -> None:
@@ -195,7 +204,6 @@ def _apply(task: str, more: list[str]) -> None:
         refused = _predict(workdir, files, out)
     else:
         from dhm.prediction.fit_task import fit
-
         from dhm.prediction.predict_task import find_files
 
         refused = fit(workdir, find_files("--evidence", files), out, _LEFT.value)

@@ -5,14 +5,14 @@ is not run again.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dhm.ablation.tables import Findings, Runs, as_markdown, find, over_subjects, summarise_runs
 from dhm.ablation.variants import VARIANTS, Variant, run_name
 from dhm.errors import BadInputError, DhmError
-from dhm.formats.json_file import read_json, write_json
+from dhm.formats.json_file import flat_fields, read_json, write_json
 from dhm.sweep import Job, describe, run_jobs
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class _Run(NamedTuple):
 def ablate(
     launcher: Sequence[str],
     config: Path,
+    values: Mapping[str, Any],
     workdir: Path,
     *,
     subjects: Sequence[int],
@@ -45,6 +46,7 @@ def ablate(
     Args:
         launcher: The command that gets a task, `--config`, settings and `--workdir`.
         config: Config file of what the variants change.
+        values: What is in it now: runs of another content are not taken for measured.
         workdir: Folder of the runs and of ablation.json and ablation.md.
         subjects: Numbers of the people that each variant is trained on.
         variants: Names among `VARIANTS`.
@@ -66,23 +68,26 @@ def ablate(
         for subject in subjects
         for seed in range(seeds)
     ]
-    waiting = [run.job for run in runs if not _is_measured(workdir / run.job.name, run.job)]
+    told = {run.job.name: {"arguments": list(run.job.arguments), "config": values} for run in runs}
+    waiting = [
+        run.job for run in runs if not _is_measured(workdir / run.job.name, told[run.job.name])
+    ]
     log.info("%d of %d runs are measured already", len(runs) - len(waiting), len(runs))
     for job in waiting:
         (workdir / job.name).mkdir(parents=True, exist_ok=True)
-        write_json(workdir / job.name / _ARGUMENTS_FILE, {"arguments": list(job.arguments)})
+        write_json(workdir / job.name / _ARGUMENTS_FILE, told[job.name])
     outcomes = run_jobs(launcher, waiting, workdir) if waiting else []
     failed = [f"{one.name} {describe(one)}" for one in outcomes if one.exit_code]
     if failed:
         raise DhmError("; ".join(failed))
     by_subject = summarise_runs(_measured(runs, workdir))
-    values = over_subjects(by_subject)
-    findings = find(values, by_subject)
+    measures = over_subjects(by_subject)
+    findings = find(measures, by_subject)
     write_json(
         workdir / RESULT_FILE,
         {
             name: {key: value._asdict() for key, value in row.items()}
-            for name, row in values.items()
+            for name, row in measures.items()
         },
     )
     (workdir / TABLE_FILE).write_text(as_markdown(findings) + "\n")
@@ -121,15 +126,16 @@ def _arguments(
     return _TASK, "--config", str(config), *settings, *changed, *own
 
 
-def _is_measured(workdir: Path, job: Job) -> bool:
-    """Whether a run is done; it writes its metrics last."""
+def _is_measured(workdir: Path, told: Mapping[str, Any]) -> bool:
+    """Whether a run that was told the same is done; it writes its metrics last."""
     path, metrics = workdir / _ARGUMENTS_FILE, workdir / _METRICS_FILE
     if not path.is_file():
         return False
-    before = read_json(path, "the arguments of the run").get("arguments", [])
-    if before != list(job.arguments):
-        found = " ".join(map(str, before))
-        raise BadInputError(path, found, f"{' '.join(job.arguments)}; give another --workdir")
+    before = flat_fields(read_json(path, "the arguments of the run"))
+    for key, value in flat_fields(dict(told)).items():
+        if before.get(key) != value:
+            found, expected = f"{key} = {before.get(key)!r}", f"{value!r}; give another --workdir"
+            raise BadInputError(path, found, expected)
     return metrics.is_file() and "details" in read_json(metrics, "the errors of the run")
 
 

@@ -50,10 +50,13 @@ def launcher(tmp_path, monkeypatch):
     return sys.executable, str(path)
 
 
-def _ablate(launcher, folder, variants=CHOSEN, subjects=(1,), **options):
-    settings = ["--config.train.epochs=2"]
-    found = ablate(launcher, folder / "x.py", folder / "runs", variants=variants,
-                   subjects=subjects, settings=settings, **options)  # fmt: skip
+CONFIG = {"loss": {"depth": 1.0}}
+
+
+def _ablate(launcher, folder, variants=CHOSEN, subjects=(1,), config=CONFIG, **options):
+    options = {"settings": ["--config.train.epochs=2"], **options}
+    found = ablate(launcher, folder / "x.py", config, folder / "runs", variants=variants,
+                   subjects=subjects, **options)  # fmt: skip
     return as_markdown(found)
 
 
@@ -112,7 +115,9 @@ def test_a_failed_run_is_named_the_others_are_kept_and_the_command_goes_on(launc
 def test_other_settings_do_not_mix_with_runs_that_are_there(launcher, tmp_path):
     _ablate(launcher, tmp_path)
     with pytest.raises(BadInputError, match="another --workdir"):
-        ablate(launcher, tmp_path / "x.py", tmp_path / "runs", variants=("full",), subjects=(1,))
+        _ablate(launcher, tmp_path, settings=())
+    with pytest.raises(BadInputError, match=r"config\.loss\.depth = 1\.0, expected 2\.0"):
+        _ablate(launcher, tmp_path, config={"loss": {"depth": 2.0}})
 
 
 @pytest.mark.parametrize(
