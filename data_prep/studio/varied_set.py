@@ -18,12 +18,14 @@ log = logging.getLogger(__name__)
 def film_people(
     settings: StudioSettings, subjects: Sequence[int], root: Path, workers: int = 2
 ) -> Capture:
-    """Films each subject with the same settings, one after the other, and merges the captures.
+    """Films each subject, one after the other, and merges the captures.
 
+    Each has a seed of its own, so that they show other poses, under other lamps, to other cameras.
     What is there of them already stays, as `write_capture` says.
 
     Args:
-        settings: What to film of each; its own subject does not matter.
+        settings: What to film of each; its subject does not matter, its seed is the one before the
+            first subject's.
         subjects: Numbers of different subjects.
         root: Gets a capture in the released layout for each subject.
         workers: Processes.
@@ -41,7 +43,8 @@ def film_people(
     for number in subjects:
         log.info("subject %d of %s", number, tuple(subjects))
         folder = Path(root) / f"subject_{number}"
-        write_capture(dataclasses.replace(settings, subject=number), folder, workers)
+        own = dataclasses.replace(settings, subject=number, seed=settings.seed + number)
+        write_capture(own, folder, workers)
         captures[number] = read_release_capture(folder, number)
     return merge_people(captures)
 

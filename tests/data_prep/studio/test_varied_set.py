@@ -59,11 +59,11 @@ def test_each_subject_is_filmed_into_a_folder_of_its_own(one, tmp_path, monkeypa
     monkeypatch.setattr(varied_set, "write_capture", write_capture)
     monkeypatch.setattr(varied_set, "read_release_capture", lambda folder, number: one)
     people = film_people(SMALL, (1, 3), tmp_path, workers=1)
-    assert [(settings.subject, folder.name) for settings, folder in filmed] == [
-        (1, "subject_1"), (3, "subject_3"),
+    assert [(one.subject, one.seed - SMALL.seed, folder.name) for one, folder in filmed] == [
+        (1, 1, "subject_1"), (3, 3, "subject_3"),
     ]  # fmt: skip
     for settings, _ in filmed:
-        assert dataclasses.replace(settings, subject=SMALL.subject) == SMALL
+        assert dataclasses.replace(settings, subject=SMALL.subject, seed=SMALL.seed) == SMALL
     assert len(people.views) == 2 * len(one.views)
 
 
