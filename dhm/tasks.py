@@ -322,7 +322,9 @@ def _of_plain(noted: Mapping[str, Any]) -> ConfigDict:
         {
             key: _of_plain(value)
             if isinstance(value, Mapping)
-            else tuple(value) if isinstance(value, list) else value
+            else tuple(value)
+            if isinstance(value, list)
+            else value
             for key, value in noted.items()
         }
     )
