@@ -88,8 +88,8 @@ def depth_points(
         K: Of the depth map.
         T_camera_world: Of its camera.
     """
-    height, width = depth.shape
-    rows, columns = np.mgrid[:height, :width].astype(float)
+    low, depth = _without_background(depth)
+    rows, columns = np.indices(depth.shape).astype(float) + low[:, None, None]
     y = (rows - K[1, 2]) / K[1, 1]
     x = (columns - K[0, 2] - K[0, 1] * y) / K[0, 0]
     at = np.stack([x * depth, y * depth, depth], axis=-1)
@@ -137,3 +137,16 @@ def spread_sample(
     _, cube = np.unique(cubes[order], axis=0, return_inverse=True)
     order = order[np.argsort(cube.reshape(-1), kind="stable")]
     return np.sort(order[np.linspace(0, len(points) - 1, count).round().astype(int)])
+
+
+def _without_background(
+    depth: Float[np.ndarray, "h w"],
+) -> tuple[Int[np.ndarray, " 2"], Float[np.ndarray, "h2 w2"]]:
+    """The rectangle that has all depths, and its first row and column: much of a map is empty."""
+    inside = depth > 0
+    low, high = [], []
+    for axis in (1, 0):
+        filled = np.flatnonzero(inside.any(axis=axis))
+        low.append(int(filled[0]) if len(filled) else 0)
+        high.append(int(filled[-1]) + 1 if len(filled) else 0)
+    return np.array(low), depth[low[0] : high[0], low[1] : high[1]]

@@ -1,10 +1,11 @@
-"""NumPy's .npz, read without pickle and with clear refusals."""
+"""NumPy's .npz and .npy, read without pickle and with clear refusals."""
 
 import lzma
 import math
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -87,19 +88,41 @@ class Arrays:
         return array
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """The array of a .npy file.
+
+    Raises:
+        BadInputError: If it is missing or damaged, holds pickled objects, or has more than
+            MAX_BYTES.
+    """
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"{size} bytes, more than {MAX_BYTES}")
+        with path.open("rb") as file:
+            return _read_array(file)
+    except FileNotFoundError as error:
+        raise BadInputError(path, "no such file", "a NumPy array (.npy)") from error
+    except _DAMAGED as error:
+        raise BadInputError(path, f"a damaged file ({error})", "a NumPy array (.npy)") from error
+
+
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array; NumPy would make room for whatever shape it claims before reading any of it."""
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _READ_HEADER:
-            raise ValueError(f"an array of format {version}")
-        try:
-            shape, is_fortran, dtype = _READ_HEADER[version](file)
-        except Exception as error:  # of the Python literals that it is made of: TokenError, ...
-            raise ValueError(f"an array without a header ({error})") from error
-        if dtype.hasobject:
-            raise ValueError("pickled objects")
-        data = file.read()
+        return _read_array(file)
+
+
+def _read_array(file: IO[bytes]) -> np.ndarray:
+    """One array; NumPy would make room for whatever shape it claims before reading any of it."""
+    version = np.lib.format.read_magic(file)
+    if version not in _READ_HEADER:
+        raise ValueError(f"an array of format {version}")
+    try:
+        shape, is_fortran, dtype = _READ_HEADER[version](file)
+    except Exception as error:  # of the Python literals that it is made of: TokenError, ...
+        raise ValueError(f"an array without a header ({error})") from error
+    if dtype.hasobject:
+        raise ValueError("pickled objects")
+    data = file.read()
     if len(data) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{len(data)} bytes for an array {shape} of {dtype}")
     return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if is_fortran else "C")

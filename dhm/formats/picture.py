@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 from PIL import Image
 
 from dhm.errors import BadInputError
@@ -31,6 +31,35 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise BadInputError(path, str(error), "a complete picture") from error
 
 
+def read_depth_picture(path: Path) -> UInt16[np.ndarray, "h w"]:
+    """Reads a 16-bit picture of one channel and at most MAX_PIXELS, its numbers as they are.
+
+    Raises:
+        BadInputError: If it is missing or too large, of another kind, or does not decode.
+    """
+    expected = "a complete picture of one channel of 16 bits"
+    try:
+        data = read_bytes(path)
+        height, width = _claimed_size(data)
+        _refuse_large(height, width)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except ValueError as error:
+        raise BadInputError(path, str(error), expected) from error
+    except cv2.error as error:
+        raise BadInputError(path, f"no picture ({error.err})", expected) from error
+    if image is None:
+        raise BadInputError(path, "a picture that does not decode", expected)
+    if image.dtype != np.uint16 or image.shape != (height, width):
+        found = f"a picture of {image.dtype} {list(image.shape)}"
+        raise BadInputError(path, found, expected)
+    return image
+
+
+def _refuse_large(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"a picture of {width} x {height} pixels, more than {MAX_PIXELS}")
+
+
 def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes an RGB picture.
 
@@ -44,8 +73,7 @@ def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> UInt8[np
     height, width = _claimed_size(data)
     if size is not None and (height, width) != size:
         raise ValueError(f"a picture of {width} x {height} pixels")
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"a picture of {width} x {height} pixels, more than {MAX_PIXELS}")
+    _refuse_large(height, width)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
     except cv2.error as error:

@@ -4,23 +4,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 
 from dhm.errors import BadInputError
 from dhm.fitting.surface import depth_points
 from dhm.formats.depth_pickle import read_depth_pickle
-from dhm.formats.text import read_bytes
+from dhm.formats.npz import read_npy
+from dhm.formats.picture import read_depth_picture
 from dhm.prediction.evidence_values import (
     LARGEST,
     file_path,
+    named_by,
     named_points,
     numbers,
     refuse_unknown,
     rigid_transform,
 )
 
+_MAX_PIXELS = 1 << 24  # of a depth map; no sensor has as many, and each takes 200 bytes
 _CAMERA = ("K", "T_camera_world", "R", "t", "points", "depth", "K_depth", "image")
 
 
@@ -56,13 +58,24 @@ def read_view(
     skin = []
     if (depth := content.get("depth")) is not None:
         K_depth = _intrinsics(where, content, "K_depth") if "K_depth" in content else K
-        skin.append(depth_points(_depth(where, depth, folder), K_depth, T))
+        skin.append(_skin(where, _depth(where, depth, folder), K_depth, T))
     image = None
     if "image" in content:
         image = file_path(where, content["image"], folder)
         if not image.is_file():
-            raise BadInputError(image, "no such file", "the camera's picture")
+            raise BadInputError(f"{where}, {image}", "no such file", "the camera's picture")
     return View(name, K, T, keypoints, confidence, image), skin
+
+
+def _skin(
+    where: str, depth: np.ndarray, K: np.ndarray, T: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(all="ignore"):  # a forged K overflows, which is refused
+        points, normals = depth_points(depth, K, T)
+    if not (np.abs(points) < LARGEST).all():
+        found = f"a depth map that K = {K.tolist()} spreads beyond {LARGEST:g} mm"
+        raise BadInputError(where, found, "K_depth in the depth map's pixels, depths in mm")
+    return points, normals
 
 
 def _intrinsics(where: str, content: dict, key: str) -> Float[np.ndarray, "3 3"]:
@@ -91,29 +104,29 @@ def _depth(where: str, value: Any, folder: Path) -> Float[np.ndarray, "h w"]:
     if isinstance(value, np.ndarray):
         return _checked_depth(where, value)
     path = file_path(where, value, folder)
+    with named_by(where):
+        return _depth_file(path)
+
+
+def _depth_file(path: Path) -> Float[np.ndarray, "h w"]:
     suffix = path.suffix.lower()
     if suffix == ".pkl":
         return _checked_depth(str(path), read_depth_pickle(path))
-    expected = "a depth map in mm: .png of 16 bits, .npy of two axes, or .pkl"
-    data = read_bytes(path)
     if suffix == ".npy":
-        try:
-            return _checked_depth(str(path), np.load(path, allow_pickle=False))
-        except (ValueError, EOFError, OSError) as error:
-            raise BadInputError(path, f"a damaged file ({error})", expected) from error
-    if suffix != ".png":
-        raise BadInputError(path, f"a file of type {suffix!r}", expected)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if image is None or image.dtype != np.uint16:
-        found = "no picture" if image is None else f"a picture of {image.dtype}"
-        raise BadInputError(path, found, expected)
-    return _checked_depth(str(path), image)
+        return _checked_depth(str(path), read_npy(path))
+    if suffix == ".png":
+        return _checked_depth(str(path), read_depth_picture(path))
+    expected = "a depth map in mm: .png of 16 bits, .npy of two axes, or .pkl"
+    raise BadInputError(path, f"a file of type {suffix!r}", expected)
 
 
 def _checked_depth(where: str, depth: np.ndarray) -> Float[np.ndarray, "h w"]:
     if depth.ndim != 2 or depth.dtype.kind not in "fiu" or min(depth.shape) < 3:
         found = f"{depth.dtype} {list(depth.shape)}"
         raise BadInputError(where, found, "a depth map of two axes in mm")
+    if depth.size > _MAX_PIXELS:
+        found = f"{depth.size} pixels"
+        raise BadInputError(where, found, f"a depth map of at most {_MAX_PIXELS} pixels")
     depth = depth.astype(np.float64)
     if not ((depth >= 0) & (depth < LARGEST)).all():
         raise BadInputError(where, "a depth that is negative or not finite", "depths >= 0 in mm")

@@ -20,6 +20,7 @@ from dhm.prediction.evidence_camera import View, read_view
 from dhm.prediction.evidence_values import (
     file_path,
     flag,
+    named_by,
     named_points,
     numbers,
     refuse_unknown,
@@ -165,7 +166,9 @@ def _refuse_too_little(where: str | Path, frame: FrameEvidence) -> None:
 
 
 def _scan(where: str | Path, value: Any, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    vertices, faces = read_scan(file_path(where, value, folder))
+    path = file_path(where, value, folder)
+    with named_by(where):
+        vertices, faces = read_scan(path)
     normals = vertex_normals(vertices, faces)
     usable = (normals**2).sum(axis=1) > 0.5
     return vertices[usable], normals[usable]

@@ -1,6 +1,7 @@
 """Values of evidence files: checked once, refused with the place where they stand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from dhm.errors import BadInputError
 LARGEST = 1e7
 """Of any coordinate, mm or pixels."""
 
+# Bytes of a path and of a name in it; beyond, and with NUL, systems do not even look.
+_LONGEST_PATH, _LONGEST_NAME = 1024, 255
 _ROTATION_TOLERANCE = 1e-3
 
 
@@ -30,6 +33,16 @@ def numbers(where: str | Path, value: Any, shape: tuple[int, ...], expected: str
     return array
 
 
+@contextmanager
+def named_by(where: str | Path) -> Iterator[None]:
+    """Refusals of a file that evidence names say which evidence that is."""
+    try:
+        yield
+    except BadInputError as error:
+        there = f"{where}, {error.where}"
+        raise BadInputError(there, error.found, error.expected, error.line) from error
+
+
 def flag(where: str | Path, content: dict, key: str) -> bool:
     """A field that is true or false; false where it is missing."""
     value = content.get(key, False)
@@ -40,9 +53,16 @@ def flag(where: str | Path, content: dict, key: str) -> bool:
 
 def file_path(where: str | Path, value: Any, folder: Path) -> Path:
     """A file's path, relative to the evidence's."""
-    if not isinstance(value, str) or not value:
-        raise BadInputError(where, f"{value!r}", "the path of a file")
+    if not isinstance(value, str) or not _may_be_a_path(value):
+        raise BadInputError(where, repr(value)[:80], "the path of a file")
     return folder / value
+
+
+def _may_be_a_path(text: str) -> bool:
+    encoded = text.encode(errors="replace")
+    longest = max(map(len, encoded.split(b"/")))
+    fits = 0 < len(encoded) <= _LONGEST_PATH and longest <= _LONGEST_NAME
+    return fits and b"\0" not in encoded
 
 
 def refuse_unknown(where: str | Path, entry: dict, known: Sequence[str]) -> None:

@@ -36,6 +36,14 @@ def test_points_of_a_depth_map_lie_on_the_sphere_and_face_the_camera():
     assert ((eye - points) * normals).sum(axis=1).min() > 0
 
 
+def test_the_empty_part_of_a_depth_map_changes_nothing():
+    depth, wide = _sphere_depth(), np.zeros((300, 400))
+    wide[100:190, 200:330] = depth
+    moved = K + np.array([[0, 0, 200], [0, 0, 100], [0, 0, 0]])
+    for one, other in zip(depth_points(depth, K, T), depth_points(wide, moved, T), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
 def test_no_point_bridges_two_surfaces():
     depth = np.zeros((20, 20))
     depth[:, :10], depth[:, 10:] = 300, 400

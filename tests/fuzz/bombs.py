@@ -21,8 +21,8 @@ from dhm.data.depth_codec import decode_depth
 from dhm.errors import BadInputError
 from dhm.export.package import read_description
 from dhm.formats.depth_pickle import read_depth_pickle
-from dhm.formats.npz import MAX_BYTES, Arrays
-from dhm.formats.picture import read_picture
+from dhm.formats.npz import MAX_BYTES, Arrays, read_npy
+from dhm.formats.picture import read_depth_picture, read_picture
 from dhm.formats.ply import read_ply
 from dhm.formats.skeleton import read_skeleton
 from dhm.networks.pretrained import load_backbone
@@ -41,9 +41,11 @@ def bombs() -> dict[str, tuple[bytes, Callable[[Path], object]]]:
     return {
         "PNG of 100,000 x 100,000": (_png(_HUGE), read_picture),
         "PNG just too large": (_png(9000), read_picture),
+        "PNG depth map of 100,000 x 100,000": (_png(_HUGE), read_depth_picture),
         "JPEG of 65,500 x 65,500": (_jpeg(), read_picture),
         "npz that unpacks to 1 GB": (_zip_bomb(), Arrays),
         "npz that claims 75 GB": (_npz_header(), Arrays),
+        "npy that claims 75 GB": (_npy_header() + bytes(100), read_npy),
         "depth map that claims 40 GB": (_depth_header(), read_depth_pickle),
         "depth map of 2^40 bytes": (
             _bytearray(1 << 40),
@@ -136,12 +138,17 @@ def _zip_bomb() -> bytes:
 
 
 def _npz_header() -> bytes:
-    file, array = io.BytesIO(), io.BytesIO()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("v_template.npy", _npy_header() + bytes(100))
+    return file.getvalue()
+
+
+def _npy_header() -> bytes:
+    array = io.BytesIO()
     header = {"descr": "<f8", "fortran_order": False, "shape": (_HUGE, _HUGE)}
     np.lib.format.write_array_header_1_0(array, header)
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("v_template.npy", array.getvalue() + bytes(100))
-    return file.getvalue()
+    return array.getvalue()
 
 
 def _depth_header() -> bytes:

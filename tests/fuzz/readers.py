@@ -42,6 +42,7 @@ from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.networks.build import ModelSettings
 from dhm.networks.pretrained import load_backbone
 from dhm.networks.resnet import ResNet
+from dhm.prediction.evidence_files import read_evidence
 from dhm.prediction.keypoints_file import read_keypoints_file
 from dhm.training.replay import Replay, read_replay, write_replay
 from dhm.training.seal import SEAL_FILE, damage, seal
@@ -74,6 +75,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     return (
         _of_captures(folder)
         | _of_data_sets(folder)
+        | _of_evidence(folder)
         | _of_prepared(folder)
         | _of_runs(folder)
         | _of_networks(folder)
@@ -138,6 +140,46 @@ def _of_data_sets(folder: Path) -> dict[str, Reader]:
         read = partial(read_interhand, interhand, template)
         found[f"InterHand2.6M, {path.name}"] = Reader(path, read)
     return found
+
+
+def _of_evidence(folder: Path) -> dict[str, Reader]:
+    """Evidence for the fit: what it holds, and the files that it names."""
+    evidence = folder / "evidence"
+    evidence.mkdir()
+    depth = np.pad(np.full((4, 5), 900, np.uint16), 1)
+    scan, picture, numbers = (evidence / name for name in ("a.ply", "depth.png", "depth.npy"))
+    scan.write_bytes(binary_ply("<"))
+    picture.write_bytes(cv2.imencode(".png", depth)[1].tobytes())
+    np.save(numbers, np.float32(depth))
+    rigid = {"T_frame_model": np.eye(4).tolist(), "angles_rad": {"index1_z": 0.25}}
+    camera = {"K": synthetic.K.tolist(), "R": np.eye(3).tolist(), "t": [0, 0, 1.5]}
+    seen = camera | {"points": {name: [4, 5.5, 0.5] for name in JOINT_NAMES[:4]}}
+    entry = {"joints": {"wrist": [1, 2.5, 900], "index1": [1, 2, 3, 0.5]}, "start": rigid}
+    shared = {"cameras": {"a": seen}, "side": "left", "fit_scale": True, "sequence": True}
+    contents = {
+        "frames": shared | {"frames": [entry, {}]},
+        "scan": entry | {"scan": scan.name},
+        "depth map, .png": entry | {"cameras": {"a": seen | {"depth": picture.name}}},
+        "depth map, .npy": entry | {"cameras": {"a": seen | {"depth": numbers.name}}},
+    }
+    found = {}
+    for (name, content), damaged in zip(
+        contents.items(), (None, scan, picture, numbers), strict=True
+    ):
+        path = evidence / f"{name}.json"
+        path.write_text(json.dumps(content))
+        found[f"evidence, {name}"] = Reader(
+            damaged or path, partial(read_evidence, path, JOINT_NAMES)
+        )
+    batch, rng = evidence / "batch.npz", np.random.default_rng(0)
+    np.savez(
+        batch, joints=rng.normal(size=(2, 3, 3)), joint_names=np.array(JOINT_NAMES[:3]),
+        keypoints=rng.normal(size=(2, 1, 3, 2)), K=synthetic.K[None],
+        T_camera_world=np.eye(4)[None], depth=np.float32(depth)[None, None].repeat(2, 0),
+        sequence=np.array(True),
+    )  # fmt: skip
+    read = partial(read_evidence, batch, JOINT_NAMES)
+    return found | {"evidence, .npz": Reader(batch, read)} | _arrays("evidence", batch, read)
 
 
 def _of_prepared(folder: Path) -> dict[str, Reader]:

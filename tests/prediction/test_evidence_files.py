@@ -169,6 +169,8 @@ FLIP = [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]
         ({"joints": JOINTS, "cameras": {"a": {"K": K, "image": "no.jpg"}}}, "no.jpg"),
         ({"joints": JOINTS, "cameras": {"a": {"K": K, "point": {}}}}, "'point'"),
         ({"cameras": {"a": {"K": K, "points": _points(3)}}}, "at most 3 keypoints"),
+        ({"joints": JOINTS, "scan": "a\0.ply"}, "the path of a file"),
+        ({"joints": JOINTS, "scan": "a" * 300 + ".ply"}, "the path of a file"),
         ({"frames": {}}, "frames of a dict"),
         ({"frames": [{"joints": JOINTS}, 3]}, "frame 1: found a int"),
         ({"frames": [{"joints": JOINTS}, {}]}, "frame 1: found 0 joints"),
@@ -180,7 +182,43 @@ def test_refusals_say_what_is_wrong(content, message, tmp_path):
     with pytest.raises(BadInputError) as refusal:
         read_evidence(_write(tmp_path, content), NAMES)
     assert message in str(refusal.value)
-    assert str(tmp_path) in str(refusal.value)
+    assert str(tmp_path / "a.json") in str(refusal.value)  # whatever file it names
+
+
+def _with_depth(**camera):
+    return {"joints": JOINTS, "cameras": {"a": {"K": K, **camera}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("d.npy", b"\x93NUMPY\x01\x00\x0a\x00{'descr': \n", "damaged file"),
+        ("d.npy", b"", "damaged file"),
+        ("d.png", b"", "does not decode"),
+        ("d.png", cv2.imencode(".png", np.zeros((5, 5), np.uint8))[1].tobytes(), "uint8"),
+        ("d.pkl", b"cos\nsystem\n(S'true'\ntR.", "d.pkl"),
+        ("d.ply", b"ply\n", "d.ply"),
+    ],
+)
+def test_damaged_files_are_named_beside_the_evidence(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInputError) as refusal:
+        read_evidence(_write(tmp_path, _with_depth(depth=name)), NAMES)
+    assert message in str(refusal.value)
+    assert f"a.json, camera a, {tmp_path / name}" in str(refusal.value)
+
+
+def test_a_depth_map_has_a_size_and_a_camera_that_can_be(tmp_path):
+    np.save(tmp_path / "wide.npy", np.zeros((4097, 4096), np.uint8))
+    np.save(tmp_path / "d.npy", np.float32(_depth()))
+    tiny = [[1e-300, 0, 60], [0, 500, 40], [0, 0, 1]]
+    for depth, message in (
+        ({"depth": "wide.npy"}, "16781312 pixels"),
+        ({"depth": "d.npy", "K_depth": tiny}, "beyond 1e+07 mm"),
+    ):
+        with pytest.raises(BadInputError) as refusal:
+            read_evidence(_write(tmp_path, _with_depth(**depth)), NAMES)
+        assert message in str(refusal.value)
 
 
 @pytest.mark.parametrize(
