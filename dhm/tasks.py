@@ -313,7 +313,7 @@ def load_run(
     if isinstance(data, str):
         raise BadInputError(workdir, data, "the data of the run")
     model = _model(_of_plain(noted), data)
-    return model, trained_variables(workdir, data.template.num_vertices)[1], data
+    return model, trained_variables(workdir, model.template.num_vertices)[1], data
 
 
 def _of_plain(noted: Mapping[str, Any]) -> ConfigDict:
@@ -343,8 +343,10 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     _, variables = trained_variables(workdir, model.template.num_vertices)
     folder = workdir / EXPORT_FOLDER
     linear = model.linear if isinstance(model, LinearHandModel) else None
+    # A kept decoder has a hand of its own; a linear one gets the data's joints when it is loaded.
+    template = model.template if linear is None else data.template
     settings = general_settings(config)
-    save_model(folder, variables, data.template, settings, noted_config(workdir), linear)
+    save_model(folder, variables, template, settings, noted_config(workdir), linear)
     zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
     write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), model.template)
     records = _spread(len(data.split_index(data.info.evaluation_split).frame), config)

@@ -103,6 +103,20 @@ def test_a_decoder_of_other_joints_is_refused(config, copy, toy_prepared, change
         trained_decoder.decoder_template(config, PreparedData(toy_prepared).template)
 
 
+def test_an_export_has_the_decoder_s_own_hand(config, copy, toy_prepared, tmp_path, monkeypatch):
+    """The data's may be another: other vertices would move the mesh, or not fit at all."""
+    template = read_template(copy / "template.npz")
+    larger = dataclasses.replace(template, v_template=1.25 * template.v_template)
+    write_template(copy / "template.npz", larger)
+    _, variables = load_model(copy)
+    monkeypatch.setattr(tasks, "trained_variables", lambda *_: (1, variables))
+    monkeypatch.setattr(tasks, "noted_config", lambda _: {})
+    config.export.num_poses = 0
+    folder = tasks.export_task(config, tmp_path / "run", PreparedData(toy_prepared))
+    found = read_template(folder / "template.npz")
+    np.testing.assert_array_equal(found.v_template, larger.v_template)
+
+
 def test_a_damaged_export_is_refused(config, copy):
     data = bytearray((copy / "params.msgpack").read_bytes())
     data[len(data) // 2] ^= 1
