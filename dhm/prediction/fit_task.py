@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from dhm.errors import BadInputError, DhmError
+from dhm.errors import DhmError
 from dhm.export.package import load_model
 from dhm.fitting.evidence_fit import FittedHand
 from dhm.formats.photo import read_photo
 from dhm.prediction.evidence_files import EvidenceFile, FrameEvidence, read_evidence
+from dhm.prediction.evidence_values import named_by
 from dhm.prediction.model_fit import FrameFitter
 from dhm.prediction.overlay import draw_hand
 from dhm.prediction.result_files import (
@@ -54,19 +55,21 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
     model, variables = load_model(workdir / _EXPORT_FOLDER)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
-    refused: list[BadInputError] = []
+    refused: list[DhmError] = []
     for path, stem in zip(evidence, unique_stems(evidence), strict=True):
         try:
             content = read_evidence(path, model.template.joint_names)
             content = content._replace(
                 frames=tuple(_sided(frame, left) for frame in content.frames)
             )
-            pictures = [_first_picture(frame) for frame in content.frames]
-        except BadInputError as error:
+            with named_by(path):
+                pictures = [_first_picture(frame) for frame in content.frames]
+            fitted = jax.device_get(fitter(content))
+            _refuse_not_finite(path, content, fitted)
+        except DhmError as error:
             refused.append(error)
             log.warning("refused: %s", error)
             continue
-        fitted = jax.device_get(fitter(content))
         for i, (frame, picture) in enumerate(zip(content.frames, pictures, strict=True)):
             one: FittedHand = jax.tree.map(lambda x, i=i: x[i], fitted)
             vertices, joints = (np.asarray(x[0]) for x in decode(jnp.asarray(one.pose.theta)[None]))
@@ -95,12 +98,17 @@ def _first_picture(frame: FrameEvidence) -> tuple[int, UInt8[np.ndarray, "h w 3"
     return None
 
 
+def _refuse_not_finite(path: Path, content: EvidenceFile, fitted: FittedHand) -> None:
+    """Before anything of the file is written; the other files are done all the same."""
+    for i, frame in enumerate(content.frames):
+        if not all(np.isfinite(values[i]).all() for values in fitted.pose):
+            raise DhmError(f"{path}: the fit of {frame.name} gives NaN or infinity")
+
+
 def _hand(
     path: Path, frame: FrameEvidence, fitted: FittedHand, vertices: np.ndarray, joints: np.ndarray
 ) -> PredictedHand:
     scale, T = float(fitted.pose.scale), np.asarray(fitted.pose.T_world_model, np.float64)
-    if not (np.isfinite(vertices).all() and np.isfinite(T).all()):
-        raise DhmError(f"{path}: the fit of {frame.name} gives NaN or infinity")
     errors: dict[str, Any] = {
         "joint_error_mm": _or_none(fitted.joint_error),
         "surface_error_mm": _or_none(fitted.surface_error),
