@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.studio.depth_maps = "none"
     config.studio.resolution_mm = 3.5
     config.train.epochs = 20
-    # About twice the demo's; twice that again was too much for so small an encoder and so few steps.
+    # About twice the demo's. Twice that again was too much for so small an encoder.
     config.augment.rotation_deg = 20.0
     config.augment.scale = 0.1
     config.augment.shift = 0.03
