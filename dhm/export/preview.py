@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,11 +11,9 @@ from jaxtyping import Float, UInt8
 from dhm.data.prepared_data import PreparedData
 from dhm.networks.aligned import align_to_joints
 from dhm.networks.hand_model import HandModel
-from dhm.rendering import rasterize
-from dhm.rendering.shading import shade, vertex_normals
+from dhm.rendering.portrait import SKIN, portrait
 
 _TILE = 256
-_SKIN = (0.80, 0.62, 0.52)
 _TURNS_DEG = (90, 180)
 
 
@@ -93,9 +90,6 @@ def _turn(
     return centre + along + np.cos(angle) * (offset - along) + np.sin(angle) * across
 
 
-_rasterize = jax.jit(rasterize, static_argnames="image_size")
-
-
 def _draw(
     vertices: Float[np.ndarray, "v 3"],
     faces: np.ndarray,
@@ -103,17 +97,7 @@ def _draw(
     T_camera_world: Float[np.ndarray, "4 4"],
 ) -> UInt8[np.ndarray, "t t 3"]:
     v_camera = vertices @ T_camera_world[:3, :3].T + T_camera_world[:3, 3]
-    arguments = (np.float32(v_camera)[None], np.int32(faces), np.float32(K)[None])
-    fragments = _rasterize(*map(jnp.asarray, arguments), image_size=(_TILE, _TILE))
-    # The lights move with the camera, so that every view is lit from its front.
-    normals = vertex_normals(v_camera @ _LIGHT_FRAME, faces)
-    colours = np.broadcast_to(_SKIN, vertices.shape)
-    pix_to_face, bary_coords = (np.asarray(x[0]) for x in fragments[:2])
-    return shade(pix_to_face, bary_coords, faces, normals, colours, -_LIGHT_FRAME[2])
-
-
-# The lights' world is seen along +y with +z up; a camera looks along +z with -y up.
-_LIGHT_FRAME = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    return portrait(v_camera, faces, SKIN, K, _TILE)[0]
 
 
 def _resize(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "t t 3"]:

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 
 import cv2
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from dhm.formats.obj import ObjMesh
 from dhm.prediction.result_files import CAMERA, RIGHT, PredictedHand, placed, placed_mesh
-from dhm.rendering import rasterize
-from dhm.rendering.shading import shade, vertex_normals
+from dhm.rendering.portrait import SKIN, portrait
 from dhm.types import HandTemplate
 
 MAX_SIDE = 1280
@@ -20,13 +17,8 @@ MAX_SIDE = 1280
 _TILE = 640  # the mesh is drawn at one size, so that one program is compiled
 _ALPHA = 0.8
 _MARGIN = 1.04
-_SKIN = (0.80, 0.62, 0.52)
 _KEYPOINT, _OUTLIER = (60, 230, 90), (240, 70, 60)
-# The lights' world is seen along +y with +z up; a camera looks along +z with -y up.
-_LIGHT_FRAME = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 _BACKGROUND = (24, 26, 30)
-
-_rasterize = jax.jit(rasterize, static_argnames="image_size")
 
 
 def shrunk(
@@ -128,7 +120,7 @@ def _lay_over(
     scale = _TILE / side
     A = np.array([[scale, 0, scale * (0.5 - x) - 0.5], [0, scale, scale * (0.5 - y) - 0.5],
                   [0, 0, 1]])  # fmt: skip
-    tile, seen = _render(mesh, A @ K)
+    tile, seen = portrait(mesh.vertices, mesh.faces, SKIN, A @ K, _TILE)
     way = cv2.INTER_AREA if side < _TILE else cv2.INTER_LINEAR
     # Colours times their cover: the tile's own background must not shine through at the edges.
     cover = cv2.resize(seen.astype(np.float32), (side, side), interpolation=way)
@@ -158,19 +150,6 @@ def _window(
     side = int(np.ceil(_MARGIN * (high - low).max())) + 4
     x, y = np.floor((low + high - side) / 2).astype(int).tolist()
     return x, y, side
-
-
-def _render(
-    mesh: ObjMesh, K: Float[np.ndarray, "3 3"]
-) -> tuple[UInt8[np.ndarray, "t t 3"], Bool[np.ndarray, "t t"]]:
-    arguments = np.float32(mesh.vertices)[None], np.int32(mesh.faces), np.float32(K)[None]
-    fragments = _rasterize(*map(jnp.asarray, arguments), image_size=(_TILE, _TILE))
-    pix_to_face, bary_coords = (np.asarray(x[0]) for x in fragments[:2])
-    # The lights move with the camera, so that every view is lit from its front.
-    normals = vertex_normals(mesh.vertices @ _LIGHT_FRAME, mesh.faces)
-    colours = np.broadcast_to(_SKIN, mesh.vertices.shape)
-    tile = shade(pix_to_face, bary_coords, mesh.faces, normals, colours, -_LIGHT_FRAME[2])
-    return tile, pix_to_face >= 0
 
 
 def _mark(image: np.ndarray, keypoints: np.ndarray, outlier: Sequence[bool] | None) -> None:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import imageio.v3 as iio
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -18,14 +17,12 @@ from dhm.evaluation.metrics import closest_points, joint_errors, on_cut
 from dhm.networks.aligned import of_known_joints
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
-from dhm.rendering import rasterize
-from dhm.rendering.shading import shade, vertex_normals
+from dhm.rendering.portrait import SKIN, portrait
 from dhm.types import Batch, HandOutput
 
 TILE = 256
 """Side of a picture, pixels."""
 
-_SKIN = (0.80, 0.62, 0.52)
 _SCAN = (0.62, 0.68, 0.74)
 _UNMEASURED = (0.22, 0.22, 0.22)
 # Linear RGB from no error to the scale's end: also in grey, each darker than the one before.
@@ -236,7 +233,7 @@ class Studio:
         return pictures + self.scan(example)
 
     def _mesh(self, example: Example, hand: Hand) -> UInt8[np.ndarray, "t t 3"]:
-        colours = np.broadcast_to(_SKIN, hand.vertices.shape)
+        colours = np.broadcast_to(SKIN, hand.vertices.shape)
         return _draw(hand.vertices, self._faces, colours, example)
 
     def _heat(self, example: Example, hand: Hand) -> UInt8[np.ndarray, "t t 3"]:
@@ -254,11 +251,6 @@ class Studio:
 
 
 _BACKGROUND = 55  # brighter is a hand
-
-_rasterize = jax.jit(rasterize, static_argnames="image_size")
-
-# The lights' world is seen along +y with +z up; a camera looks along +z with -y up.
-_LIGHT_FRAME = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 def _draw(
@@ -289,7 +281,7 @@ def upright_hand(
     for sign in (1, -1):
         T_camera_world = np.diag([sign, -1.0, -sign, 1])
         T_camera_world[2, 3] = _DISTANCE_MM
-        colours = np.broadcast_to(_SKIN, vertices.shape)
+        colours = np.broadcast_to(SKIN, vertices.shape)
         sides.append(_draw_from(vertices, faces, colours, K, T_camera_world))
     return _picture(np.concatenate(sides), f"{label}, back and palm", label)
 
@@ -305,13 +297,7 @@ def _draw_from(
     K: Float[np.ndarray, "3 3"],
     T: Float[np.ndarray, "4 4"],
 ) -> UInt8[np.ndarray, "t t 3"]:
-    v_camera = vertices @ T[:3, :3].T + T[:3, 3]
-    arguments = np.float32(v_camera)[None], np.int32(faces), np.float32(K)[None]
-    fragments = _rasterize(*map(jnp.asarray, arguments), image_size=(TILE, TILE))
-    pix_to_face, bary_coords = (np.asarray(x[0]) for x in fragments[:2])
-    # The lights move with the camera, so that every view is lit from its front.
-    normals = vertex_normals(v_camera @ _LIGHT_FRAME, faces)
-    return shade(pix_to_face, bary_coords, faces, normals, colours, -_LIGHT_FRAME[2])
+    return portrait(vertices @ T[:3, :3].T + T[:3, 3], faces, colours, K, TILE)[0]
 
 
 def _enlarged(K: Float[np.ndarray, "3 3"], scale: float) -> Float[np.ndarray, "3 3"]:
