@@ -20,7 +20,7 @@ from dhm.formats.restricted_pickle import (
     Record,
     brief,
     build_array,
-    load_records,
+    load_dictionary,
 )
 from dhm.formats.text import read_bytes
 from dhm.types import ManoModel
@@ -64,14 +64,7 @@ def read_mano(path: str | Path) -> ManoModel:
     """
     path = Path(path)
     data = read_bytes(path)
-    try:
-        entries = load_records(path, data, _ADMITTED, _ONLY, objects=True)
-        if not isinstance(entries, dict):
-            raise ValueError(f"a {type(entries).__name__} instead of a dictionary")
-    except BadInputError:  # a ValueError too
-        raise
-    except ValueError as error:
-        raise BadInputError(path, f"a damaged pickle ({error})", _EXPECTED) from None
+    entries = load_dictionary(path, data, _ADMITTED, _ONLY, _EXPECTED)
     return _Entries(path, entries).model()
 
 

@@ -110,6 +110,39 @@ def load_records(
         raise ValueError(f"{type(error).__name__} {error}") from None
 
 
+def load_dictionary(
+    path: Path,
+    data: bytes,
+    admitted: Mapping[tuple[str, str], str],
+    only: str,
+    expected: str,
+    *,
+    max_opcodes: int = _MAX_OPCODES,
+) -> dict[Any, Any]:
+    """Loads a pickle that has to be a dictionary, as `load_records` with objects does.
+
+    Args:
+        path: As in `load_records`, like all others but `expected`.
+        data: Its content.
+        admitted: Kinds of records.
+        only: These in words.
+        expected: What the file should be, for the refusal.
+        max_opcodes: How many opcodes it may have.
+
+    Raises:
+        BadInputError: The pickle refers to another global, is damaged, or is no dictionary.
+    """
+    try:
+        entries = load_records(path, data, admitted, only, objects=True, max_opcodes=max_opcodes)
+        if not isinstance(entries, dict):
+            raise ValueError(f"a {type(entries).__name__} instead of a dictionary")
+    except BadInputError:  # a ValueError too
+        raise
+    except ValueError as error:
+        raise BadInputError(path, f"a damaged pickle ({error})", expected) from None
+    return entries
+
+
 def _operations(
     data: bytes, admitted: frozenset[str], max_opcodes: int
 ) -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dhm.errors import BadInputError
-from dhm.formats.restricted_pickle import ARRAY_GLOBALS, brief, build_array, load_records
+from dhm.formats.restricted_pickle import ARRAY_GLOBALS, brief, build_array, load_dictionary
 from dhm.formats.text import read_bytes
 
 NUM_JOINTS = 42
@@ -54,14 +54,7 @@ def read_rhd_pickle(path: str | Path) -> dict[int, RhdAnnotation]:
     data = read_bytes(path)
     only = "NumPy's array reconstruction and nothing else"
     count = min((1 << 16) + len(data) // _SMALLEST_SHARE, _MAX_OPCODES)
-    try:
-        entries = load_records(path, data, ARRAY_GLOBALS, only, objects=True, max_opcodes=count)
-        if not isinstance(entries, dict):
-            raise ValueError(f"a {type(entries).__name__} instead of a dictionary")
-    except BadInputError:  # a ValueError too
-        raise
-    except ValueError as error:
-        raise BadInputError(path, f"a damaged pickle ({error})", _EXPECTED) from None
+    entries = load_dictionary(path, data, ARRAY_GLOBALS, only, _EXPECTED, max_opcodes=count)
     if not entries:
         raise BadInputError(path, "no picture", _EXPECTED)
     return {_number(path, key): _annotation(path, key, entries[key]) for key in entries}

@@ -28,6 +28,7 @@ from dhm.prediction.result_files import (
     unique_stems,
     write_hand,
 )
+from dhm.prediction.summary import say_done
 from dhm.types import HandTemplate
 
 log = logging.getLogger(__name__)
@@ -78,12 +79,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             overlay = picture and _overlay(picture, frame, hand, model.template)
             write_hand(out, name, hand, model.template, overlay)
         log.info("%s: %s", path, _summary(content, fitted))
-    log.info("%d of %d done, in %s", len(evidence) - len(refused), len(evidence), out)
-    if refused:
-        log.warning("%d refused:", len(refused))
-        for error in refused:
-            log.warning("  %s", error)
-    return len(refused)
+    return say_done(len(evidence), refused, out)
 
 
 def _sided(frame: FrameEvidence, left: bool) -> FrameEvidence:

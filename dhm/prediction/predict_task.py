@@ -24,6 +24,7 @@ from dhm.prediction.predict_hand import Adjust, predict_hand
 from dhm.prediction.predict_video import VideoSettings, predict_video
 from dhm.prediction.predictor import Predictor
 from dhm.prediction.result_files import CAMERA, unique_stems, write_hand
+from dhm.prediction.summary import say_done
 from dhm.prediction.video_files import SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -98,12 +99,7 @@ def predict_files(
             log.warning("refused: %s", error)
         else:
             log.info("%s", said)
-    log.info("%d of %d done, in %s", len(paths) - len(refused), len(paths), out)
-    if refused:
-        log.warning("%d refused:", len(refused))
-        for error in refused:
-            log.warning("  %s", error)
-    return len(refused)
+    return say_done(len(paths), refused, out)
 
 
 def find_files(flag: str, texts: Sequence[str]) -> list[Path]:
