@@ -18,7 +18,7 @@ from dhm.training.interrupt import on_signal
 log = logging.getLogger(__name__)
 
 LOG_FILE = "sweep.log"
-_METRICS_FILE = "metrics.json"  # as in dhm.tasks, whose import is JAX's
+_METRICS_FILE = "metrics.json"  # as in dhm.run_model, whose import is JAX's
 _PAUSE = 0.2  # seconds between looks at the processes
 _DEVICES = (
     "import jax; device = jax.local_devices()[0]; "

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from dhm import estimate
 from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
-from dhm.errors import BadInputError
 from dhm.evaluation.details import evaluate_details, summarise_details
 from dhm.evaluation.encoders import (
     FORMER,
@@ -40,26 +39,28 @@ from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
 from dhm.export.preview import write_preview
 from dhm.formats.json_file import write_json
-from dhm.formats.mano_pickle import read_mano
-from dhm.networks.build import build_linear_model, build_model
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
-from dhm.networks.pretrained import load_backbone
-from dhm.report.page import RunFiles, read_metrics, write_report
-from dhm.sources import linear_model_file, prepared_data
+from dhm.report.page import RunFiles, write_report
+from dhm.run_model import (
+    METRICS_FILE,
+    first_variables,
+    measured_data,
+    model_in_training,
+    model_of,
+)
+from dhm.sources import prepared_data
 from dhm.trained_decoder import (
-    decoder_template,
     general_settings,
     make_missing_decoder,
     require_same_decoder,
     trained_model,
-    with_trained_decoder,
 )
 from dhm.training.loop import train
 from dhm.training.parallel import axis_over
 from dhm.training.processes import is_first, leave, wait_for_all
 from dhm.training.replay import describe, find_non_finite, read_replay, step_terms
-from dhm.training.state import create_train_state, initial_variables
+from dhm.training.state import create_train_state
 from dhm.training.step import StepSpec, make_step_spec
 from dhm.workdir import (
     claim_data,
@@ -74,7 +75,6 @@ from dhm.workdir_lock import only_one
 
 log = logging.getLogger(__name__)
 
-METRICS_FILE = "metrics.json"
 EXPORT_FOLDER = "export"
 REPORT_FILE = "report.html"
 _EVENTS_FOLDER = "tensorboard"  # as dhm.training.loop writes it
@@ -147,13 +147,13 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
     """
     if is_first():
         claim_data(workdir, data.info.fingerprint)
-    model = _model_in_training(config, data)
+    model = model_in_training(config, data)
     if config.decoder.trained and newest_step(workdir) is not None:
         _, variables = trained_variables(workdir, model.template.num_vertices)
         require_same_decoder(variables, config, workdir)
     schedule = configuration.schedule(config, data.num_train)
     optimiser = configuration.optimiser(config, schedule)
-    state = create_train_state(model, _initial_variables(config, model), optimiser)
+    state = create_train_state(model, first_variables(config, model), optimiser)
 
     def batches_from(step: int):
         return make_dataset(
@@ -184,25 +184,6 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
     )
 
 
-def _model_in_training(config: ConfigDict, data: PreparedData) -> HandModel:
-    dtype = configuration.encoder_dtype(config, jax.default_backend())
-    return _model(config, data, axis_over(jax.device_count()), dtype)
-
-
-def _model(
-    config: ConfigDict,
-    data: PreparedData,
-    axis_name: str | None = None,
-    encoder_dtype: Any = jnp.float32,
-) -> HandModel | LinearHandModel:
-    settings = general_settings(config)
-    if config.decoder.kind == "linear":
-        linear = read_mano(linear_model_file(config))
-        return build_linear_model(linear, data.template, settings, axis_name, encoder_dtype)
-    template = decoder_template(config, data.template)
-    return build_model(template, settings, axis_name, encoder_dtype)
-
-
 def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
     settings = configuration.objective_settings(config)
     axis_name, fixed_decoder = axis_over(jax.device_count()), bool(config.decoder.trained)
@@ -221,7 +202,7 @@ def replay(config: ConfigDict, path: Path) -> None:
     """
     configuration.check_config(config)
     saved = read_replay(path)
-    model = _model_in_training(config, prepared_data(config))
+    model = model_in_training(config, prepared_data(config))
     spec = _step_spec(config, model)
     terms, counts = step_terms(spec, saved)
     width = max(map(len, saved.samples))
@@ -247,7 +228,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    model = _model(config, data)
+    model = model_of(config, data)
     step, variables = trained_variables(workdir, model.template.num_vertices)
     errors = evaluate(
         model,
@@ -300,36 +281,6 @@ def _compare_encoders(
     }
 
 
-def load_run(
-    workdir: Path,
-) -> tuple[HandModel | LinearHandModel, dict[str, Any], PreparedData]:
-    """The model of a run that was evaluated, its variables, and the records it was measured on.
-
-    Raises:
-        DhmError: If the workdir has no checkpoint, or its data are gone.
-    """
-    noted = noted_config(workdir)
-    data = _measured_data(workdir, None)
-    if isinstance(data, str):
-        raise BadInputError(workdir, data, "the data of the run")
-    model = _model(_of_plain(noted), data)
-    return model, trained_variables(workdir, model.template.num_vertices)[1], data
-
-
-def _of_plain(noted: Mapping[str, Any]) -> ConfigDict:
-    """A noted config as it was: JSON has lists for tuples."""
-    return ConfigDict(
-        {
-            key: _of_plain(value)
-            if isinstance(value, Mapping)
-            else tuple(value)
-            if isinstance(value, list)
-            else value
-            for key, value in noted.items()
-        }
-    )
-
-
 def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     """Writes the newest checkpoint as msgpack, and meshes of it, into <workdir>/export.
 
@@ -339,7 +290,7 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    model = _model(config, data)
+    model = model_of(config, data)
     _, variables = trained_variables(workdir, model.template.num_vertices)
     folder = workdir / EXPORT_FOLDER
     linear = model.linear if isinstance(model, LinearHandModel) else None
@@ -376,27 +327,7 @@ def report(config: ConfigDict | None, workdir: Path) -> Path:
     if config is not None:
         configuration.check_config(config)
         require_same_model(config, workdir)
-    return report_task(workdir, _measured_data(workdir, config))
-
-
-def _measured_data(workdir: Path, config: ConfigDict | None) -> PreparedData | str:
-    """The records that a run's errors were measured on, or a sentence why they are not there."""
-    path = workdir / METRICS_FILE
-    if not path.is_file():
-        return f"There is no {METRICS_FILE}, which names the data: evaluate the run."
-    noted = read_metrics(path).get("data")
-    if not isinstance(noted, dict) or not isinstance(noted.get("folder"), str):
-        return f"{METRICS_FILE} does not name the data: evaluate the run again."
-    folder = Path(config.prepared if config is not None and config.prepared else noted["folder"])
-    if not folder.is_dir():
-        return f"They need the data, and {folder} is gone."
-    try:
-        data = PreparedData(folder)
-    except BadInputError as error:
-        return f"They need the data, which cannot be used: {error}."
-    if data.info.fingerprint != noted.get("fingerprint"):
-        return f"They need the data, and those in {folder} are others than were measured on."
-    return data
+    return report_task(workdir, measured_data(workdir, config))
 
 
 def report_task(workdir: Path, data: PreparedData | str) -> Path:
@@ -440,21 +371,3 @@ def _spread(num_records: int, config: ConfigDict) -> list[int]:
     """Records spread evenly over the evaluation split."""
     count = min(config.export.num_poses, num_records)
     return np.linspace(0, num_records - 1, count).round().astype(int).tolist()
-
-
-def _initial_variables(config: ConfigDict, model: HandModel) -> dict[str, Any]:
-    variables = initial_variables(
-        model,
-        seed=config.train.seed,
-        subject=config.subject,
-        image_size=config.data.image_size,
-    )
-    variables = with_trained_decoder(variables, config)
-    if not config.encoder.weights:
-        log.info("the ResNet starts from random weights (config.encoder.weights is empty)")
-        return variables
-    params, stats = variables["params"]["encoder"], variables["batch_stats"]["encoder"]
-    params["backbone"], stats["backbone"] = load_backbone(
-        Path(config.encoder.weights), params["backbone"], stats["backbone"]
-    )
-    return variables

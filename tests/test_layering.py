@@ -44,7 +44,7 @@ ONLY_IN = {
     "PIL": {"dhm.formats"},
     "igl": {"dhm.evaluation", "data_prep"},
     "ml_collections": {"configs", "launch", "dhm.config", "dhm.estimate", "dhm.sources",
-                       "dhm.tasks", "dhm.trained_decoder", "dhm.workdir"},
+                       "dhm.run_model", "dhm.tasks", "dhm.trained_decoder", "dhm.workdir"},
     "jinja2": {"dhm.report"},
     "markupsafe": {"dhm.report"},
     "tensorboardX": {"dhm.training", "dhm.report"},

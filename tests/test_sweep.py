@@ -14,8 +14,8 @@ import pytest
 from dhm import sweep as sweep_module
 from dhm.errors import BadInputError, Interrupted
 from dhm.formats.json_file import write_json
+from dhm.run_model import METRICS_FILE
 from dhm.sweep import Outcome, describe, device_slots, sweep
-from dhm.tasks import METRICS_FILE
 
 # Writes when it began and ended, and on which device; the config's text is Python to run between.
 _LAUNCHER = """

@@ -20,7 +20,7 @@ from dhm.report.figures import Example, Studio, heat_scale, make_examples, uprig
 from dhm.report.html import heat_legend
 from dhm.report.page import spread
 from dhm.report.viewer import upright
-from dhm.tasks import load_run
+from dhm.run_model import load_run
 
 PAGE_FILE = "ablation.html"
 

@@ -18,7 +18,7 @@ from dhm.sweep import Job, describe, run_jobs
 log = logging.getLogger(__name__)
 
 RESULT_FILE, TABLE_FILE = "ablation.json", "ablation.md"
-_METRICS_FILE = "metrics.json"  # as in dhm.tasks
+_METRICS_FILE = "metrics.json"  # as in dhm.run_model
 _ARGUMENTS_FILE = "arguments.json"  # what a run was started with
 _TASK = "measure"
 

@@ -13,7 +13,7 @@ from dhm.ablation.variants import VARIANTS
 from dhm.config import check_config
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.json_file import flat_fields, read_json
-from dhm.tasks import METRICS_FILE
+from dhm.run_model import METRICS_FILE
 from tests.launcher import ROOT, launch
 
 # Without a part: P_err one larger, M_err twice as large. Counts how often it is called.
