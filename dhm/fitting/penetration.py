@@ -12,6 +12,7 @@ from dhm.geometry.transforms import einsum
 from dhm.losses.penetration import (
     PenetrationParts,
     penetration_parts,
+    rigid_penetration,
     sphere_centers,
     sphere_radii,
 )
@@ -50,7 +51,7 @@ def bone_spheres(
     parts = penetration_parts(template)
     centers = sphere_centers(joints_zero, parts, _SPHERES)
     radii = sphere_radii(centers, v_zero)
-    return BoneSpheres(parts, radii, jnp.maximum(_overlap(centers, radii, parts)[0], 0))
+    return BoneSpheres(parts, radii, rigid_penetration(centers, radii, parts))
 
 
 def penetration_term(joints: Points, spheres: BoneSpheres, weight: float) -> Linearised:
