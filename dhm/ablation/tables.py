@@ -20,7 +20,7 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...], int]] = {
     "depth": ("penetration mean", ("details", _ENCODER, "penetration_mean"), 2),
     "deepest": ("penetration max", ("details", _ENCODER, "penetration_max"), 2),
     "volume": ("penetration mm3", ("details", _ENCODER, "penetration_volume"), 0),
-    "share": (f"frames > {PENETRATES_MM:g} mm", ("details", _ENCODER, "penetrating"), 2),
+    "share": (f"hands > {PENETRATES_MM:g} mm", ("details", _ENCODER, "penetrating"), 2),
 }
 PAPER = {"linear": (13.81, 8.93), "full": (9.86, 6.55)}
 """P_err and M_err of table 1, mm: MANO and DeepHandMesh, on captures of its own."""
@@ -193,7 +193,7 @@ def _claims(values: Values) -> list[str]:
         ("no_identity", "M_err_fitted", "the identity corrective improves M_err"),
         ("no_skeleton", "P_err_fitted", "the skeleton corrective improves P_err"),
         ("no_stop_gradient", "P_err", "the stopped gradient improves P_err"),
-        ("no_penetration", "share", "L_penet lowers the share of penetrating frames"),
+        ("no_penetration", "share", "L_penet lowers the share of penetrating hands"),
         ("no_penetration", "M_err", "L_penet improves M_err"),
         ("paper_penetration", "share", "leaving out what overlaps at rest lowers that share"),
         ("no_non_rigid", "contact", "the non-rigid part improves M_err of frames in contact"),

@@ -13,7 +13,7 @@ from dhm.data.prepared_data import PreparedData
 from dhm.errors import DhmError
 from dhm.evaluation.evaluate import batch_of, eval_step, fitted_step
 from dhm.evaluation.frame_class import is_contact, is_flexed
-from dhm.evaluation.metrics import joint_errors, mesh_error
+from dhm.evaluation.metrics import joint_errors, scan_distance
 from dhm.evaluation.penetration import HandParts, hand_parts, penetrating_share, penetration
 from dhm.evaluation.visible import visible_mesh_error
 from dhm.fitting import fit_pose
@@ -25,7 +25,7 @@ POSES = ("encoder", "fitted")
 
 
 class FrameDetails(NamedTuple):
-    """One frame's hand, seen by its first view; NaN where there was nothing to compare with.
+    """One frame's hand; NaN where there was nothing to compare with.
 
     Attributes:
         sequence: Name of its sequence.
@@ -60,6 +60,10 @@ def evaluate_details(
 ) -> dict[str, list[FrameDetails]]:
     """Details of every n-th frame of the evaluation split, by the source of the angles (`POSES`).
 
+    The encoder reads another hand off each view of a frame, and it has details of each, for those
+    of one alone would say little of how often it penetrates. The scan is compared with the first
+    view's hand.
+
     Args:
         model: The hand model.
         variables: Its variables.
@@ -72,31 +76,45 @@ def evaluate_details(
         BadInputError: If a record or a scan is damaged.
     """
     split = data.info.evaluation_split
-    _, first_views = np.unique(data.split_index(split).frame_id, return_index=True)
-    chosen, parts = first_views[::stride], hand_parts(model.template)
+    frame_id = data.split_index(split).frame_id
+    frames, first_views = np.unique(frame_id, return_index=True)
+    others = np.setdiff1d(np.flatnonzero(np.isin(frame_id, frames[::stride])), first_views)
+    first_views = first_views[::stride]
+    # Apart, because the others need the encoder alone.
+    batches = [
+        views[start : start + batch_size].tolist()
+        for views in (first_views, others)
+        for start in range(0, len(views), batch_size)
+    ]
+    parts = hand_parts(model.template)
     steps = {
         name: jax.jit(lambda variables, batch, step=step: step(model, variables, batch)[1:])
         for name, step in zip(POSES, (eval_step, fitted_step), strict=True)
     }
-    classes = jax.jit(lambda batch: _true_angles(data, batch))
+    true_angles = jax.jit(lambda batch: _true_angles(data, batch))
+    classes: dict[int, tuple[bool, bool]] = {}
     found: dict[str, list[FrameDetails]] = {name: [] for name in POSES}
-    for start in tqdm(range(0, len(chosen), batch_size), desc="details", unit="batch"):
-        records = chosen[start : start + batch_size].tolist()
+    for records in tqdm(batches, desc="details", unit="batch"):
         fields = [data.record(split, record) for record in records]
         images = [data.decode_image(split, *pair) for pair in zip(records, fields, strict=True)]
         batch = of_known_joints(model, batch_of(records, fields, images, batch_size))
-        flexed = is_flexed(np.asarray(classes(batch)), data.template.joint_names)
-        contact = is_contact(batch.joints, batch.joint_valid, data.template.joint_names)
-        for name, step in steps.items():
-            output, aligned = jax.device_get(step(variables, batch))
+        is_first = bool(np.isin(records[0], first_views))
+        if is_first:
+            flexed = is_flexed(np.asarray(true_angles(batch)), data.template.joint_names)
+            contact = is_contact(batch.joints, batch.joint_valid, data.template.joint_names)
+            for record, *of_frame in zip(records, flexed.tolist(), contact.tolist(), strict=False):
+                classes[int(frame_id[record])] = tuple(of_frame)
+        for name in POSES if is_first else ("encoder",):
+            output, aligned = jax.device_get(steps[name](variables, batch))
             P_err = joint_errors(output.joints, batch.joints, batch.joint_valid)
             for i, record in enumerate(records):
-                details = FrameDetails(
-                    data.sequence(split, record), bool(flexed[i]), bool(contact[i])
-                )
+                sequence = data.sequence(split, record)
+                details = FrameDetails(sequence, *classes[int(frame_id[record])])
                 if aligned[i]:
                     details = details._replace(P_err=float(P_err[i]))
-                    details = _of_mesh(details, model, output, i, data, record, parts)
+                    details = _with_penetration(details, output, i, data, record, parts)
+                    if is_first:
+                        details = _with_scan(details, model, output, i, data, record)
                 found[name].append(details)
     return found
 
@@ -109,31 +127,43 @@ def _true_angles(data: PreparedData, batch: Batch) -> jax.Array:
     ).theta
 
 
-def _of_mesh(
+def _with_penetration(
     details: FrameDetails,
-    model: HandModel,
     output: HandOutput,
     i: int,
     data: PreparedData,
     record: int,
     parts: HandParts,
 ) -> FrameDetails:
-    split, vertices = data.info.evaluation_split, output.vertices[i]
+    vertices = output.vertices[i]
     if not np.isfinite(vertices).all():
+        split = data.info.evaluation_split
         raise DhmError(f"the model gives NaN or infinity for {split} record {record}")
     overlap = penetration(vertices, parts)
-    details = details._replace(
+    return details._replace(
         penetration_mean=overlap.mean_depth,
         penetration_max=overlap.max_depth,
         penetration_volume=overlap.volume,
     )
+
+
+def _with_scan(
+    details: FrameDetails,
+    model: HandModel,
+    output: HandOutput,
+    i: int,
+    data: PreparedData,
+    record: int,
+) -> FrameDetails:
+    split, vertices = data.info.evaluation_split, output.vertices[i]
     scan = data.scan(split, record)
     if scan is None:
         return details
-    size, faces = (data.info.image_size,) * 2, model.template.faces
-    visible = visible_mesh_error(vertices, faces, *scan, _cameras(data, split, record), size)
-    M_err = mesh_error(vertices, faces, *scan).M_err
-    return details._replace(M_err=M_err, M_err_visible=visible.M_err)
+    distance, size = scan_distance(vertices, *scan), (data.info.image_size,) * 2
+    visible = visible_mesh_error(
+        vertices, model.template.faces, distance, _cameras(data, split, record), size
+    )
+    return details._replace(M_err=distance.mean(), M_err_visible=visible.M_err)
 
 
 def _cameras(data: PreparedData, split: str, record: int) -> Camera:
@@ -150,12 +180,12 @@ def summarise_details(details: Sequence[FrameDetails]) -> dict[str, float | int 
     """Means over the frames; None where nothing was measured.
 
     Returns:
-        "frames", "flexed" and "contact" (their numbers), the means of the measures, "M_err_flexed"
-        and "M_err_contact", and "penetrating", the share of frames with more than
+        "hands", "flexed" and "contact" (their numbers), the means of the measures, "M_err_flexed"
+        and "M_err_contact", and "penetrating", the share of hands with more than
         `PENETRATES_MM` of penetration.
     """
     row: dict[str, float | int | None] = {
-        "frames": len(details),
+        "hands": len(details),
         "flexed": sum(frame.flexed for frame in details),
         "contact": sum(frame.contact for frame in details),
     }

@@ -114,6 +114,33 @@ def _longest_border(
     return border[max(loops, key=lambda loop: lengths[loop].sum())] if loops else border
 
 
+class ScanDistance(NamedTuple):
+    """Distance of each output vertex to the frame's scan.
+
+    Attributes:
+        distance: To the closest point, mm.
+        beyond_cut: Whether that lies on the scan's cut: such a distance says nothing.
+    """
+
+    distance: Float[np.ndarray, " v"]
+    beyond_cut: Bool[np.ndarray, " v"]
+
+    def mean(self, among: Bool[np.ndarray, " v"] | bool = True) -> float:
+        """M_err over some vertices, without those beyond the cut, mm; NaN without any."""
+        counted = self.distance[among & ~self.beyond_cut]
+        return float(counted.mean()) if len(counted) else float("nan")
+
+
+def scan_distance(
+    vertices: Float[np.ndarray, "v 3"],
+    scan_vertices: Float[np.ndarray, "w 3"],
+    scan_faces: Int[np.ndarray, "g 3"],
+) -> ScanDistance:
+    """Distance of each vertex of one frame's output, mm, to its scan."""
+    closest = closest_points(vertices, scan_vertices, scan_faces)
+    return ScanDistance(closest.distance, on_cut(closest, scan_vertices, scan_faces))
+
+
 class MeshError(NamedTuple):
     """Distances between an output mesh and the frame's scan, mm.
 
@@ -139,9 +166,8 @@ def mesh_error(
     scan_faces: Int[np.ndarray, "g 3"],
 ) -> MeshError:
     """M_err and the reverse distance of one frame."""
-    forward = closest_points(vertices, scan_vertices, scan_faces)
-    beyond = on_cut(forward, scan_vertices, scan_faces)
-    M_err = float(forward.distance[~beyond].mean()) if not beyond.all() else float("nan")
+    forward = scan_distance(vertices, scan_vertices, scan_faces)
+    M_err = forward.mean()
     seen = scan_vertices[np.unique(scan_faces)]
     reverse = float(closest_points(seen, vertices, faces).distance.mean())
-    return MeshError(M_err, reverse, (M_err + reverse) / 2, int(beyond.sum()))
+    return MeshError(M_err, reverse, (M_err + reverse) / 2, int(forward.beyond_cut.sum()))

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dhm.evaluation.metrics import closest_points, on_cut
+from dhm.evaluation.metrics import ScanDistance
 from dhm.rendering import render_depth
 from dhm.types import Camera
 
@@ -33,8 +33,7 @@ _render_depth = partial(jax.jit, static_argnames=("image_size",))(render_depth)
 def visible_mesh_error(
     vertices: Float[np.ndarray, "v 3"],
     faces: Int[np.ndarray, "f 3"],
-    scan_vertices: Float[np.ndarray, "w 3"],
-    scan_faces: Int[np.ndarray, "g 3"],
+    distance: ScanDistance,
     camera: Camera,
     image_size: tuple[int, int],
     *,
@@ -45,19 +44,14 @@ def visible_mesh_error(
     Args:
         vertices: Of the output, finite, world mm.
         faces: Of the output.
-        scan_vertices: Of the frame's scan, world mm.
-        scan_faces: Of the frame's scan.
+        distance: Of its vertices to the frame's scan.
         camera: The frame's c target cameras.
         image_size: Height and width of their depth maps, pixels.
         tolerance: As in `seen_vertices`, mm.
     """
     seen = seen_vertices(vertices, faces, camera, image_size, tolerance=tolerance).any(axis=0)
-    if not seen.any():
-        return VisibleMeshError(float("nan"), 0, 0)
-    closest = closest_points(vertices[seen], scan_vertices, scan_faces)
-    beyond = on_cut(closest, scan_vertices, scan_faces)
-    M_err = float(closest.distance[~beyond].mean()) if not beyond.all() else float("nan")
-    return VisibleMeshError(M_err, int(seen.sum()), int(beyond.sum()))
+    beyond = seen & distance.beyond_cut
+    return VisibleMeshError(distance.mean(seen), int(seen.sum()), int(beyond.sum()))
 
 
 def seen_vertices(

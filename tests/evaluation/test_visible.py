@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from dhm.evaluation.metrics import mesh_error
+from dhm.evaluation.metrics import mesh_error, scan_distance
 from dhm.evaluation.visible import seen_vertices, visible_mesh_error
 from dhm.types import Camera
 
@@ -67,13 +67,19 @@ def test_visible_error_of_a_cube_in_closed_form():
     scan, scan_faces = _cube()
     scan *= (SIDE / 2 + 10) / (SIDE / 2)
     scan[scan[:, 2] > SIDE / 2, 2] = SIDE / 2 + 3
-    error = visible_mesh_error(vertices, faces, scan, scan_faces, _cameras([0, 0, 1]), SIZE)
+    error = visible_mesh_error(
+        vertices, faces, scan_distance(vertices, scan, scan_faces), _cameras([0, 0, 1]), SIZE
+    )
     assert error.seen == (CELLS + 1) ** 2
     assert error.beyond_cut == 0
     assert error.M_err == pytest.approx(3, abs=1e-9)
     # Two sides: those on the other side are 10 mm away, but for the edge that both share.
     both = visible_mesh_error(
-        vertices, faces, scan, scan_faces, _cameras([0, 0, 1], [1, 0, 0]), SIZE
+        vertices,
+        faces,
+        scan_distance(vertices, scan, scan_faces),
+        _cameras([0, 0, 1], [1, 0, 0]),
+        SIZE,
     )
     n = CELLS + 1
     assert both.seen == 2 * n**2 - n
@@ -92,7 +98,11 @@ def test_one_mesh_hides_another():
     )
     assert not seen[0, : len(vertices)].any()
     error = visible_mesh_error(
-        vertices, faces, vertices, faces, _cameras([0, 0, 1], distance=-DISTANCE), SIZE
+        vertices,
+        faces,
+        scan_distance(vertices, vertices, faces),
+        _cameras([0, 0, 1], distance=-DISTANCE),
+        SIZE,
     )
     assert error.seen == 0 and math.isnan(error.M_err)
 
@@ -153,7 +163,9 @@ def test_what_lies_beyond_the_cut_is_left_out():
     vertices, faces = _cube()
     scan, scan_faces = _cube()
     keep = scan[scan_faces].mean(axis=1)[:, 0] > 0
-    error = visible_mesh_error(vertices, faces, scan, scan_faces[keep], _cameras([0, 0, 1]), SIZE)
+    error = visible_mesh_error(
+        vertices, faces, scan_distance(vertices, scan, scan_faces[keep]), _cameras([0, 0, 1]), SIZE
+    )
     n = CELLS + 1
     # Half of the side beyond it, and the row on the cut itself.
     assert error.beyond_cut == n * (CELLS // 2 + 1)
