@@ -46,6 +46,7 @@ _WORKDIR = flags.DEFINE_string(
 )
 _REPLAY = flags.DEFINE_string("replay", None, "Step to look at, a file in the run's replay/.")
 _WHAT = flags.DEFINE_string("what", "all", "Part to benchmark, e.g. step; all of them.")
+_BATCH = flags.DEFINE_integer("batch", None, "Pictures of the benchmark's training step.", 1)
 _PICTURE = flags.DEFINE_string("picture", None, "PNG that gets a timeline of the training step.")
 _STEP_MS = flags.DEFINE_list(
     "step-ms", None, "For --what scaling: ms of a device's step with 8 and with 32 images."
@@ -262,7 +263,9 @@ def main(argv: list[str]) -> None:
 
             file, picture = (name and Path(name) for name in (_JSON.value, _PICTURE.value))
             template = make_toy_template()
-            benchmark(template, _toy_records, _WHAT.value, file, _step_times(), picture)
+            benchmark(
+                template, _toy_records, _WHAT.value, file, _step_times(), picture, _BATCH.value
+            )
         elif task == _SWEEP:
             _sweep(argv[2:])
         elif task == _ABLATE:

@@ -37,6 +37,7 @@ def benchmark(
     json_file: Path | None = None,
     step_ms: tuple[float, float] | None = None,
     picture: Path | None = None,
+    batch_size: int | None = None,
 ) -> None:
     """Measures, prints a table of each part, and writes them as JSON.
 
@@ -47,6 +48,7 @@ def benchmark(
         json_file: Gets the rows, with the machine; None writes none.
         step_ms: For the model of scaling, as in `benchmark_scaling`.
         picture: Gets a timeline of a training step; None draws none.
+        batch_size: Of that step, as in `benchmark_step`.
 
     Raises:
         BadInputError: If there is no such part.
@@ -57,7 +59,7 @@ def benchmark(
     measure = {
         "raster": lambda: benchmark_rasterizer(template.v_template, template.faces),
         "losses": lambda: benchmark_losses(template),
-        "step": lambda: benchmark_step(template, picture=picture),
+        "step": lambda: benchmark_step(template, batch_size=batch_size, picture=picture),
         "infer": lambda: benchmark_inference(template),
         "input": lambda: _input_rows(prepare),
         "scaling": lambda: benchmark_scaling(template, step_ms=step_ms),

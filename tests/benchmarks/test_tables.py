@@ -78,6 +78,18 @@ def test_the_numbers_are_written(monkeypatch, tmp_path, capsys):
     assert "speed" in capsys.readouterr().out
 
 
+def test_the_step_has_as_many_pictures_as_asked_for(monkeypatch):
+    asked = []
+
+    def benchmark_step(template, *, batch_size, picture):
+        asked.append(batch_size)
+        return [BenchmarkRow("speed", "3 ms")]
+
+    monkeypatch.setattr(report, "benchmark_step", benchmark_step)
+    report.benchmark(make_toy_template(300), lambda folder: folder, "step", batch_size=32)
+    assert asked == [32]
+
+
 def test_an_unknown_part_is_refused():
     with pytest.raises(BadInputError, match="--what: found 'speed', expected one of raster, loss"):
         report.benchmark(make_toy_template(300), lambda folder: Path(folder), "speed")
