@@ -50,7 +50,7 @@ def ablate(
         workdir: Folder of the runs and of ablation.json and ablation.md.
         subjects: Numbers of the people that each variant is trained on.
         variants: Names among `VARIANTS`.
-        seeds: How many runs of each.
+        seeds: How many runs of each, but for those that take too long (`Variant.most_seeds`).
         settings: "--config.key=value" for all, such as fewer epochs.
 
     Returns:
@@ -66,7 +66,7 @@ def ablate(
         _run(config, name, subject, seed, settings)
         for name in variants
         for subject in subjects
-        for seed in range(seeds)
+        for seed in range(min(seeds, VARIANTS[name].most_seeds or seeds))
     ]
     told = {run.job.name: {"arguments": list(run.job.arguments), "config": values} for run in runs}
     waiting = [

@@ -74,6 +74,14 @@ def test_every_variant_runs_with_every_seed_once(launcher, tmp_path):
     assert result["full"]["P_err"] == {"mean": 10.5, "spread": 1.0, "runs": 2}
 
 
+def test_large_pictures_are_run_once(launcher, tmp_path):
+    text = _ablate(launcher, tmp_path, variants=("full", "size_128"), seeds=3)
+    assert "| 128 x 128 pixels | 11.50 | 8.00 |" in text
+    assert "| ours | 11.00 ± 1.00 | 4.10 ± 0.10 |" in text
+    runs = sorted(path.name for path in (tmp_path / "runs").glob("size_128*"))
+    assert runs == ["size_128_subject1_seed0"]
+
+
 def test_the_tables_and_the_claims(launcher, tmp_path):
     text = _ablate(launcher, tmp_path)
     assert "| ours | 10.50 ± 0.50 | 4.05 ± 0.05 |" in text
