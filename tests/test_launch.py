@@ -60,17 +60,20 @@ def test_the_trace_names_the_stages(finished):
 
 
 def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finished):
-    def compiled_steps():
-        """What pmap calls the step; small programs are kept as well where they took a second."""
-        return {path.name for path in (home / ".jax_cache").glob("jit__fun-*")}
+    def compiled():
+        """Names of the programs that are kept, and the digests of each."""
+        files = [path.name for path in (home / ".jax_cache").iterdir()]
+        names = {file.rsplit("-", 2)[0] for file in files}
+        return {name: {file for file in files if file.startswith(f"{name}-")} for name in names}
 
-    compiled = compiled_steps()
-    assert compiled
+    first = compiled()
+    assert "jit__fun" in first  # what pmap calls the step
     before = (finished / "export" / "params.msgpack").read_bytes()
     again = launch(home, *small_job("whole", "--config.profile.steps=(3,4)"))
     assert again.returncode == 0, again.stderr[-3000:]
     assert (finished / "export" / "params.msgpack").read_bytes() == before
-    assert compiled_steps() == compiled
+    # On a slow machine one that was too quick to be kept may be kept now; none is there twice.
+    assert {name: files for name, files in compiled().items() if name in first} == first
 
 
 def test_another_config_on_the_same_workdir_is_refused(home, finished):

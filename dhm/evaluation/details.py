@@ -79,11 +79,9 @@ def evaluate_details(
     frame_id = data.split_index(split).frame_id
     frames, first_views = np.unique(frame_id, return_index=True)
     others = np.setdiff1d(np.flatnonzero(np.isin(frame_id, frames[::stride])), first_views)
-    first_views = first_views[::stride]
-    # Apart, because the others need the encoder alone.
     batches = [
-        views[start : start + batch_size].tolist()
-        for views in (first_views, others)
+        (poses, views[start : start + batch_size].tolist())
+        for poses, views in ((POSES, first_views[::stride]), (("encoder",), others))
         for start in range(0, len(views), batch_size)
     ]
     parts = hand_parts(model.template)
@@ -94,17 +92,17 @@ def evaluate_details(
     true_angles = jax.jit(lambda batch: _true_angles(data, batch))
     classes: dict[int, tuple[bool, bool]] = {}
     found: dict[str, list[FrameDetails]] = {name: [] for name in POSES}
-    for records in tqdm(batches, desc="details", unit="batch"):
+    for poses, records in tqdm(batches, desc="details", unit="batch"):
         fields = [data.record(split, record) for record in records]
         images = [data.decode_image(split, *pair) for pair in zip(records, fields, strict=True)]
         batch = of_known_joints(model, batch_of(records, fields, images, batch_size))
-        is_first = bool(np.isin(records[0], first_views))
+        is_first = poses == POSES
         if is_first:
             flexed = is_flexed(np.asarray(true_angles(batch)), data.template.joint_names)
             contact = is_contact(batch.joints, batch.joint_valid, data.template.joint_names)
-            for record, *of_frame in zip(records, flexed.tolist(), contact.tolist(), strict=False):
-                classes[int(frame_id[record])] = tuple(of_frame)
-        for name in POSES if is_first else ("encoder",):
+            for i, record in enumerate(records):
+                classes[int(frame_id[record])] = bool(flexed[i]), bool(contact[i])
+        for name in poses:
             output, aligned = jax.device_get(steps[name](variables, batch))
             P_err = joint_errors(output.joints, batch.joints, batch.joint_valid)
             for i, record in enumerate(records):
@@ -177,7 +175,7 @@ def _cameras(data: PreparedData, split: str, record: int) -> Camera:
 
 
 def summarise_details(details: Sequence[FrameDetails]) -> dict[str, float | int | None]:
-    """Means over the frames; None where nothing was measured.
+    """Means over the hands; None where nothing was measured.
 
     Returns:
         "hands", "flexed" and "contact" (their numbers), the means of the measures, "M_err_flexed"

@@ -13,7 +13,7 @@ from dhm.data.prepared_data import PreparedData
 from dhm.data.prepared_files import Scan
 from dhm.data.schema import HandRecord
 from dhm.evaluation.evaluate import batch_of, eval_step, fitted_step
-from dhm.evaluation.metrics import closest_points, joint_errors, on_cut
+from dhm.evaluation.metrics import joint_errors, scan_distance
 from dhm.networks.aligned import of_known_joints
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
@@ -146,10 +146,10 @@ def measured_hand(
     P_err = float(joint_errors(output.joints, batch.joints, batch.joint_valid)[row])
     if scan is None:
         return Hand(vertices, P_err, None, None, None)
-    closest = closest_points(vertices, *scan)
-    is_measured = ~on_cut(closest, *scan)
-    M_err = float(closest.distance[is_measured].mean()) if is_measured.any() else None
-    return Hand(vertices, P_err, M_err, closest.distance, is_measured)
+    to_scan = scan_distance(vertices, *scan)
+    is_measured = ~to_scan.beyond_cut
+    M_err = to_scan.mean() if is_measured.any() else None
+    return Hand(vertices, P_err, M_err, to_scan.distance, is_measured)
 
 
 def heat_scale(hands: Iterable[Hand]) -> float:

@@ -10,14 +10,13 @@ from tests.launcher import launch, make_home, small_job
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id) -> Path:
+def finished(shared_folder) -> Path:
     """The workdir of a run of 18 steps; tests must not change it.
 
     It takes a minute: the first worker trains for all.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = base if worker_id == "master" else base.parent
-    home, done = folder / "reported", folder / "reported" / "done"
+    home = shared_folder / "reported"
+    done = home / "done"
     with in_turn(home):
         if not done.exists():
             _train(make_home(home))
