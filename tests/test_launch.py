@@ -1,6 +1,7 @@
 """The launcher as a user runs it: in processes of its own, on a small capture."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,6 +12,14 @@ from dhm.export.package import load_model
 from dhm.formats.obj import read_obj
 from dhm.formats.ply import read_ply
 from tests.launcher import ROOT, launch, make_home, small_job
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_beside_the_runs() -> Iterator[None]:
+    """Where a user's launches keep what they compile, not with that of other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("JAX_COMPILATION_CACHE_DIR")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -166,20 +165,10 @@ _draw = jax.jit(_draw_views, static_argnums=3)
 
 
 def _over_views(function: Callable, settings: RasterSettings, *arrays):
-    """Maps over the leading axis: on a CPU in turn, which stays in cache; else all at once.
-
-    XLA runs one view on one core, but loops that do not wait for each other side by side.
-    """
+    """Maps over the leading axis: on a CPU in turn, which stays in cache; else all at once."""
     if settings.views_at_once:
         return jax.vmap(function)(*arrays)
-    num_views = len(arrays[0])
-    loops = max(min(settings.loops, num_views), 1)
-    ends = [num_views * loop // loops for loop in range(loops + 1)]
-    done = [
-        jax.lax.map(lambda view: function(*view), tuple(array[begin:end] for array in arrays))
-        for begin, end in pairwise(ends)
-    ]
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *done)
+    return jax.lax.map(lambda view: function(*view), arrays)
 
 
 def _checked_faces(faces, num_vertices):

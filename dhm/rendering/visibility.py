@@ -4,12 +4,15 @@ Most faces of a hand cover a few pixels, so every face is tried on a small dense
 does not fit it goes through a work list.
 """
 
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt64
 
 from dhm.rendering import z_buffer
-from dhm.rendering.screen import EPS, ScreenFaces, faces_on_screen, maximum, minimum
+from dhm.rendering.screen import EPS, Corners, ScreenFaces, faces_on_screen, maximum, minimum
 from dhm.rendering.settings import RasterSettings
 from dhm.rendering.work_list import draw_work_list
 
@@ -28,55 +31,124 @@ def visible_faces(
         K: Intrinsics, upper triangular with last row (0, 0, 1).
         settings: Image size, near plane, pixel centre, culling, window.
     """
+    if settings.pixel_by_pixel:
+        # The loop over pixels draws one view; vmap must not have it step through several together.
+        return jax.custom_batching.sequential_vmap(partial(_visible, settings))(v_camera, faces, K)
+    return _visible(settings, v_camera, faces, K)
+
+
+def _visible(settings, v_camera, faces, K):
     height, width = settings.image_size
     with jax.enable_x64(True):
         screen = faces_on_screen(v_camera, faces, K, settings)
         fits = screen.in_front
         fits &= (screen.columns <= settings.window) & (screen.rows <= settings.window)
-        keys = z_buffer.empty(height * width)
-        keys = _draw_windows(keys, screen, fits, settings)
-        keys = draw_work_list(keys, screen, ~fits, settings)
+        keys, windows = z_buffer.empty(height * width), _windows(screen, fits, width)
+
+        def draw_rest(keys):
+            return draw_work_list(keys, screen, ~fits, settings)
+
+        if settings.pixel_by_pixel:
+            keys = _draw_pixel_by_pixel(keys, windows, width)
+            none_left = jnp.all(fits | (screen.columns == 0))
+            keys = jax.lax.cond(none_left, lambda keys: keys, draw_rest, keys)
+        else:
+            keys = draw_rest(_draw_together(keys, windows, settings.window, width))
         return z_buffer.winners(keys).reshape(height, width)
 
 
-def _draw_windows(
-    keys: UInt64[Array, " p"],
-    screen: ScreenFaces,
-    fits: Bool[Array, " f"],
-    settings: RasterSettings,
+class _Windows(NamedTuple):
+    """Of each face the pixels that it may cover, and what is affine over them.
+
+    Attributes:
+        pixel: Flat index of the window's first pixel.
+        columns: Columns of the window, 0 where nothing is to be drawn.
+        rows: Rows.
+        first: Two barycentric coordinates and 1/z at the first pixel.
+        right: Their steps from one column to the next.
+        down: Their steps from one row to the next.
+        nearest: Largest 1/z of the face.
+        farthest: Smallest.
+        slack: By how much a barycentric coordinate may be below 0.
+    """
+
+    pixel: Int[Array, "*f"]
+    columns: Int[Array, "*f"]
+    rows: Int[Array, "*f"]
+    first: Corners
+    right: Corners
+    down: Corners
+    nearest: Float[Array, "*f"]
+    farthest: Float[Array, "*f"]
+    slack: Float[Array, "*f"]
+
+
+def _draw_together(
+    keys: UInt64[Array, " p"], windows: _Windows, size: int, width: int
 ) -> UInt64[Array, " p"]:
-    """Enters the hits of every face that fits, one pixel of all windows at a time.
+    """Enters the hits of all windows, one pixel of each at a time.
 
     The loop is what makes it fast: it keeps the faces' coefficients in memory, where a single
-    expression over [window window f] has XLA derive them again for every pixel.
+    expression over [size size f] has XLA derive them again for every pixel.
     """
-    first, right, down, limits = _window_planes(screen)
-    face = jnp.arange(fits.shape[0], dtype=jnp.int32)
-    columns, rows = jnp.where(fits, screen.columns, 0), screen.rows
-    size, width = settings.window, settings.image_size[1]
-    pixel = screen.row * width + screen.column
-    nearest, farthest, slack = limits
+    face = jnp.arange(len(windows.pixel), dtype=jnp.int32)
 
     def draw_one(step, keys):
         column, row = step % size, step // size
-        b1, b2, nearness = (
-            value + column.astype(jnp.float32) * dx + row.astype(jnp.float32) * dy
-            for value, dx, dy in zip(first, right, down, strict=True)
-        )
-        hit = jnp.minimum(jnp.minimum(b1, b2), 1 - b1 - b2) >= -slack
-        hit &= (column < columns) & (row < rows)
-        nearness = jnp.clip(nearness, farthest, nearest)
-        return z_buffer.write(keys, pixel + row * width + column, hit, nearness, face)
+        hit, nearness = _try_pixel(windows, column, row)
+        return z_buffer.write(keys, windows.pixel + row * width + column, hit, nearness, face)
 
     return jax.lax.fori_loop(jnp.int32(0), jnp.int32(size * size), draw_one, keys)
 
 
-def _window_planes(screen):
-    """Two barycentric coordinates and 1/z, affine in the pixel, and what bounds them.
+def _draw_pixel_by_pixel(
+    keys: UInt64[Array, " p"], windows: _Windows, width: int
+) -> UInt64[Array, " p"]:
+    """Enters the hits of all windows, one pixel of one window after the other.
 
-    Returns their values at the first pixel of the box, their steps to the right and down, and
-    (largest 1/z, smallest 1/z, slack). Meaningless for faces that are not wholly in front.
+    It tries no pixel in vain, and XLA:CPU compiles a loop over single numbers whose end depends on
+    them into one piece of machine code (its pass "small-while-loop-hoisting"). An accelerator
+    would start a kernel for every line of it.
     """
+
+    def draw_one(state):
+        face, column, row, keys = state
+        window = jax.tree.map(lambda values: _item(values, face), windows)
+        hit, nearness = _try_pixel(window, column, row)
+        key = jnp.where(hit, z_buffer.key(nearness, face), 0)
+        # Where nothing is hit any pixel will do, it stays as it is: asking for the hit here, too,
+        # would have it derived twice. And no scatter: it would keep XLA from the machine code.
+        pixel = window.pixel + row * width + column
+        key = jnp.maximum(key, _item(keys, pixel))
+        keys = jax.lax.dynamic_update_index_in_dim(keys, key, pixel, 0)
+        ends_row = column + 1 >= window.columns
+        ends_face = ends_row & (row + 1 >= window.rows)
+        column = jnp.where(ends_row, 0, column + 1)
+        row = jnp.where(ends_face, 0, row + ends_row)
+        return face + ends_face, column, row, keys
+
+    zero = jnp.zeros((), jnp.int32)
+    start = zero, zero, zero, keys
+    return jax.lax.while_loop(lambda state: state[0] < len(windows.pixel), draw_one, start)[-1]
+
+
+def _item(values, index):
+    return jax.lax.dynamic_index_in_dim(values, index, keepdims=False)
+
+
+def _try_pixel(windows, column, row):
+    """Whether the windows' pixels at a column and row are hit, and 1/z there."""
+    b1, b2, nearness = (
+        value + column.astype(jnp.float32) * dx + row.astype(jnp.float32) * dy
+        for value, dx, dy in zip(windows.first, windows.right, windows.down, strict=True)
+    )
+    hit = jnp.minimum(jnp.minimum(b1, b2), 1 - b1 - b2) >= -windows.slack
+    hit &= (column < windows.columns) & (row < windows.rows)
+    return hit, jnp.clip(nearness, windows.farthest, windows.nearest)
+
+
+def _windows(screen: ScreenFaces, fits: Bool[Array, " f"], width: int) -> _Windows:
+    """The windows of all faces; those that do not fit have no pixels."""
     nearness = [1 / z for z in screen.z]
     x = [u * w for u, w in zip(screen.u, nearness, strict=True)]
     y = [v * w for v, w in zip(screen.v, nearness, strict=True)]
@@ -87,10 +159,16 @@ def _window_planes(screen):
     dx, dy = screen.column - x[0], screen.row - y[0]
     b1, b1_right, b1_down = (dx * y2 - dy * x2) * inverse, y2 * inverse, -x2 * inverse
     b2, b2_right, b2_down = (dy * x1 - dx * y1) * inverse, -y1 * inverse, x1 * inverse
-    first = b1, b2, nearness[0] + b1 * w1 + b2 * w2
-    right = b1_right, b2_right, b1_right * w1 + b2_right * w2
-    down = b1_down, b2_down, b1_down * w1 + b2_down * w2
-    # Neighbours anchor their common edge at different corners: without the slack a pixel centre
-    # on that edge could be missed by both.
-    slack = 8 * EPS * (1 + (jnp.abs(x1 * y2) + jnp.abs(y1 * x2)) * jnp.abs(inverse))
-    return first, right, down, (maximum(nearness), minimum(nearness), slack)
+    return _Windows(
+        pixel=screen.row * width + screen.column,
+        columns=jnp.where(fits, screen.columns, 0),
+        rows=jnp.where(fits, screen.rows, 0),
+        first=(b1, b2, nearness[0] + b1 * w1 + b2 * w2),
+        right=(b1_right, b2_right, b1_right * w1 + b2_right * w2),
+        down=(b1_down, b2_down, b1_down * w1 + b2_down * w2),
+        nearest=maximum(nearness),
+        farthest=minimum(nearness),
+        # Neighbours anchor their common edge at different corners: without the slack a pixel
+        # centre on that edge could be missed by both.
+        slack=8 * EPS * (1 + (jnp.abs(x1 * y2) + jnp.abs(y1 * x2)) * jnp.abs(inverse)),
+    )

@@ -17,6 +17,12 @@ def empty(num_pixels: int) -> UInt64[Array, " p"]:
     return jnp.zeros((num_pixels,), jnp.uint64)
 
 
+def key(nearness: Float[Array, "*n"], face: Int[Array, "*#n"]) -> UInt64[Array, "*n"]:
+    """Key of a face at 1/z > 0: the larger, the nearer."""
+    bits = jax.lax.bitcast_convert_type(nearness, jnp.uint32).astype(jnp.uint64)
+    return (bits << _FACE_BITS) | (~face.astype(jnp.uint32)).astype(jnp.uint64)
+
+
 def write(
     keys: UInt64[Array, " p"],
     pixel: Int[Array, "*n"],
@@ -25,9 +31,8 @@ def write(
     face: Int[Array, "*#n"],
 ) -> UInt64[Array, " p"]:
     """Enters candidates: flat pixel index, whether it is one, 1/z > 0, and the face."""
-    bits = jax.lax.bitcast_convert_type(nearness, jnp.uint32).astype(jnp.uint64)
-    key = (bits << _FACE_BITS) | (~face.astype(jnp.uint32)).astype(jnp.uint64)
-    return keys.at[jnp.where(hit, pixel, keys.shape[0])].max(key, mode="drop")
+    place = jnp.where(hit, pixel, keys.shape[0])
+    return keys.at[place].max(key(nearness, face), mode="drop")
 
 
 def winners(keys: UInt64[Array, " p"]) -> Int[Array, " p"]:

@@ -15,6 +15,12 @@ from tests.rendering import scenes
 from tests.rendering.agreement import assert_agrees
 
 SCENES = scenes.nasty_scenes()
+# All three loops that draw: over tiles, over the pixels of windows, over windows pixel by pixel.
+every_way = pytest.mark.parametrize(
+    "options",
+    [{"window": 1}, {"window": 32, "schedule": "in_turn"}, {"window": 32, "schedule": "at_once"}],
+    ids=["work list", "pixel by pixel", "windows together"],
+)
 
 
 @partial(jax.jit, static_argnames=("image_size", "options"))
@@ -76,42 +82,42 @@ def test_options_agree_with_the_twin(options):
         )
 
 
-@pytest.mark.parametrize("window", [1, 8], ids=["work list", "dense window"])
-def test_corners_on_pixel_centres_leave_no_hole_and_reach_no_further(window):
-    face = draw_one(scenes.pixel_grid(), scenes.GRID_K, window=window).pix_to_face
+@every_way
+def test_corners_on_pixel_centres_leave_no_hole_and_reach_no_further(options):
+    face = draw_one(scenes.pixel_grid(), scenes.GRID_K, **options).pix_to_face
     expected = np.zeros(scenes.IMAGE_SIZE, bool)
     expected[2:18, 3:24] = True
     np.testing.assert_array_equal(face >= 0, expected)
 
 
-@pytest.mark.parametrize("window", [1, 32], ids=["work list", "dense window"])
-def test_no_pixel_falls_between_two_neighbours(window):
+@every_way
+def test_no_pixel_falls_between_two_neighbours(options):
     """Pixel centres on common edges, up to float32: rounding must not lose them to either side."""
     row, column = np.indices(scenes.IMAGE_SIZE)
     inside = (column + row > 4) & (column + row < 28) & (row >= 1) & (row <= 22)
     for seed in range(40):
         vertices = scenes.strip_between_diagonals(seed)
-        face = draw_one(vertices, scenes.K, window=window).pix_to_face
+        face = draw_one(vertices, scenes.K, **options).pix_to_face
         assert (face[inside] >= 0).all()
 
 
-@pytest.mark.parametrize("window", [1, 32], ids=["work list", "dense window"])
-def test_thin_faces_stay_within_their_own_depths(window):
+@every_way
+def test_thin_faces_stay_within_their_own_depths(options):
     """However badly a sliver's coordinates round, it stays behind a wall before all its corners."""
     wall = [[-300.0, -300, 98], [300, -300, 98], [0, 500, 98]]
     for seed in range(40):
         slivers = scenes.thin_triangles(-6, -3.5, nearest=100, middle=100, seed=seed)
-        face = draw_one(scenes.soup(wall, *slivers), scenes.K, window=window).pix_to_face
+        face = draw_one(scenes.soup(wall, *slivers), scenes.K, **options).pix_to_face
         np.testing.assert_array_equal(face, 0)
 
 
 @pytest.mark.parametrize("nearest", [50, -90], ids=["in front", "one corner behind"])
-@pytest.mark.parametrize("window", [1, 32], ids=["work list", "dense window"])
-def test_faces_whose_area_is_rounding_are_not_drawn(nearest, window):
+@every_way
+def test_faces_whose_area_is_rounding_are_not_drawn(nearest, options):
     """Seen exactly on edge, along diagonals of pixel centres: float32 leaves them an area."""
     edgewise = scenes.thin_triangles(-20, -15, nearest=nearest)
     vertices = scenes.soup(scenes.BACKDROP, *edgewise)
-    face = draw_one(vertices, scenes.K, window=window).pix_to_face
+    face = draw_one(vertices, scenes.K, **options).pix_to_face
     np.testing.assert_array_equal(face, 0)
 
 
@@ -206,9 +212,29 @@ def test_twin_finds_a_hand_computed_depth():
     np.testing.assert_allclose(bary[10, 20] @ plane[:, 2], depth[10, 20], rtol=1e-6)
 
 
+def test_on_a_cpu_the_loop_over_pixels_is_machine_code():
+    """XLA marks what is one piece; a kernel for every line would take forty times as long."""
+    vertices, faces = scenes.bumpy_sphere(80)
+    K, T = scenes.ring_of_cameras(1, (256, 256))
+    v_camera = jnp.asarray(vertices) @ T[0, :3, :3].T + T[0, :3, 3]
+    program = jax.jit(partial(rasterize, faces=faces, image_size=(256, 256)))
+    assert "xla_cpu_small_call" in program.lower(v_camera[None], K=K).compile().as_text()
+
+
 def test_default_window_follows_mesh_and_resolution():
     sizes = (64, 128, 256, 512)
-    assert [default_window(25_000, (size, size)) for size in sizes] == [2, 3, 6, 8]
-    assert [default_window(25_000, (size, size), at_once=True) for size in sizes] == [2, 2, 4, 8]
-    assert default_window(12, (256, 256)) == 8
-    assert default_window(10**7, (64, 64)) == 2
+    assert [default_window(25_000, (size, size), "at_once") for size in sizes] == [2, 2, 4, 8]
+    assert default_window(12, (256, 256), "at_once") == 8
+    assert default_window(10**7, (64, 64), "at_once") == 2
+    # Pixel by pixel, a larger one costs nothing.
+    assert default_window(25_000, (64, 64), "in_turn") == 32
+
+
+def test_off_a_cpu_views_in_turn_have_their_windows_drawn_together(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    sizes = (64, 128, 256, 512)
+    assert [default_window(25_000, (size, size), "in_turn") for size in sizes] == [2, 3, 6, 8]
+    vertices, K = SCENES["soup of 20.0 mm"]
+    views = jnp.stack([jnp.asarray(vertices)] * 2), jnp.stack([jnp.asarray(K)] * 2)
+    result = rasterize(views[0], scenes.FACES, views[1], scenes.IMAGE_SIZE, schedule="in_turn")
+    assert_agrees([part[1] for part in result], vertices, scenes.FACES, K)
