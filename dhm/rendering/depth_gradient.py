@@ -44,13 +44,16 @@ def depth_gradient(
     inverse = 1 / jnp.where(seen, volume, 1.0)
     normal = _cross(_difference(corners[1], corners[0]), _difference(corners[2], corners[0]))
     normal = [jnp.where(seen, value * inverse, 0.0) for value in normal]
-    gradient = jnp.zeros_like(v_camera)
-    for k in range(3):
-        # sum over the pixels of cotangent * z * b_k
-        share = jnp.where(seen, _dot(edges[k], moments) * inverse, 0.0)
-        rows = jnp.stack([share * value for value in normal], axis=-1)
-        gradient = gradient.at[faces[:, k]].add(rows, mode="promise_in_bounds")
-    return gradient
+    # sum over the pixels of cotangent * z * b_k, at each corner k
+    shares = [jnp.where(seen, _dot(edge, moments) * inverse, 0.0) for edge in edges]
+    # One number at a time: XLA:CPU takes twice as long to scatter rows of three.
+    gradient = [jnp.zeros_like(v_camera[:, 0]) for _ in range(3)]
+    for k, share in enumerate(shares):
+        gradient = [
+            sums.at[faces[:, k]].add(share * value, mode="promise_in_bounds")
+            for sums, value in zip(gradient, normal, strict=True)
+        ]
+    return jnp.stack(gradient, axis=-1)
 
 
 def _own_rays(corner, near):
