@@ -108,11 +108,14 @@ def _draw_pixel_by_pixel(
 
     It tries no pixel in vain, and XLA:CPU compiles a loop over single numbers whose end depends on
     them into one piece of machine code (its pass "small-while-loop-hoisting"). An accelerator
-    would start a kernel for every line of it.
+    would start a kernel for every line of it. The even and the odd faces are two streams in one
+    loop: while one waits for its numbers, the core works for the other.
     """
+    num_faces = len(windows.pixel)
 
-    def draw_one(state):
-        face, column, row, keys = state
+    def draw_next(keys, face, column, row):
+        # Beyond the end, where the shorter stream waits for the other, it is the last face again,
+        # under a name that the last face's own outdoes.
         window = jax.tree.map(lambda values: _item(values, face), windows)
         hit, nearness = _try_pixel(window, column, row)
         key = jnp.where(hit, z_buffer.key(nearness, face), 0)
@@ -123,13 +126,22 @@ def _draw_pixel_by_pixel(
         keys = jax.lax.dynamic_update_index_in_dim(keys, key, pixel, 0)
         ends_row = column + 1 >= window.columns
         ends_face = ends_row & (row + 1 >= window.rows)
-        column = jnp.where(ends_row, 0, column + 1)
+        face = jnp.where(ends_face, face + 2, face)
         row = jnp.where(ends_face, 0, row + ends_row)
-        return face + ends_face, column, row, keys
+        return keys, (face, jnp.where(ends_row, 0, column + 1), row)
+
+    def draw_two(state):
+        keys, even, odd = state
+        keys, even = draw_next(keys, *even)
+        keys, odd = draw_next(keys, *odd)
+        return keys, even, odd
+
+    def is_left(state):
+        return (state[1][0] < num_faces) | (state[2][0] < num_faces)
 
     zero = jnp.zeros((), jnp.int32)
-    start = zero, zero, zero, keys
-    return jax.lax.while_loop(lambda state: state[0] < len(windows.pixel), draw_one, start)[-1]
+    start = keys, (zero, zero, zero), (zero + 1, zero, zero)
+    return jax.lax.while_loop(is_left, draw_two, start)[0]
 
 
 def _item(values, index):
