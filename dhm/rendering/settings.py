@@ -37,20 +37,20 @@ def default_window(num_faces: int, image_size: tuple[int, int], schedule: str) -
     """Side of the dense window for a mesh and a resolution.
 
     A smaller window leaves more faces to the slower work list, which a bent hand seen close makes
-    long. A larger one costs nothing where pixels are tried one after the other, until tiles of the
-    work list are the faster. Where a window's pixels are tried for all faces together, it evaluates
-    pixels in vain: a mesh that fills the image has faces of about sqrt(h w / f) pixels, and a few
-    times that was the fastest over open and bent hands; all views at once, whose windows are all
-    in memory together, take less. The result of a rasterization does not depend on it.
+    long. Where pixels are tried one after the other a larger one costs nothing, so it is the
+    image. Where a window's pixels are tried for all faces together, it evaluates pixels in vain: a
+    mesh that fills the image has faces of about sqrt(h w / f) pixels, and a few times that was the
+    fastest over open and bent hands; all views at once, whose windows are all in memory together,
+    take less. The result of a rasterization does not depend on it.
 
     Args:
         num_faces: Of the mesh.
         image_size: Height and width in pixels.
         schedule: Views "in_turn" or "at_once".
     """
-    if _pixel_by_pixel(schedule):
-        return 32
     height, width = image_size
+    if _pixel_by_pixel(schedule):
+        return max(height, width)
     typical = math.sqrt(height * width / max(num_faces, 1))
     return min(max(round((2.5 if schedule == "at_once" else 4) * typical), 2), 8)
 

@@ -1,7 +1,8 @@
 """Which face each pixel of one view sees: the z-buffer's two passes.
 
-Most faces of a hand cover a few pixels, so every face is tried on a small dense window; whatever
-does not fit it goes through a work list.
+Every face in front of the camera is tried on a window of pixels, on a CPU on its own box; what
+does not fit a window, as most faces of a hand do, or reaches behind the camera, goes through a work
+list.
 """
 
 from functools import partial

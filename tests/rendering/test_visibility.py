@@ -227,7 +227,7 @@ def test_default_window_follows_mesh_and_resolution():
     assert default_window(12, (256, 256), "at_once") == 8
     assert default_window(10**7, (64, 64), "at_once") == 2
     # Pixel by pixel, a larger one costs nothing.
-    assert default_window(25_000, (64, 64), "in_turn") == 32
+    assert default_window(25_000, (64, 80), "in_turn") == 80
 
 
 def test_off_a_cpu_views_in_turn_have_their_windows_drawn_together(monkeypatch):
