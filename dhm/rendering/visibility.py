@@ -1,7 +1,7 @@
 """Which face each pixel of one view sees: the z-buffer's two passes.
 
-Every face in front of the camera is tried on a window of pixels, on a CPU on its own box; what
-does not fit a window, as most faces of a hand do, or reaches behind the camera, goes through a work
+Most faces of a hand cover a few pixels: each is tried on a small window, on a CPU on its own box
+whatever the size. What does not fit a window or passes through the near plane goes through a work
 list.
 """
 
