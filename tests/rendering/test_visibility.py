@@ -218,7 +218,10 @@ def test_on_a_cpu_the_loop_over_pixels_is_machine_code():
     K, T = scenes.ring_of_cameras(1, (256, 256))
     v_camera = jnp.asarray(vertices) @ T[0, :3, :3].T + T[0, :3, 3]
     program = jax.jit(partial(rasterize, faces=faces, image_size=(256, 256)))
-    assert "xla_cpu_small_call" in program.lower(v_camera[None], K=K).compile().as_text()
+    lines = program.lower(v_camera[None], K=K).compile().as_text().splitlines()
+    marked = [line for line in lines if "xla_cpu_small_call" in line]
+    # Other small loops may have the mark: this one carries the z-buffer and all faces.
+    assert any("u64[65536]" in line and f"[{len(faces)}]" in line for line in marked)
 
 
 def test_default_window_follows_mesh_and_resolution():
