@@ -82,7 +82,8 @@ def prepare(
             of the identity code.
         out: The folder to write.
         dataset: "release", or "rhd", "freihand", "interhand" (see their readers).
-        template: File of the hand model for a data set without one; the studio's by default.
+        template: File of another hand model than the capture's; of the one for a data set without
+            any, the studio's by default.
         every: Takes every n-th picture of a data set only.
         foreground: What RHD's masks keep, "person" or "hand".
         image_size: Side of the square crops, pixels (256 in paper section 7).
@@ -99,16 +100,14 @@ def prepare(
         BadInputError: If the capture, one of its files, a pattern or the folder cannot be used.
     """
     if dataset == RELEASE:
-        if template is not None or every != 1:
-            given = "template" if template is not None else "every"
-            raise BadInputError(given, "a value with the released layout", "another data set")
-        frames = read_release_capture(capture, subject)
-        file = Path(capture) / "hand_model" / "skeleton.txt"
+        if every != 1:
+            raise BadInputError("every", "a value with the released layout", "another data set")
+        frames = read_release_capture(capture, subject, template)
     else:
         frames = read_dataset(dataset, Path(capture), template, every=every, foreground=foreground)
-        file = template
     names = frames.template.joint_names
     if missing := [name for name in REQUIRED_JOINTS if name not in names]:
+        file = template or Path(capture) / "hand_model" / "skeleton.txt"
         raise BadInputError(file, f"no joint {missing[0]!r}", f"all of {REQUIRED_JOINTS}")
     test_sequences, train_sequences = official_split(dataset, test_sequences, train_sequences)
     options = PrepareOptions(subject, image_size, test_sequences, train_sequences, workers)
@@ -242,8 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--test-sequences", default="", help="regular expression; by default none,"
                         " or a data set's official split")  # fmt: skip
     parser.add_argument("--train-sequences", help="regular expression; all others by default")
-    parser.add_argument("--template", type=Path, help="a data set's hand model, template.npz of an"
-                        " exported model; the studio's by default")  # fmt: skip
+    parser.add_argument("--template", type=Path, help="template.npz of an exported model: a hand"
+                        " model to take instead of the capture's, or the studio's")  # fmt: skip
     parser.add_argument("--every", type=int, default=1, help="every n-th picture of a data set")
     parser.add_argument("--foreground", choices=(PERSON, HAND), default=PERSON,
                         help="what RHD's masks keep")  # fmt: skip

@@ -13,6 +13,7 @@ from dhm.formats.hand_model import read_hand_model
 from dhm.formats.keypoints import KEYPOINT_NAMES, read_keypoints
 from dhm.formats.krt import KrtCamera, read_krt
 from dhm.formats.scan import SCAN_SUFFIXES
+from dhm.formats.template_npz import read_template
 
 K_SIZE = (512, 334)
 """Height and width of the pictures that the released intrinsics belong to."""
@@ -39,7 +40,9 @@ class _Joints(NamedTuple):
     valid: np.ndarray
 
 
-def read_release_capture(root: str | Path, subject: int) -> Capture:
+def read_release_capture(
+    root: str | Path, subject: int, template_file: Path | None = None
+) -> Capture:
     """Lists a subject's usable right-hand views; pictures, depth maps and scans stay on disk.
 
     Left out, with a count by reason: sequences of the left or of both hands, range-of-motion
@@ -48,6 +51,8 @@ def read_release_capture(root: str | Path, subject: int) -> Capture:
     Args:
         root: The folder that holds images, annotations and hand_model.
         subject: Number of the subject.
+        template_file: Another hand model, template.npz of an exported one; by default the capture's
+            folder hand_model.
 
     Raises:
         BadInputError: The folder is no capture, lacks the subject or has no usable image of it,
@@ -56,7 +61,8 @@ def read_release_capture(root: str | Path, subject: int) -> Capture:
     root = Path(root)
     images_folder = _images_folder(root, subject)
     annotations = root / "annotations"
-    template = read_hand_model(root / "hand_model")
+    own = root / "hand_model"
+    template = read_template(template_file) if template_file else read_hand_model(own)
     cameras = read_krt(annotations / "KRT_512")
     frames = _FrameFiles(annotations, subject, template.joint_names)
     skipped = dict.fromkeys(_REASONS, 0)

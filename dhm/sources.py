@@ -1,5 +1,6 @@
 """Where a config's training data come from: prepared records, a capture, or the studio."""
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -16,6 +17,7 @@ from dhm.workdir_lock import in_turn
 log = logging.getLogger(__name__)
 
 DATA_FOLDER = Path("data")
+_FILMED_TEMPLATE = "full"
 
 
 def prepared_data(config: ConfigDict) -> PreparedData:
@@ -37,12 +39,13 @@ def prepared_data(config: ConfigDict) -> PreparedData:
     from data_prep.prepare import prepare
 
     capture, test_sequences = Path(config.capture), config.data.test_sequences
+    dataset = _dataset(config)
     if not config.capture:
         with in_turn(DATA_FOLDER):  # runs of a sweep may want the same
             capture, held_out = _built_in_capture(config)
         test_sequences = test_sequences or held_out
+        dataset |= _other_template(config)
     train_sequences = config.data.train_sequences or None
-    dataset = _dataset(config)
     name = _name(capture, config, (test_sequences, train_sequences, *dataset.values()))
     out = Path(config.prepared or DATA_FOLDER / "prepared" / name)
     with in_turn(out.parent):
@@ -67,6 +70,15 @@ def _dataset(config: ConfigDict) -> dict[str, Any]:
         "dataset": config.dataset,
         "template": Path(trained) / TEMPLATE_FILE if trained else None,
     }
+
+
+def _other_template(config: ConfigDict) -> dict[str, Any]:
+    """The template that takes the place of the filmed capture's, so that none is filmed twice."""
+    if not config.studio.frames or config.studio.template == _FILMED_TEMPLATE:
+        return {}
+    from data_prep.studio.template import template_file
+
+    return {"template": template_file(config.studio.template)}
 
 
 def linear_model_file(config: ConfigDict) -> Path:
@@ -109,7 +121,7 @@ def _built_in_capture(config: ConfigDict) -> tuple[Path, tuple[str, ...]]:
         return _toy_capture(config.subject)
     from data_prep.studio.capture import held_out_sequences, write_capture
 
-    settings = _studio_settings(config)
+    settings = dataclasses.replace(_studio_settings(config), template=_FILMED_TEMPLATE)
     folder = DATA_FOLDER / f"studio_subject{config.subject}_{_digest(repr(settings))}"
     log.info(
         "config.capture is empty: the data are synthetic, subject %d of the built-in studio, in %s",

@@ -86,6 +86,36 @@ def test_the_studio_films_the_config_s_subject(tmp_path, monkeypatch, caplog, mo
     assert f"the data are synthetic, subject {config.subject} of the built-in studio" in caplog.text
 
 
+def test_another_template_is_no_reason_to_film_again(tmp_path, monkeypatch):
+    from data_prep.studio import capture
+    from data_prep.studio.template import hand_template
+    from data_prep.toy_capture import write_toy_capture
+
+    monkeypatch.chdir(tmp_path)
+
+    def write_capture(settings, folder, workers):
+        assert settings.template == "full"
+        if not folder.is_dir():
+            write_toy_capture(
+                folder, subject=1, num_cameras=2, frames_per_sequence=2, num_vertices=800,
+                sequences={"0001_RT_fist": "fist", "0041_RT_gesture_thumbs_up": "spread"},
+            )  # fmt: skip
+        return folder
+
+    monkeypatch.setattr(capture, "write_capture", write_capture)
+    config = demo.get_config()
+    config.data.image_size, config.data.test_sequences = 32, "gesture"
+    filmed = sources.prepared_data(config)
+    config.studio.template = "coarse"
+    coarse = sources.prepared_data(config)
+    assert len(list((tmp_path / "data").glob("studio_*"))) == 1
+    full_size, coarse_size = (one.template.num_vertices for one in (filmed, coarse))
+    assert full_size != coarse_size == hand_template("coarse").num_vertices
+    assert filmed.root != coarse.root
+    assert coarse.info.num_records == filmed.info.num_records == {"train": 4, "test": 4}
+    assert sources.prepared_data(config).info == coarse.info
+
+
 def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_template(
     tmp_path, monkeypatch
 ):

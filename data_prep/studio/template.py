@@ -45,7 +45,7 @@ def hand_template(kind: str) -> HandTemplate:
     Raises:
         BadInputError: The file is damaged.
     """
-    return read_template(_file(kind))
+    return read_template(template_file(kind))
 
 
 def build_template(kind: str) -> HandTemplate:
@@ -105,7 +105,8 @@ def _onto_skin(anatomy: Anatomy, vertices: Float[np.ndarray, "v 3"]) -> Float[np
     return vertices
 
 
-def _file(kind: str) -> Path:
+def template_file(kind: str) -> Path:
+    """Returns the file of the shipped template."""
     return FOLDER / f"hand_template_{kind}.npz"
 
 
@@ -114,9 +115,9 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for kind in _GRID_MM:
         template = build_template(kind)
-        write_template(_file(kind), template)
-        size = _file(kind).stat().st_size / 1e6
-        print(f"{_file(kind).name}: {template.num_vertices} vertices, {size:.2f} MB")
+        write_template(template_file(kind), template)
+        size = template_file(kind).stat().st_size / 1e6
+        print(f"{template_file(kind).name}: {template.num_vertices} vertices, {size:.2f} MB")
 
 
 if __name__ == "__main__":
