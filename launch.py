@@ -5,8 +5,9 @@
                      [--coordinator HOST:PORT --process-id N --process-count N]
     python launch.py report --workdir DIR [--config configs/x.py]
     python launch.py sweep configs/a.py configs/b.py ... [--config.key=value ...] [--workdir DIR]
+                     [--jobs N]
     python launch.py ablate --config configs/x.py [--variants a,b] [--seeds N]
-                     [--subjects 1,2] [--workdir DIR]
+                     [--subjects 1,2] [--workdir DIR] [--jobs N]
     python launch.py predict --workdir DIR --images 'photos/*.jpg' --out DIR [--bbox x,y,w,h|whole]
                      [--keypoints FILE] [--detector FILE.task] [--left] [--focal PX] [--refine]
                      [--mesh-every N]
@@ -17,7 +18,8 @@
 Without a task: train, then evaluate, then export, then report. --replay shows a step that training
 stopped at. A report is one page, <workdir>/report.html; to write it again takes the workdir alone.
 "measure" is train, then evaluate. An ablation does that with variants of a config, and compares.
-A sweep does that with each config, one at a time on each device, in folders under its workdir.
+A sweep runs each config, in folders under its workdir. Both start one run at a time on each device,
+or --jobs of them: two small ones keep two cores busier than one.
 Processes that train together find each other by the first one's address; under SLURM and Open MPI 4
 by themselves.
 """
@@ -54,6 +56,7 @@ _STEP_MS = flags.DEFINE_list(
 _VARIANTS = flags.DEFINE_list("variants", None, "Of an ablation; all of them.")
 _SUBJECTS = flags.DEFINE_list("subjects", None, "Numbers of an ablation's people; the config's.")
 _SEEDS = flags.DEFINE_integer("seeds", 2, "Runs of each variant of an ablation.")
+_JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time on each device, of several.", 1)
 _IMAGES = flags.DEFINE_multi_string("images", None, "Pictures, videos, patterns or folders.")
 _OUT = flags.DEFINE_string("out", None, "Folder that gets the predicted or fitted hands.")
 _BBOX = flags.DEFINE_string("bbox", None, "x,y,w,h around the hand, pixels; or 'whole'.")
@@ -159,7 +162,8 @@ def _sweep(words: list[str]) -> None:
     settings = [word for word in words if word.startswith(_SETTING)]
     configs = [Path(word) for word in words if word not in settings]
     launcher = (sys.executable, __file__)
-    outcomes = sweep(launcher, configs, Path(_WORKDIR.value or "runs"), settings)
+    runs = Path(_WORKDIR.value or "runs")
+    outcomes = sweep(launcher, configs, runs, settings, each=_JOBS.value)
     print(*(f"{outcome.name}: {describe(outcome)}" for outcome in outcomes), sep="\n")
     if any(outcome.exit_code for outcome in outcomes):
         sys.exit(1)
@@ -184,6 +188,7 @@ def _ablate() -> None:
     found = ablate(
         launcher, config, plain_config(_CONFIG.value), workdir,
         subjects=subjects, variants=variants, seeds=_SEEDS.value, settings=settings,
+        each=_JOBS.value,
     )  # fmt: skip
     print(as_markdown(found))
     from dhm.ablation.figures import write_ablation_page  # no JAX beside the runs

@@ -24,6 +24,7 @@ _DEVICES = (
     "import jax; device = jax.local_devices()[0]; "
     "print(jax.local_device_count() if 'cuda' in device.client.platform_version else 0)"
 )
+_SHARE, _TAKEN = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.75  # of a device's memory, JAX's default
 
 
 class Job(NamedTuple):
@@ -60,8 +61,9 @@ def sweep(
     runs: Path,
     arguments: Sequence[str] = (),
     slots: Sequence[Mapping[str, str]] | None = None,
+    each: int = 1,
 ) -> list[Outcome]:
-    """Starts a process for each config, as many at a time as there are devices, one on each.
+    """Starts a process for each config, as many at a time as there is room on the devices.
 
     What a process prints goes to sweep.log in its workdir. One that fails does not stop the others.
 
@@ -71,6 +73,7 @@ def sweep(
         runs: Folder of the workdirs.
         arguments: More arguments for each.
         slots: Environment variables that put a process on each device; by default `device_slots`.
+        each: Processes on each device, of those.
 
     Returns:
         How each ended, in the order of `configs`.
@@ -81,7 +84,7 @@ def sweep(
     """
     _check(configs)
     jobs = [Job(config.stem, ("--config", str(config), *arguments)) for config in configs]
-    return run_jobs(launcher, jobs, runs, slots)
+    return run_jobs(launcher, jobs, runs, slots, each)
 
 
 def run_jobs(
@@ -89,6 +92,7 @@ def run_jobs(
     jobs: Sequence[Job],
     runs: Path,
     slots: Sequence[Mapping[str, str]] | None = None,
+    each: int = 1,
 ) -> list[Outcome]:
     """Starts a process for each job, as `sweep` does for configs.
 
@@ -98,7 +102,7 @@ def run_jobs(
     Raises:
         Interrupted: After SIGINT or SIGTERM, which each process got too.
     """
-    free = list(device_slots() if slots is None else slots)
+    free = list(device_slots(each=each) if slots is None else slots)
     log.info("%d runs, %d at a time", len(jobs), min(len(free), len(jobs)))
     waiting, running, ended = deque(jobs), {}, {}
     with _passed_on(running) as received:
@@ -136,10 +140,16 @@ def _check(configs: Sequence[Path]) -> None:
             raise BadInputError(config, "two configs of this name", "one: it names the workdir")
 
 
-def device_slots(environ: Mapping[str, str] = os.environ) -> list[dict[str, str]]:
+def device_slots(environ: Mapping[str, str] = os.environ, each: int = 1) -> list[dict[str, str]]:
     """Environment variables that show a process one CUDA device each; without any, one place.
 
     The devices are counted in a process of its own: JAX in this one would take their memory.
+
+    Args:
+        environ: What is set already.
+        each: Places on each device. Of a CUDA device's memory JAX takes three quarters when it
+            starts, so that several processes are told to take a part of that, unless `environ`
+            says how much.
 
     Raises:
         DhmError: If JAX cannot count them.
@@ -154,7 +164,10 @@ def device_slots(environ: Mapping[str, str] = os.environ) -> list[dict[str, str]
     count = int(counted.stdout)
     if len(names) != count:
         names = [str(index) for index in range(count)]
-    return [{"CUDA_VISIBLE_DEVICES": name} for name in names] if count else [{}]
+    slots = [{"CUDA_VISIBLE_DEVICES": name} for name in names] if count else [{}]
+    if count and each > 1 and _SHARE not in environ:
+        slots = [{**slot, _SHARE: f"{_TAKEN / each:.3f}"} for slot in slots]
+    return [dict(slot) for _ in range(each) for slot in slots]
 
 
 def _start(command: Sequence[str], workdir: Path, slot: Mapping[str, str]) -> subprocess.Popen:

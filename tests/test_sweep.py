@@ -129,5 +129,19 @@ def test_cuda_devices_get_a_place_each_and_others_share_one(monkeypatch):
     assert slots(2, CUDA_VISIBLE_DEVICES="") == ["0", "1"]
 
 
-def test_the_devices_of_this_machine_are_counted():
+def test_several_at_a_time_on_a_device_share_its_memory(monkeypatch):
+    done = subprocess.CompletedProcess((), 0, "2\n", "")
+    monkeypatch.setattr("dhm.sweep.subprocess.run", lambda *_, **__: done)
+    places = device_slots({}, each=3)
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in places] == ["0", "1"] * 3
+    share = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    assert {place[share] for place in places} == {"0.250"}
+    assert not any(share in place for place in device_slots({share: "0.1"}, each=3))
+
+
+def test_the_devices_of_this_machine_are_counted(tmp_path, launcher, monkeypatch):
     assert device_slots({**os.environ, "JAX_PLATFORMS": "cpu"}) == [{}]
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    configs = _configs(tmp_path, *["time.sleep(1)"] * 2)
+    one, other = map(_ran, sweep(launcher, configs, tmp_path / "runs", each=2))
+    assert float(one[0]) < float(other[1]) and float(other[0]) < float(one[1])

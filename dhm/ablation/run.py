@@ -40,6 +40,7 @@ def ablate(
     variants: Sequence[str] = tuple(VARIANTS),
     seeds: int = 2,
     settings: Sequence[str] = (),
+    each: int = 1,
 ) -> Findings:
     """Runs the variants that have not been run, and compares all.
 
@@ -52,6 +53,7 @@ def ablate(
         variants: Names among `VARIANTS`.
         seeds: How many runs of each, but for those that take too long (`Variant.most_seeds`).
         settings: "--config.key=value" for all, such as fewer epochs.
+        each: Runs at a time on each device.
 
     Returns:
         What was found; its tables stand in ablation.md.
@@ -62,11 +64,13 @@ def ablate(
         Interrupted: After SIGINT or SIGTERM; the same command goes on.
     """
     _check(variants, seeds, subjects)
+    # Seed by seed: the second finds compiled what it would compile again beside the first.
     runs = [
         _run(config, name, subject, seed, settings)
+        for seed in range(seeds)
         for name in variants
+        if seed < (VARIANTS[name].most_seeds or seeds)
         for subject in subjects
-        for seed in range(min(seeds, VARIANTS[name].most_seeds or seeds))
     ]
     told = {run.job.name: {"arguments": list(run.job.arguments), "config": values} for run in runs}
     waiting = [
@@ -76,7 +80,7 @@ def ablate(
     for job in waiting:
         (workdir / job.name).mkdir(parents=True, exist_ok=True)
         write_json(workdir / job.name / _ARGUMENTS_FILE, told[job.name])
-    outcomes = run_jobs(launcher, waiting, workdir) if waiting else []
+    outcomes = run_jobs(launcher, waiting, workdir, each=each) if waiting else []
     failed = [f"{one.name} {describe(one)}" for one in outcomes if one.exit_code]
     if failed:
         raise DhmError("; ".join(failed))
