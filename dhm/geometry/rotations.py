@@ -1,5 +1,6 @@
 """Rotation matrices from Euler angles and from axis-angle vectors."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -35,18 +36,55 @@ def axis_angle_to_matrix(axis_angle: Float[Array, "*b 3"]) -> Float[Array, "*b 3
     squared = (axis_angle * axis_angle).sum(axis=-1)
     small = squared < _SMALL
     angle = jnp.sqrt(jnp.where(small, 1.0, squared))  # no root of 0 in the gradient either
-    half = jnp.sin(angle / 2) / angle
-    by_sine = jnp.where(small, _series(squared, (1, 6, 120, 5040)), jnp.sin(angle) / angle)
-    by_cosine = jnp.where(small, _series(squared, (2, 24, 720, 40320)), 2 * half * half)
-    x, y, z = (axis_angle[..., axis] for axis in range(3))
+    rest = jax.lax.stop_gradient(jnp.where(small, 0.0, _rest_of_length(axis_angle, angle)))
+    # To first order in the rest, which is below 1e-6.
+    sin, cos = jnp.sin(angle) + rest * jnp.cos(angle), jnp.cos(angle) - rest * jnp.sin(angle)
+    # Of others than small vectors K is that of the axis, for sin(t) and 1 - cos(t).
+    by_sine = jnp.where(small, _series(squared, (1, 6, 120, 5040)), sin)
+    by_cosine = jnp.where(small, _series(squared, (2, 24, 720, 40320)), 1 - cos)
+    vector = axis_angle * jnp.where(small, 1.0, (1 - rest / angle) / angle)[..., None]
+    x, y, z = (vector[..., axis] for axis in range(3))
     zero = jnp.zeros_like(x)
     cross = jnp.stack((zero, -z, y, z, zero, -x, -y, x, zero), axis=-1)
     cross = cross.reshape(*x.shape, 3, 3)
-    # K^2 = v v^T - t^2 I, without the rounding of a product of matrices.
-    outer = axis_angle[..., :, None] * axis_angle[..., None, :]
+    # K^2 = v v^T - |v|^2 I, without the rounding of a product of matrices.
+    outer = vector[..., :, None] * vector[..., None, :]
     unit = jnp.eye(3, dtype=axis_angle.dtype)
-    square = outer - squared[..., None, None] * unit
+    square = outer - jnp.where(small, squared, 1.0)[..., None, None] * unit
     return unit + by_sine[..., None, None] * cross + by_cosine[..., None, None] * square
+
+
+def _rest_of_length(
+    vectors: Float[Array, "*b 3"], length: Float[Array, "*b"]
+) -> Float[Array, "*b"]:
+    """What has to be added to the rounded length of vectors.
+
+    Half a unit in the last place of 4 rad, and as much of the squares, would move a fingertip by
+    1e-4 mm. Exact products and sums of float32 numbers are pairs of them (Dekker 1971, Knuth).
+    """
+    squares, errors = _square(vectors)
+    total, error = _add(squares[..., 0], squares[..., 1])
+    total, other = _add(total, squares[..., 2])
+    found, its_error = _square(length)
+    missing = (total - found) + (errors.sum(axis=-1) + error + other - its_error)
+    return missing / (2 * length)
+
+
+def _square(x: Float[Array, "*b"]) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
+    """The square rounded, and its rounding error."""
+    high = 4097 * x  # 2^12 + 1: the halves of a float32 mantissa
+    high = high - (high - x)
+    low, product = x - high, x * x
+    return product, (high * high - product) + 2 * high * low + low * low
+
+
+def _add(
+    a: Float[Array, "*b"], b: Float[Array, "*b"]
+) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
+    """The sum rounded, and its rounding error."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)
 
 
 def _series(squared: Float[Array, "*b"], divisors: tuple[int, ...]) -> Float[Array, "*b"]:

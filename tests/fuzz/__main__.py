@@ -5,6 +5,7 @@ neither read nor refused by dhm's own error, or that takes longer than 2 s.
 """
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,11 +17,14 @@ def main() -> None:
     """Does it all."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--files", type=int, default=10_000, help="damaged files a reader")
+    parser.add_argument("--readers", default="", help="regular expression for their names")
     parser.add_argument("--seed", type=int, default=0, help="of the damage")
     arguments = parser.parse_args()
     print("| reader | refused | read | slowest, ms |\n|---|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
         for name, reader in readers(Path(folder)).items():
+            if not re.search(arguments.readers, name):
+                continue
             refused, longest = feed(reader, arguments.files, arguments.seed)
             row = f"| {name} | {refused} | {arguments.files - refused} | {1000 * longest:.0f} |"
             print(row, flush=True)

@@ -170,7 +170,7 @@ def test_rotation_matrices_of_every_angle(angle):
     vectors = vectors.astype(np.float32)
     found = axis_angle_to_matrix(jnp.asarray(vectors))
     expected = Rotation.from_rotvec(vectors.astype(float)).as_matrix()
-    np.testing.assert_allclose(found, expected, atol=1e-6 * max(1, angle))
+    np.testing.assert_allclose(found, expected, atol=6e-7)  # of 20 rad too
     for vector, matrix in zip(vectors, expected, strict=True):
         np.testing.assert_allclose(twin.rodrigues(vector.astype(float)), matrix, atol=1e-12)
     slopes = jax.vmap(jax.jacobian(axis_angle_to_matrix))(jnp.asarray(vectors))
