@@ -14,6 +14,7 @@ from dhm.formats.text import read_bytes
 MAX_PIXELS = 1 << 26
 """Of a picture; 200 MB once it is decoded."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _KINDS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 # Cameras were calibrated on the stored pixels, whatever orientation the file asks for.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -42,6 +43,7 @@ def read_depth_picture(path: Path) -> UInt16[np.ndarray, "h w"]:
         data = read_bytes(path)
         height, width = _claimed_size(data)
         _refuse_large(height, width)
+        _refuse_long_chunks(data)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except ValueError as error:
         raise BadInputError(path, str(error), expected) from error
@@ -60,6 +62,18 @@ def _refuse_large(height: int, width: int) -> None:
         raise ValueError(f"a picture of {width} x {height} pixels, more than {MAX_PIXELS}")
 
 
+def _refuse_long_chunks(data: bytes) -> None:
+    """Refuses a PNG with a chunk that is longer than the file: OpenCV would make room for it."""
+    if not data.startswith(_PNG):
+        return
+    at, name = len(_PNG), b""
+    while at + 8 <= len(data) and name != b"IEND":  # what follows that is not read
+        length, name = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        if at + 12 + length > len(data):
+            raise ValueError(f"a PNG chunk of {length} bytes, {len(data) - at} before the end")
+        at += 12 + length
+
+
 def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes an RGB picture.
 
@@ -74,6 +88,7 @@ def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> UInt8[np
     if size is not None and (height, width) != size:
         raise ValueError(f"a picture of {width} x {height} pixels")
     _refuse_large(height, width)
+    _refuse_long_chunks(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
     except cv2.error as error:

@@ -42,6 +42,8 @@ def bombs() -> dict[str, tuple[bytes, Callable[[Path], object]]]:
         "PNG of 100,000 x 100,000": (_png(_HUGE), read_picture),
         "PNG just too large": (_png(9000), read_picture),
         "PNG depth map of 100,000 x 100,000": (_png(_HUGE), read_depth_picture),
+        "PNG with a chunk of 4 GB": (_long_chunk(), read_picture),
+        "PNG depth map with a chunk of 4 GB": (_long_chunk(), read_depth_picture),
         "JPEG of 65,500 x 65,500": (_jpeg(), read_picture),
         "npz that unpacks to 1 GB": (_zip_bomb(), Arrays),
         "npz that claims 75 GB": (_npz_header(), Arrays),
@@ -117,6 +119,12 @@ def _png(side: int) -> bytes:
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def _long_chunk() -> bytes:
+    content = _png(6)
+    at = content.index(b"IDAT") - 4
+    return content[:at] + struct.pack(">I", 0xFD00_002A) + content[at + 4 :]
 
 
 def _jpeg() -> bytes:

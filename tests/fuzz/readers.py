@@ -102,7 +102,7 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
     write_mano(folder / "mano.pkl", linear)
     add("MANO, as written", "mano.pkl", (folder / "mano.pkl").read_bytes(), read_mano)
     picture = np.random.default_rng(0).integers(0, 255, (24, 20, 3), np.uint8)
-    for kind in ("jpg", "png"):
+    for kind in ("jpg", "png", "bmp", "tiff", "webp"):
         content = cv2.imencode(f".{kind}", picture)[1].tobytes()
         add(f"picture, {kind}", f"picture.{kind}", content, read_picture)
         add(f"photo, {kind}", f"photo.{kind}", content, read_photo)
