@@ -142,6 +142,11 @@ def test_several_at_a_time_on_a_device_share_its_memory(monkeypatch):
 def test_the_devices_of_this_machine_are_counted(tmp_path, launcher, monkeypatch):
     assert device_slots({**os.environ, "JAX_PLATFORMS": "cpu"}) == [{}]
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    configs = _configs(tmp_path, *["time.sleep(1)"] * 2)
-    one, other = map(_ran, sweep(launcher, configs, tmp_path / "runs", each=2))
-    assert float(one[0]) < float(other[1]) and float(other[0]) < float(one[1])
+    meet = (
+        "(workdir / 'here').touch()\n"
+        "while len(list(workdir.parent.glob('*/here'))) < 2:\n"
+        "    if time.time() > began + 60: sys.exit('alone')\n"
+        "    time.sleep(0.05)"
+    )
+    outcomes = sweep(launcher, _configs(tmp_path, meet, meet), tmp_path / "runs", each=2)
+    assert [outcome.exit_code for outcome in outcomes] == [0, 0]
