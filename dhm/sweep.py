@@ -24,7 +24,8 @@ _DEVICES = (
     "import jax; device = jax.local_devices()[0]; "
     "print(jax.local_device_count() if 'cuda' in device.client.platform_version else 0)"
 )
-_SHARE, _TAKEN = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.75  # of a device's memory, JAX's default
+_SHARE, _TAKEN = "XLA_CLIENT_MEM_FRACTION", 0.75  # of a device's memory, JAX's default
+_FORMER_SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION"  # JAX refuses both at once
 
 
 class Job(NamedTuple):
@@ -165,7 +166,7 @@ def device_slots(environ: Mapping[str, str] = os.environ, each: int = 1) -> list
     if len(names) != count:
         names = [str(index) for index in range(count)]
     slots = [{"CUDA_VISIBLE_DEVICES": name} for name in names] if count else [{}]
-    if count and each > 1 and _SHARE not in environ:
+    if count and each > 1 and not {_SHARE, _FORMER_SHARE} & environ.keys():
         slots = [{**slot, _SHARE: f"{_TAKEN / each:.3f}"} for slot in slots]
     return [dict(slot) for _ in range(each) for slot in slots]
 

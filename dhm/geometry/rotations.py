@@ -39,7 +39,8 @@ def axis_angle_to_matrix(axis_angle: Float[Array, "*b 3"]) -> Float[Array, "*b 3
     rest = jax.lax.stop_gradient(jnp.where(small, 0.0, _rest_of_length(axis_angle, angle)))
     # To first order in the rest, which is below 1e-6.
     sin, cos = jnp.sin(angle) + rest * jnp.cos(angle), jnp.cos(angle) - rest * jnp.sin(angle)
-    # Of others than small vectors K is that of the axis, for sin(t) and 1 - cos(t).
+    # The series are sin(t)/t and (1 - cos(t))/t^2 with K of the vector itself; for larger vectors
+    # K is the unit axis's, with sin(t) and 1 - cos(t).
     by_sine = jnp.where(small, _series(squared, (1, 6, 120, 5040)), sin)
     by_cosine = jnp.where(small, _series(squared, (2, 24, 720, 40320)), 1 - cos)
     vector = axis_angle * jnp.where(small, 1.0, (1 - rest / angle) / angle)[..., None]
