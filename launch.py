@@ -37,8 +37,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from dhm.cli.memory import keep_freed_memory
 from dhm.errors import BadInputError, DhmError, Interrupted
-from dhm.memory import keep_freed_memory
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/tiny.py.")
 _WORKDIR = flags.DEFINE_string(
@@ -134,7 +134,7 @@ def _toy_records(folder: Path) -> Path:
 
 def _prepare_toy_records(folder: Path) -> Path:
     from data_prep.prepare import prepare
-    from data_prep.toy_capture import write_toy_capture
+    from data_prep.toy.capture import write_toy_capture
 
     write_toy_capture(folder / "capture", num_cameras=8, frames_per_sequence=2)
     prepare(folder / "capture", 1, folder / "prepared", image_size=256)
@@ -157,7 +157,7 @@ def _step_times() -> tuple[float, float] | None:
 
 def _sweep(words: list[str]) -> None:
     """Runs the configs among the words of a command line, with the settings among them."""
-    from dhm.sweep import describe, sweep
+    from dhm.runs.sweep import describe, sweep
 
     settings = [word for word in words if word.startswith(_SETTING)]
     configs = [Path(word) for word in words if word not in settings]
@@ -171,10 +171,10 @@ def _sweep(words: list[str]) -> None:
 
 def _ablate() -> None:
     """Runs the variants of the config, with the command line's settings for all of them."""
-    from dhm.ablation.run import ablate
-    from dhm.ablation.tables import as_markdown
-    from dhm.ablation.variants import VARIANTS
-    from dhm.workdir import plain_config
+    from dhm.runs.workdir import plain_config
+    from dhm.studies.ablation.run import ablate
+    from dhm.studies.ablation.tables import as_markdown
+    from dhm.studies.ablation.variants import VARIANTS
 
     config = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
     workdir = Path(_WORKDIR.value or Path("runs") / f"ablate_{config.stem}")
@@ -191,7 +191,7 @@ def _ablate() -> None:
         each=_JOBS.value,
     )  # fmt: skip
     print(as_markdown(found))
-    from dhm.ablation.figures import write_ablation_page  # no JAX beside the runs
+    from dhm.studies.ablation.figures import write_ablation_page  # no JAX beside the runs
 
     page = write_ablation_page(workdir, found, variants=variants, subjects=subjects)
     print(f"\nPictures in {page}")
@@ -209,8 +209,8 @@ def _apply(task: str, more: list[str]) -> None:
     if task == _PREDICT:
         refused = _predict(workdir, files, out)
     else:
-        from dhm.prediction.fit_task import fit
-        from dhm.prediction.predict_task import find_files
+        from dhm.evidence.fit_task import fit
+        from dhm.photos.predict_task import find_files
 
         refused = fit(workdir, find_files("--evidence", files), out, _LEFT.value)
     if refused:
@@ -218,9 +218,9 @@ def _apply(task: str, more: list[str]) -> None:
 
 
 def _predict(workdir: Path, images: list[str], out: Path) -> int:
-    from dhm.prediction.located import parse_bbox
-    from dhm.prediction.mediapipe_detector import MediapipeDetector
-    from dhm.prediction.predict_task import PredictOptions, predict
+    from dhm.photos.located import parse_bbox
+    from dhm.photos.mediapipe_detector import MediapipeDetector
+    from dhm.photos.predict_task import PredictOptions, predict
 
     options = PredictOptions(
         bbox=_BBOX.value and parse_bbox(_BBOX.value),
@@ -263,8 +263,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--config is missing, e.g. --config configs/tiny.py")
     try:  # Slow imports come after the flags: a mistyped one is refused at once.
         if task == "benchmark":
-            from data_prep.toy_hand import make_toy_template
-            from dhm.benchmarks.report import benchmark
+            from data_prep.toy.hand import make_toy_template
+            from dhm.studies.benchmarks.report import benchmark
 
             file, picture = (name and Path(name) for name in (_JSON.value, _PICTURE.value))
             template = make_toy_template()
@@ -278,11 +278,11 @@ def main(argv: list[str]) -> None:
         elif task in own:
             _apply(task, argv[2:])
         elif _REPLAY.value is not None:
-            from dhm.tasks import replay
+            from dhm.runs.tasks import replay
 
             replay(_CONFIG.value, Path(_REPLAY.value))
         elif task == _REPORT:
-            from dhm.tasks import report
+            from dhm.runs.tasks import report
 
             workdir = _workdir()
             if workdir.is_dir():  # of a mistyped one nothing is made
@@ -294,7 +294,7 @@ def main(argv: list[str]) -> None:
             join(_COORDINATOR.value, _PROCESS_ID.value, _PROCESS_COUNT.value)
             if not is_first():
                 _set_level(logging.WARNING)
-            from dhm.tasks import run
+            from dhm.runs.tasks import run
 
             workdir = _workdir()
             _keep_compiled_programs(workdir.resolve().parent)

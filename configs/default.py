@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     # capture it names records that exist; then subject and image_size have to be theirs.
     config.prepared = ""
 
-    # What the built-in studio films where no capture is named; data_prep/studio/settings.py.
+    # What the built-in studio films where no capture is named; data_prep/studio/stage/settings.py.
     config.studio = ConfigDict()
     # Frames of its 40 training motions and of its 15 held-out gestures together. 0 training
     # frames: a toy capture instead, made in seconds.

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_prep.prepare import prepare
-from data_prep.studio.capture import write_capture
-from data_prep.studio.settings import StudioSettings
+from data_prep.studio.stage.capture import write_capture
+from data_prep.studio.stage.settings import StudioSettings
 from dhm.data.augmentation import Augmentation, InputView, augment
 from dhm.data.backgrounds import Backgrounds
 from dhm.data.prepared_data import PreparedData

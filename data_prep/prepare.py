@@ -11,15 +11,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.datasets import DATASETS, RELEASE, official_split, read_dataset
-from data_prep.fingerprint import fingerprint
-from data_prep.frames import Capture
-from data_prep.hand_dataset import PlannedView, WrittenView, write_dataset
-from data_prep.index import build_index
-from data_prep.output_folder import exclusive, replaced_when_done
-from data_prep.release_capture import read_release_capture
-from data_prep.rhd import HAND, PERSON
-from data_prep.splits import Pattern, plan_splits
+from data_prep.captures.datasets import DATASETS, RELEASE, official_split, read_dataset
+from data_prep.captures.frames import Capture
+from data_prep.captures.release_capture import read_release_capture
+from data_prep.captures.rhd import HAND, PERSON
+from data_prep.records.fingerprint import fingerprint
+from data_prep.records.hand_dataset import PlannedView, WrittenView, write_dataset
+from data_prep.records.index import build_index
+from data_prep.records.output_folder import exclusive, replaced_when_done
+from data_prep.records.splits import Pattern, plan_splits
 from dhm.data.prepared_files import (
     check_files,
     file_sizes,

@@ -54,7 +54,7 @@ def toy_prepared(tmp_path_factory) -> Path:
     Tests must not change it.
     """
     from data_prep.prepare import prepare
-    from data_prep.toy_capture import write_toy_capture
+    from data_prep.toy.capture import write_toy_capture
 
     root = tmp_path_factory.mktemp("toy")
     write_toy_capture(

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data_prep.toy_capture import write_toy_capture
+from data_prep.toy.capture import write_toy_capture
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (

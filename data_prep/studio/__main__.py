@@ -6,8 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
-from data_prep.studio.capture import SHEET_FILE, write_capture
-from data_prep.studio.settings import StudioSettings
+from data_prep.studio.stage.capture import SHEET_FILE, write_capture
+from data_prep.studio.stage.settings import StudioSettings
 from dhm.errors import DhmError
 
 _HELP = {

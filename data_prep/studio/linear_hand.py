@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from data_prep.studio.population import Registration, person, random_pose
-from data_prep.studio.rig import pose_rig
+from data_prep.studio.anatomy.rig import pose_rig
+from data_prep.studio.template.population import Registration, person, random_pose
 from dhm.formats.mano_pickle import write_mano
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
 from dhm.types import ManoModel

@@ -15,17 +15,17 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
 
-from data_prep.studio.complexion import TONES, skin_colours
-from data_prep.studio.lighting import skin_gloss, skin_light, studio_lighting
-from data_prep.studio.normals import smooth_normals
-from data_prep.studio.photograph import dark_background, photograph
-from data_prep.studio.poses import POSES, solve_pose
-from data_prep.studio.proportions import NUM_SUBJECTS, Proportions, subject
-from data_prep.studio.rig import rig_transforms
-from data_prep.studio.spheres import sphere_hand
-from data_prep.studio.surface import HandSurface, hand_surface
-from data_prep.studio.template import hand_template
-from data_prep.studio.views import draw_views
+from data_prep.studio.anatomy.complexion import TONES, skin_colours
+from data_prep.studio.anatomy.normals import smooth_normals
+from data_prep.studio.anatomy.proportions import NUM_SUBJECTS, Proportions, subject
+from data_prep.studio.anatomy.rig import rig_transforms
+from data_prep.studio.anatomy.surface import HandSurface, hand_surface
+from data_prep.studio.motion.poses import POSES, solve_pose
+from data_prep.studio.motion.spheres import sphere_hand
+from data_prep.studio.stage.lighting import skin_gloss, skin_light, studio_lighting
+from data_prep.studio.stage.photograph import dark_background, photograph
+from data_prep.studio.stage.views import draw_views
+from data_prep.studio.template.hand_template import hand_template
 from dhm.formats.krt import KrtCamera
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics

@@ -18,7 +18,7 @@ from dhm.errors import BadInputError, DamagedRecordError
 
 
 class Records:
-    """What `data_prep.hand_dataset` wrote of one split.
+    """What `data_prep.records.hand_dataset` wrote of one split.
 
     Its tf.train.Example messages are read here and not through tensorflow_datasets, which takes
     six times as long and imports whatever module the folder's features.json names.

@@ -115,7 +115,7 @@ def write_report(path: Path, run: RunFiles, data: PreparedData | str) -> None:
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """The errors of a run as `dhm.tasks.evaluate_task` wrote them.
+    """The errors of a run as `dhm.runs.tasks.evaluate_task` wrote them.
 
     Raises:
         BadInputError: If the file is missing, damaged, or holds something else.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import hand_dataset
 from data_prep.prepare import PrepareOptions, prepare_views
+from data_prep.records import hand_dataset
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from tests.data_prep import synthetic

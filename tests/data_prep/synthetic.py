@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.frames import Capture, CaptureView
+from data_prep.captures.frames import Capture, CaptureView
 from dhm.formats.depth_pickle import write_depth_pickle
 from dhm.formats.obj import ObjMesh, write_obj
 from dhm.types import HandTemplate

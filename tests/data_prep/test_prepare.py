@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from data_prep import prepare as module
-from data_prep.frames import MaskFile
+from data_prep.captures.frames import MaskFile
 from data_prep.prepare import PrepareOptions, format_table, main, prepare, prepare_views
-from data_prep.toy_capture import write_toy_capture
+from data_prep.toy.capture import write_toy_capture
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from tests.conftest import REPOSITORY

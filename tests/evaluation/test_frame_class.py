@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.studio.template import hand_template
+from data_prep.studio.template.hand_template import hand_template
 from dhm.evaluation.frame_class import (
     CONTACT_MM,
     FLEXED_DEGREES,

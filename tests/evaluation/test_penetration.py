@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from data_prep.studio.template import hand_template
-from data_prep.toy_hand import make_toy_template
+from data_prep.studio.template.hand_template import hand_template
+from data_prep.toy.hand import make_toy_template
 from dhm.evaluation.penetration import (
     PENETRATES_MM,
     hand_parts,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from data_prep.studio.template import hand_template
+from data_prep.studio.template.hand_template import hand_template
 from dhm.errors import BadInputError
 from dhm.export.package import load_model, save_model
 from dhm.formats.template_npz import read_template, write_template

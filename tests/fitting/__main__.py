@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_prep.studio.capture import held_out_sequences
+from data_prep.studio.stage.capture import held_out_sequences
 from dhm.evaluation.metrics import mesh_error
+from dhm.evidence.model_fit import compiled_fit, model_parts
 from dhm.export.package import load_model
 from dhm.fitting import fit_pose
 from dhm.fitting.evidence import Evidence, no_evidence
@@ -29,7 +30,6 @@ from dhm.formats.krt import read_krt
 from dhm.formats.npz import Arrays
 from dhm.formats.ply import read_ply
 from dhm.geometry.transforms import transform_points
-from dhm.prediction.model_fit import compiled_fit, model_parts
 from dhm.types import Camera
 from tests.fitting.slow_optimiser import SlowFit
 

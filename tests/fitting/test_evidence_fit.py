@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.toy_hand import make_toy_template
+from data_prep.toy.hand import make_toy_template
 from dhm.fitting.evidence import no_evidence
 from dhm.fitting.evidence_fit import DEFAULTS, FitSettings, fit_evidence
 from dhm.fitting.joints import default_starts

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from data_prep.toy_hand import make_toy_template
+from data_prep.toy.hand import make_toy_template
 from dhm.fitting import fit_pose
 from dhm.geometry.hand_rig import dof_indices, joint_limits
 from tests.references import geometry as twin

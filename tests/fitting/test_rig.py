@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.toy_hand import make_toy_template
+from data_prep.toy.hand import make_toy_template
 from dhm.fitting.rig import (
     HandPose,
     Skin,

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_prep.studio.motions import HELD_OUT_POSES
-from data_prep.studio.poses import pose_angles
-from data_prep.studio.proportions import subject
-from data_prep.studio.rig import pose_rig
-from data_prep.studio.template import hand_template
+from data_prep.studio.anatomy.proportions import subject
+from data_prep.studio.anatomy.rig import pose_rig
+from data_prep.studio.motion.motions import HELD_OUT_POSES
+from data_prep.studio.motion.poses import pose_angles
+from data_prep.studio.template.hand_template import hand_template
 from dhm.fitting import fit_pose
 from tests.fitting.slow_optimiser import SlowFit
 from tests.references import geometry as twin

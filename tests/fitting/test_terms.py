@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from data_prep.toy_hand import make_toy_template
+from data_prep.toy.hand import make_toy_template
 from dhm.fitting.levenberg_marquardt import Linearised, minimise, of_residuals
 from dhm.fitting.penetration import bone_spheres, penetration_term
 from dhm.fitting.rig import HandPose, Points, joint_points, make_rig, move_pose, pose_rig

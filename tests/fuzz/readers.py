@@ -18,15 +18,16 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from safetensors.flax import save_file
 
-from data_prep.freihand import read_freihand
-from data_prep.interhand import read_interhand
+from data_prep.captures.freihand import read_freihand
+from data_prep.captures.interhand import read_interhand
 from data_prep.prepare import PrepareOptions, prepare_views
-from data_prep.studio.template import hand_template
+from data_prep.studio.template.hand_template import hand_template
 from dhm.data import prepared_files
 from dhm.data.prepared_data import PreparedData
 from dhm.data.records import Records
 from dhm.data.schema import scan_file
 from dhm.errors import BadInputError
+from dhm.evidence.files import read_evidence
 from dhm.export import package
 from dhm.formats.depth_pickle import read_depth_pickle
 from dhm.formats.hand_model import read_hand_model, write_hand_model
@@ -42,13 +43,13 @@ from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.networks.build import ModelSettings
 from dhm.networks.pretrained import load_backbone
 from dhm.networks.resnet import ResNet
-from dhm.prediction.evidence_files import read_evidence
-from dhm.prediction.keypoints_file import read_keypoints_file
+from dhm.photos.keypoints_file import read_keypoints_file
+from dhm.runs.workdir import CONFIG_FILE, noted_config
 from dhm.training.replay import Replay, read_replay, write_replay
 from dhm.training.seal import SEAL_FILE, damage, seal
 from dhm.types import Batch, Camera
-from dhm.workdir import CONFIG_FILE, noted_config
-from tests.data_prep import foreign, synthetic
+from tests.data_prep import synthetic
+from tests.data_prep.captures import foreign
 from tests.formats.samples import ASCII_PLY, OBJ, binary_ply, small_template
 from tests.references.mano import official_entries, python2_pickle, random_mano
 

@@ -18,7 +18,7 @@ from dhm.losses.penetration import (
     sphere_centers,
     sphere_radii,
 )
-from dhm.run_model import load_run
+from dhm.runs.model import load_run
 
 
 def main() -> None:

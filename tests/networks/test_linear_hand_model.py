@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.studio.template import hand_template
+from data_prep.studio.template.hand_template import hand_template
 from dhm.networks.build import ModelSettings, build_linear_model
 from dhm.networks.mano import OUTPUT_NAMES, mano
 from dhm.training.state import initial_variables

@@ -111,7 +111,7 @@ def test_memory_of_a_training_batch():
 
 def test_imports_nothing_that_a_training_machine_lacks():
     code = (
-        "import sys, dhm.rendering, dhm.benchmarks.rasterizer\n"
+        "import sys, dhm.rendering, dhm.studies.benchmarks.rasterizer\n"
         "print([name for name in ('tensorflow_datasets', 'tensorflow', 'trimesh', 'cv2', "
         "'matplotlib', 'embreex', 'viser', 'flax') if name in sys.modules])"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dhm.workdir_lock import in_turn
+from dhm.data.lock import in_turn
 from tests.launcher import launch, make_home, small_job
 
 

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from dhm.ablation.figures import write_ablation_page
-from dhm.ablation.tables import Findings, Table
-from dhm.ablation.variants import VARIANTS, run_name
 from dhm.errors import BadInputError
 from dhm.formats.picture import decode_picture
 from dhm.report.figures import TILE
+from dhm.studies.ablation.figures import write_ablation_page
+from dhm.studies.ablation.tables import Findings, Table
+from dhm.studies.ablation.variants import VARIANTS, run_name
 from tests.report.html import read
 
 CHOSEN, PEOPLE = ("full", "no_penetration"), (1, 2)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from dhm import tasks
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from dhm.evaluation.evaluate import batch_of
@@ -23,6 +22,7 @@ from dhm.report.correctives import corrective_steps
 from dhm.report.curves import axes
 from dhm.report.events import read_events
 from dhm.report.figures import make_examples
+from dhm.runs import tasks
 from tests.launcher import launch
 from tests.report.html import read
 

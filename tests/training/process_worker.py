@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from data_prep.toy_hand import make_toy_template
+from data_prep.toy.hand import make_toy_template
 from dhm.networks.hand_model import HandModel
 from dhm.training import loop, processes
 from dhm.training.interrupt import TrainingInterrupted

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from data_prep.toy_hand import make_toy_template
+from data_prep.toy.hand import make_toy_template
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.batch_norm import BatchNorm
 from dhm.networks.encoder import ImageEncoder

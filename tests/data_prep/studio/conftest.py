@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.studio.capture import write_capture
-from data_prep.studio.settings import StudioSettings
+from data_prep.studio.stage.capture import write_capture
+from data_prep.studio.stage.settings import StudioSettings
 
 SMALL = StudioSettings(
     subject=2,

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from configs import tiny
-from data_prep.studio.template import hand_template
-from dhm import tasks
+from data_prep.studio.template.hand_template import hand_template
 from dhm.formats.hand_model import write_hand_model
+from dhm.runs import tasks
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from data_prep.studio.anatomy.proportions import Proportions, subject
+from data_prep.studio.anatomy.rig import pose_rig
+from data_prep.studio.anatomy.surface import hand_surface
 from data_prep.studio.linear_hand import build_linear_hand
-from data_prep.studio.population import Registration, person, random_pose
-from data_prep.studio.proportions import Proportions, subject
-from data_prep.studio.rig import pose_rig
-from data_prep.studio.surface import hand_surface
+from data_prep.studio.template.population import Registration, person, random_pose
 from dhm.evaluation.metrics import mesh_error
 from dhm.formats.mano_pickle import read_mano, write_mano
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS

@@ -1,0 +1,240 @@
+"""Reads InterHand2.6M (Moon and others, ECCV 2020), version 1.0.
+
+    <root>/images/<split>/Capture<C>/<sequence>/cam<CAMERA>/image<FRAME>.jpg
+    <root>/annotations/<split>/InterHand2.6M_<split>_{camera,joint_3d,data}.json
+
+Splits train, val and test of 1,361,062, 380,125 and 849,160 pictures, by the data set's page;
+687,548, 234,183 and 488,968 of them show one hand, the others two.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from data_prep.captures.foreign_hand import (
+    MIN_JOINTS,
+    NO_PICTURE,
+    NUM_JOINTS,
+    TIP_TO_PALM_THEN_WRIST,
+    TOO_FEW_JOINTS,
+    Pinhole,
+    as_template_joints,
+    mirrored_camera,
+    mirrored_points,
+)
+from data_prep.captures.frames import Capture, CaptureView
+from dhm.errors import BadInputError
+from dhm.formats.json_fields import json_array, json_entry, json_field, json_list, json_numbers
+from dhm.formats.json_file import read_json
+from dhm.types import HandTemplate
+
+SPLITS = ("train", "val", "test")
+TEST_SEQUENCES, TRAIN_SEQUENCES = "^test_", "^train_"
+LEFT = "_left"
+"""Ends the names of the sequences of mirrored hands."""
+
+_HANDS = {"right": slice(0, NUM_JOINTS), "left": slice(NUM_JOINTS, 2 * NUM_JOINTS)}
+_HAND_TYPES = {"right": ("right",), "left": ("left",), "interacting": ("right", "left")}
+_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
+
+
+def read_interhand(root: str | Path, template: HandTemplate, *, every: int = 1) -> Capture:
+    """Lists InterHand2.6M's hands: sequences `<split>_Capture<C>_<name>`, `_left` if mirrored.
+
+    A picture gives a view of each hand that its annotation names with at least 11 valid joints;
+    a joint is valid where the picture's annotation and the frame's both say so.
+
+    Args:
+        root: The folder with images and annotations.
+        template: The hand model whose joints the views take.
+        every: Takes every n-th picture only.
+
+    Raises:
+        BadInputError: The folder is no InterHand2.6M, none of its pictures is there, a file cannot
+            be used, or the files do not belong together.
+    """
+    root = Path(root)
+    there = [split for split in SPLITS if (root / "annotations" / split).is_dir()]
+    if not there:
+        expected = "InterHand2.6M: a folder annotations with train, val, test"
+        raise BadInputError(root, "no folder of annotations in it", expected)
+    skipped: Counter[str] = Counter({NO_PICTURE: 0, TOO_FEW_JOINTS: 0})
+    views: dict[tuple[str, int, str], CaptureView] = {}
+    for split in there:
+        for view in _Split(root, split, template).views(every, skipped):
+            key = (view.sequence, view.frame, view.camera)
+            if key in views:
+                found = f"frame {view.frame} a second time, after {views[key].image_path}"
+                raise BadInputError(view.image_path, found, "one picture a frame and camera")
+            views[key] = view
+    if not views:
+        raise BadInputError(root, f"no usable hand ({dict(skipped)})", "pictures of InterHand2.6M")
+    return Capture(template, tuple(views[key] for key in sorted(views)), dict(skipped))
+
+
+class _Picture(NamedTuple):
+    path: Path
+    size: tuple[int, int]
+    capture: str
+    sequence: str
+    camera: str
+    frame: int
+    hands: tuple[str, ...]
+    valid: np.ndarray
+
+
+class _Split:
+    """The annotations of one split. What many pictures share is made once."""
+
+    def __init__(self, root: Path, split: str, template: HandTemplate):
+        self._images, self._split, self._template = root / "images" / split, split, template
+        folder = root / "annotations" / split
+        self._files = {
+            name: folder / f"InterHand2.6M_{split}_{name}.json"
+            for name in ("camera", "joint_3d", "data")
+        }
+        self._raw_cameras = self._read("camera", "cameras by capture")
+        self._raw_joints = self._read("joint_3d", "joints by capture and frame")
+        self._cameras: dict[tuple, Pinhole] = {}
+        self._frames: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+        self._joints: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+
+    def _read(self, name: str, expected: str) -> dict[str, Any]:
+        return read_json(self._files[name], expected)
+
+    def views(self, every: int, skipped: Counter[str]) -> Iterator[CaptureView]:
+        for picture in self._pictures(every):
+            if not picture.path.is_file():
+                skipped[NO_PICTURE] += 1
+                continue
+            for side in picture.hands:
+                points, known = self._frame_joints(picture)
+                known = (known & picture.valid)[_HANDS[side]]
+                if known.sum() < MIN_JOINTS:
+                    skipped[TOO_FEW_JOINTS] += 1
+                else:
+                    yield self._view(picture, side, points[_HANDS[side]], known)
+
+    def _view(
+        self, picture: _Picture, side: str, points: np.ndarray, known: np.ndarray
+    ) -> CaptureView:
+        is_left = side == "left"
+        key = (picture.capture, picture.frame, side, known.tobytes())
+        if key not in self._joints:
+            points = mirrored_points(points) if is_left else points
+            self._joints[key] = as_template_joints(
+                self._template.joint_names, TIP_TO_PALM_THEN_WRIST, points, known
+            )
+        joints, valid = self._joints[key]
+        sequence = f"{self._split}_Capture{picture.capture}_{picture.sequence}"
+        return CaptureView(
+            sequence=sequence + (LEFT if is_left else ""),
+            frame=picture.frame,
+            camera=picture.camera,
+            image_path=picture.path,
+            depth_path=None,
+            **self._camera(picture, is_left)._asdict(),
+            joints=joints,
+            joint_valid=valid,
+            scan_path=None,
+            mirrored=is_left,
+        )
+
+    def _pictures(self, every: int) -> Iterator[_Picture]:
+        path = self._files["data"]
+        data = self._read("data", "images and annotations")
+        images = {
+            json_field(path, image, "id", int): image for image in json_list(path, data, "images")
+        }
+        annotations = json_list(path, data, "annotations")
+        for annotation in annotations[::every]:
+            number = json_field(path, annotation, "image_id", int)
+            if number not in images:
+                raise BadInputError(path, f"an annotation of picture {number}", "one of images")
+            yield self._picture(images[number], annotation)
+
+    def _picture(self, image: dict, annotation: dict) -> _Picture:
+        path = self._files["data"]
+        hand_type = json_field(path, annotation, "hand_type", str)
+        if hand_type not in _HAND_TYPES:
+            raise BadInputError(path, f"hand_type {hand_type!r}", f"one of {[*_HAND_TYPES]}")
+        name = json_field(path, image, "file_name", str)
+        if any(_NAME.fullmatch(part) is None for part in name.split("/")):
+            raise BadInputError(path, f"file_name {name!r}", "a path below images")
+        names = {key: str(json_field(path, image, key, int | str)) for key in ("capture", "camera")}
+        names["sequence"] = json_field(path, image, "seq_name", str)
+        for key, value in names.items():
+            if _NAME.fullmatch(value) is None:
+                raise BadInputError(path, f"{key} {value!r}", "a name of letters and digits")
+        numbers = [json_field(path, image, key, int) for key in ("height", "width", "frame_idx")]
+        if min(numbers[:2]) < 1 or not 0 <= numbers[2] < 1 << 31:
+            found = f"height, width and frame {numbers}"[:200]
+            raise BadInputError(path, found, "a picture's size and the number of a frame")
+        return _Picture(
+            path=self._images / name,
+            size=tuple(numbers[:2]),
+            frame=numbers[2],
+            hands=_HAND_TYPES[hand_type],
+            valid=_flags(path, annotation, f"picture {image['id']}"),
+            **names,
+        )
+
+    def _frame_joints(self, picture: _Picture) -> tuple[np.ndarray, np.ndarray]:
+        path, key = self._files["joint_3d"], (picture.capture, picture.frame)
+        if key not in self._frames:
+            where = f"frame {picture.frame} of capture {picture.capture}"
+            entry = json_entry(path, self._raw_joints, picture.capture, str(picture.frame))
+            valid = _flags(path, entry, where)
+            points = json_numbers(path, entry.get("world_coord"), (2 * NUM_JOINTS, 3), where, valid)
+            self._frames[key] = points, valid
+        return self._frames[key]
+
+    def _camera(self, picture: _Picture, is_left: bool) -> Pinhole:
+        key = (picture.capture, picture.camera, picture.size, is_left)
+        if key not in self._cameras:
+            camera = self._read_camera(picture)
+            self._cameras[key] = mirrored_camera(camera) if is_left else camera
+        return self._cameras[key]
+
+    def _read_camera(self, picture: _Picture) -> Pinhole:
+        """x_camera = R (x - campos)."""
+        path = self._files["camera"]
+        where = f"camera {picture.camera} of capture {picture.capture}"
+        numbers = {
+            key: json_numbers(
+                path,
+                json_entry(path, self._raw_cameras, picture.capture, key).get(picture.camera),
+                shape,
+                f"{key} of {where}",
+            )
+            for key, shape in {
+                "campos": (3,),
+                "camrot": (3, 3),
+                "focal": (2,),
+                "princpt": (2,),
+            }.items()
+        }
+        R = numbers["camrot"]
+        if np.abs(R @ R.T - np.eye(3)).max() > 1e-2 or np.linalg.det(R) < 0:
+            raise BadInputError(path, f"camrot of {where}: {R.tolist()}", "a rotation")
+        if numbers["focal"].min() <= 0:
+            raise BadInputError(path, f"focal of {where}: {numbers['focal']}", "focal lengths")
+        K, T = np.eye(3, dtype=np.float32), np.eye(4, dtype=np.float32)
+        K[0, 0], K[1, 1] = numbers["focal"]
+        K[:2, 2] = numbers["princpt"]
+        T[:3, :3], T[:3, 3] = R, -R @ numbers["campos"]
+        return Pinhole(K, picture.size, T)
+
+
+def _flags(path: Path, entry: dict, where: str) -> Bool[np.ndarray, " 42"]:
+    """An entry's joint_valid: 42 flags, each in a list of its own or not."""
+    value = entry.get("joint_valid")
+    flags = json_array(value)
+    if flags is None or flags.size != 2 * NUM_JOINTS or not np.isin(flags, (0, 1)).all():
+        raise BadInputError(path, f"joint_valid of {where} = {value!r}"[:200], "42 flags, 0 or 1")
+    return flags.ravel() > 0

@@ -1,0 +1,201 @@
+"""Reads a capture in the released layout: which images are used, and what belongs to each."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep.captures.frames import Capture, CaptureView
+from dhm.errors import BadInputError
+from dhm.formats.hand_model import read_hand_model
+from dhm.formats.keypoints import KEYPOINT_NAMES, read_keypoints
+from dhm.formats.krt import KrtCamera, read_krt
+from dhm.formats.scan import SCAN_SUFFIXES
+from dhm.formats.template_npz import read_template
+
+K_SIZE = (512, 334)
+"""Height and width of the pictures that the released intrinsics belong to."""
+
+NOT_RIGHT_HAND = "sequence not of the right hand"
+RANGE_OF_MOTION = "range-of-motion sequence"
+NOT_COLOUR = "camera not a colour camera (40*)"
+NO_KEYPOINTS = "frame without a keypoint file"
+NO_JOINT = "frame without a joint of the right hand"
+_REASONS = (NOT_RIGHT_HAND, RANGE_OF_MOTION, NOT_COLOUR, NO_KEYPOINTS, NO_JOINT)
+
+_RIGHT_HAND = "b_r_"
+
+
+class _Image(NamedTuple):
+    sequence: str
+    camera: str
+    frame: int
+    path: Path
+
+
+class _Joints(NamedTuple):
+    points: np.ndarray
+    valid: np.ndarray
+
+
+def read_release_capture(
+    root: str | Path, subject: int, template_file: Path | None = None
+) -> Capture:
+    """Lists a subject's usable right-hand views; pictures, depth maps and scans stay on disk.
+
+    Left out, with a count by reason: sequences of the left or of both hands, range-of-motion
+    sequences, cameras whose name does not start with 40, frames without keypoints.
+
+    Args:
+        root: The folder that holds images, annotations and hand_model.
+        subject: Number of the subject.
+        template_file: Another hand model, template.npz of an exported one; by default the capture's
+            folder hand_model.
+
+    Raises:
+        BadInputError: The folder is no capture, lacks the subject or has no usable image of it,
+            a used camera is not in KRT_512, a frame comes twice, or a file cannot be used.
+    """
+    root = Path(root)
+    images_folder = _images_folder(root, subject)
+    annotations = root / "annotations"
+    own = root / "hand_model"
+    template = read_template(template_file) if template_file else read_hand_model(own)
+    cameras = read_krt(annotations / "KRT_512")
+    frames = _FrameFiles(annotations, subject, template.joint_names)
+    skipped = dict.fromkeys(_REASONS, 0)
+    views: dict[tuple[str, int, str], CaptureView] = {}
+    for image in _list_images(images_folder):
+        reason = _reason_to_skip(image, subject, frames)
+        if reason is not None:
+            skipped[reason] += 1
+            continue
+        key = (image.sequence, image.frame, image.camera)
+        if key in views:
+            found = f"frame {image.frame} a second time, after {views[key].image_path.name}"
+            raise BadInputError(image.path, found, "one image a frame and camera")
+        views[key] = _view(image, _camera(cameras, image, annotations), frames)
+    if not views:
+        left_out = ", ".join(f"{count} x {reason}" for reason, count in skipped.items() if count)
+        raise BadInputError(
+            images_folder,
+            f"no usable image ({left_out or 'no image'})",
+            "<right-hand sequence>/cam40*/image<FRAME>.jpg with keypoints",
+        )
+    return Capture(template, tuple(views[key] for key in sorted(views)), skipped)
+
+
+class _FrameFiles:
+    """A subject's annotation files by frame number; reads each keypoint file once."""
+
+    def __init__(self, annotations: Path, subject: int, joint_names: tuple[str, ...]):
+        self._keypoints = annotations / "keypoints" / f"subject_{subject}"
+        self._depthmaps = annotations / "depthmaps" / f"subject_{subject}"
+        self._scans = _scans_by_frame(annotations / "3D_scans_decimated" / f"subject_{subject}")
+        self._joint_names = joint_names
+        self._joints: dict[int, _Joints | None] = {}
+
+    def joints(self, frame: int) -> _Joints | None:
+        if frame not in self._joints:
+            path = self._keypoints / f"keypoints{frame:04d}.pts"
+            self._joints[frame] = self._read_joints(path) if path.is_file() else None
+        return self._joints[frame]
+
+    def _read_joints(self, path: Path) -> _Joints:
+        """Maps the right hand's keypoints to the template's joints by name."""
+        keypoints = read_keypoints(path)
+        points = np.zeros((len(self._joint_names), 3))
+        valid = np.zeros(len(self._joint_names), bool)
+        for joint, name in enumerate(self._joint_names):
+            if _RIGHT_HAND + name in KEYPOINT_NAMES:
+                index = KEYPOINT_NAMES.index(_RIGHT_HAND + name)
+                points[joint], valid[joint] = keypoints.points[index], keypoints.valid[index]
+        return _Joints(points.astype(np.float32), valid)
+
+    def depth_map(self, frame: int, camera: str) -> Path | None:
+        path = self._depthmaps / f"{frame:06d}" / f"depthmap{camera}.pkl"
+        return path if path.is_file() else None
+
+    def scan(self, frame: int) -> Path | None:
+        return self._scans.get(frame)
+
+
+def _images_folder(root: Path, subject: int) -> Path:
+    if not (root / "images").is_dir():
+        expected = "a capture: a folder with images, annotations and hand_model"
+        raise BadInputError(root, "no folder images in it", expected)
+    folder = root / "images" / f"subject_{subject}"
+    if not folder.is_dir():
+        there = ", ".join(sorted(path.name for path in (root / "images").iterdir())) or "nothing"
+        raise BadInputError(root / "images", there, f"a folder subject_{subject}")
+    return folder
+
+
+def _list_images(folder: Path) -> Iterator[_Image]:
+    """Yields <sequence>/cam<CAMERA>/image<FRAME>.jpg; anything else among them is passed over."""
+    for sequence in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for camera in sorted(path for path in sequence.glob("cam*") if path.is_dir()):
+            for path in sorted(camera.glob("image*.jpg")):
+                frame = re.fullmatch(r"image([0-9]+)\.jpg", path.name)
+                if frame:
+                    name = camera.name.removeprefix("cam")
+                    yield _Image(sequence.name, name, int(frame[1]), path)
+
+
+def _reason_to_skip(image: _Image, subject: int, frames: _FrameFiles) -> str | None:
+    if not (image.sequence.startswith("00") if subject == 1 else "RT" in image.sequence):
+        return NOT_RIGHT_HAND
+    if "ROM" in image.sequence:
+        return RANGE_OF_MOTION
+    if not image.camera.startswith("40"):
+        return NOT_COLOUR
+    joints = frames.joints(image.frame)
+    if joints is None:
+        return NO_KEYPOINTS
+    return None if joints.valid.any() else NO_JOINT
+
+
+def _camera(cameras: dict[str, KrtCamera], image: _Image, annotations: Path) -> KrtCamera:
+    if image.camera not in cameras:
+        found = f"no camera {image.camera}, which has {image.path}"
+        raise BadInputError(annotations / "KRT_512", found, "every camera that has images")
+    return cameras[image.camera]
+
+
+def _view(image: _Image, camera: KrtCamera, frames: _FrameFiles) -> CaptureView:
+    joints = frames.joints(image.frame)
+    return CaptureView(
+        sequence=image.sequence,
+        frame=image.frame,
+        camera=image.camera,
+        image_path=image.path,
+        depth_path=frames.depth_map(image.frame, image.camera),
+        K=camera.K.astype(np.float32),
+        K_size=K_SIZE,
+        T_camera_world=camera.T_camera_world.astype(np.float32),
+        joints=joints.points,
+        joint_valid=joints.valid,
+        scan_path=frames.scan(image.frame),
+    )
+
+
+def _scans_by_frame(folder: Path) -> dict[int, Path]:
+    """Finds one mesh a frame: its number is the last one in the file's or its folder's name."""
+    if not folder.is_dir():
+        return {}
+    scans: dict[int, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SCAN_SUFFIXES:
+            continue
+        # The subject's own folder has a number too, but not a frame's.
+        outer = path.parent.name if path.parent != folder else ""
+        numbers = re.findall("[0-9]+", path.stem) or re.findall("[0-9]+", outer)
+        if not numbers:
+            raise BadInputError(path, "no frame number in its name", "a name such as 001207.ply")
+        frame = int(numbers[-1])
+        if frame in scans:
+            raise BadInputError(path, f"a second scan of frame {frame}", f"only {scans[frame]}")
+        scans[frame] = path
+    return scans

@@ -1,0 +1,167 @@
+"""Cuts the hand out of a view and folds the cut into the camera.
+
+After this step nothing knows about crops: K belongs to the cut-out picture.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from data_prep.captures.frames import CaptureView
+from dhm.data.crop import MIN_BOX_PX, MIN_JOINTS, clipped_box, crop_matrix
+from dhm.data.depth_codec import DEPTH_RANGE_MM
+from dhm.data.resample import scale_matrix, warp_depth, warp_image, warp_mask
+from dhm.errors import BadInputError
+from dhm.formats.depth_pickle import read_depth_pickle
+from dhm.formats.picture import read_picture
+
+MAX_NEARER_THAN_JOINTS_MM = 200.0
+"""A hand is about this long: no part of it is nearer than this before any of its joints."""
+
+MAX_ASPECT_CHANGE = 0.02
+"""Rounding of the sides when a picture of a few hundred pixels is scaled down."""
+
+TOO_FEW_JOINTS = f"fewer than {MIN_JOINTS} valid joints"
+BEHIND_CAMERA = "hand behind the camera"
+OUTSIDE_IMAGE = "hand outside the image"
+TOO_SMALL = f"hand smaller than {MIN_BOX_PX:g} pixels"
+REASONS = (TOO_FEW_JOINTS, BEHIND_CAMERA, OUTSIDE_IMAGE, TOO_SMALL)
+
+
+class CropPlan(NamedTuple):
+    """How a view is cut, decided before any picture is read.
+
+    Attributes:
+        A_crop_view: Maps pixels of a picture of `K_size` to pixels of the crop.
+        nearest_mm: Smallest depth that can belong to the hand.
+        size: Side of the crop, pixels.
+    """
+
+    A_crop_view: Float[np.ndarray, "3 3"]
+    nearest_mm: float
+    size: int
+
+
+class CroppedView(NamedTuple):
+    """A view after the cut.
+
+    Attributes:
+        image: RGB.
+        depth: Depth in mm, 0 = background; None without a depth map.
+        K: Intrinsics of the crop.
+        dropped_pixels: Foreground pixels that became background, being too near or too far to
+            belong to the hand.
+        mask: What is not background, None where no file tells it.
+    """
+
+    image: UInt8[np.ndarray, "s s 3"]
+    depth: Float[np.ndarray, "s s"] | None
+    K: Float[np.ndarray, "3 3"]
+    dropped_pixels: int
+    mask: Bool[np.ndarray, "s s"] | None
+
+
+def plan_crop(view: CaptureView, size: int) -> CropPlan | str:
+    """Chooses the crop of a view.
+
+    The bounding box of the valid joints, each side times BOX_SCALE around its centre, clipped to
+    the picture and stretched to a square.
+
+    Args:
+        view: The view.
+        size: Side of the crop, pixels.
+
+    Returns:
+        The plan, or which of REASONS rules the view out.
+    """
+    joints = view.joints[view.joint_valid].astype(np.float64)
+    if len(joints) < MIN_JOINTS:
+        return TOO_FEW_JOINTS
+    in_camera = joints @ view.T_camera_world[:3, :3].T + view.T_camera_world[:3, 3]
+    if in_camera[:, 2].min() <= 0:
+        return BEHIND_CAMERA
+    pixels = (in_camera / in_camera[:, 2:]) @ view.K.T
+    low, high = clipped_box(pixels[:, :2], view.K_size)
+    if np.any(high < low):
+        return OUTSIDE_IMAGE
+    if np.any(high - low < MIN_BOX_PX):
+        return TOO_SMALL
+    nearest = float(in_camera[:, 2].min()) - MAX_NEARER_THAN_JOINTS_MM
+    return CropPlan(crop_matrix(low, high, size), nearest, size)
+
+
+def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
+    """Reads a view's picture, depth map and mask and cuts them.
+
+    Picture and depth map may have another size than K belongs to, each its own, unless the view
+    is mirrored.
+
+    Raises:
+        BadInputError: If a file is missing or damaged, or has another aspect ratio or size.
+    """
+    image = _read_image(view)
+    M_image = _source_from_crop(view, plan, image.shape[:2], view.image_path)
+    depth, dropped = None, 0
+    if view.depth_path is not None:
+        whole = read_depth_pickle(view.depth_path)
+        M_depth = _source_from_crop(view, plan, whole.shape, view.depth_path)
+        depth, dropped = limit_depth(warp_depth(whole, M_depth, plan.size), plan.nearest_mm)
+    return CroppedView(
+        image=warp_image(image, M_image, plan.size),
+        depth=depth,
+        K=plan.A_crop_view @ view.K,
+        dropped_pixels=dropped,
+        mask=None if view.mask is None else warp_mask(_read_mask(view, image), M_image, plan.size),
+    )
+
+
+def limit_depth(
+    depth: Float[np.ndarray, "h w"], nearest_mm: float
+) -> tuple[Float[np.ndarray, "h w"], int]:
+    """Turns into background what the depth codes from `nearest_mm` on cannot hold.
+
+    Returns:
+        The depth map, and the number of foreground pixels that were dropped.
+    """
+    far = (depth < nearest_mm) | (depth > nearest_mm + DEPTH_RANGE_MM)
+    dropped = far & (depth > 0)
+    return np.where(dropped, 0, depth), int(dropped.sum())
+
+
+def _read_image(view: CaptureView) -> UInt8[np.ndarray, "h w 3"]:
+    image = read_picture(view.image_path)
+    if not view.mirrored:
+        return image
+    # The first pixel keeps its place when a picture is scaled; of a flipped one it was the last.
+    _require_size(view.image_path, image, view.K_size)
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def _read_mask(view: CaptureView, image: np.ndarray) -> Bool[np.ndarray, "h w"]:
+    labels = read_picture(view.mask.path)[..., 0]
+    _require_size(view.mask.path, labels, image.shape[:2])
+    mask = (labels >= view.mask.lowest) & (labels <= view.mask.highest)
+    return mask[:, ::-1] if view.mirrored else mask
+
+
+def _require_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:
+    sizes = picture.shape[:2], size
+    if sizes[0] != sizes[1]:
+        found, expected = (f"{rows} rows, {columns} columns" for rows, columns in sizes)
+        raise BadInputError(path, found, expected)
+
+
+def _source_from_crop(
+    view: CaptureView, plan: CropPlan, size: tuple[int, int], path: Path
+) -> Float[np.ndarray, "3 3"]:
+    A = scale_matrix(view.K_size, size)
+    if abs(A[0, 0] / A[1, 1] - 1) > MAX_ASPECT_CHANGE:
+        height, width = view.K_size
+        raise BadInputError(
+            path,
+            f"{size[0]} rows and {size[1]} columns",
+            f"the aspect ratio that K belongs to, {height} rows and {width} columns",
+        )
+    return A @ np.linalg.inv(plan.A_crop_view)

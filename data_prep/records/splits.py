@@ -1,0 +1,95 @@
+"""Decides which split each view goes to; a sequence never lies in two."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from data_prep.captures.frames import Capture
+from data_prep.records.crop import REASONS, plan_crop
+from data_prep.records.hand_dataset import PlannedView
+from dhm.data.schema import TEST, TRAIN
+from dhm.errors import BadInputError
+
+NO_SPLIT = "sequence in neither split"
+
+Pattern = str | Sequence[str]
+"""A regular expression that is searched for in the names, or a list of names."""
+
+
+def assign_sequences(
+    names: Sequence[str], test: Pattern, train: Pattern | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Chooses the sequences of each split.
+
+    Args:
+        names: All sequences.
+        test: Those to hold out. Empty ("" or an empty list) holds out none: there is no test
+            split then, and the evaluation is on training frames.
+        train: Those to train on; all that are not held out by default.
+
+    Returns:
+        The names by split; no "test" where none is held out.
+
+    Raises:
+        BadInputError: If a pattern is no regular expression or matches nothing, a listed name
+            does not exist, both patterns match a sequence, or nothing is left to train on.
+    """
+    held_out = _select(names, test, "test_sequences") if test else ()
+    if train is None:
+        chosen = tuple(name for name in names if name not in held_out)
+    else:
+        chosen = _select(names, train, "train_sequences")
+    if both := [name for name in chosen if name in held_out]:
+        raise BadInputError("train_sequences", f"{both}, held out for testing", "other sequences")
+    if not chosen:
+        raise BadInputError(
+            "test_sequences", f"every sequence ({list(names)})", "some left to train on"
+        )
+    return {TRAIN: chosen, TEST: held_out} if held_out else {TRAIN: chosen}
+
+
+def plan_splits(
+    frames: Capture, image_size: int, test: Pattern, train: Pattern | None
+) -> tuple[dict[str, list[PlannedView]], dict[str, int]]:
+    """Decides on every view, before any picture is read.
+
+    Returns:
+        The planned views by split, in the capture's order, and the number of images left out by
+        reason.
+
+    Raises:
+        BadInputError: If the patterns are impossible or a split is left without views.
+    """
+    names = sorted({view.sequence for view in frames.views})
+    sequences = assign_sequences(names, test, train)
+    split_of = {name: split for split, chosen in sequences.items() for name in chosen}
+    splits: dict[str, list[PlannedView]] = {split: [] for split in sequences}
+    counts: Counter[str] = Counter()
+    for view in frames.views:
+        plan = plan_crop(view, image_size) if view.sequence in split_of else NO_SPLIT
+        if isinstance(plan, str):
+            counts[plan] += 1
+        else:
+            splits[split_of[view.sequence]].append(PlannedView(view, plan))
+    skipped = frames.skipped | {reason: counts[reason] for reason in (NO_SPLIT, *REASONS)}
+    for split, views in splits.items():
+        if not views:
+            found = f"no usable view in {list(sequences[split])} ({dict(counts)})"
+            raise BadInputError(
+                f"{split}_sequences", found, "views in which the hand can be cropped"
+            )
+    return splits, skipped
+
+
+def _select(names: Sequence[str], pattern: Pattern, where: str) -> tuple[str, ...]:
+    if not isinstance(pattern, str):
+        if unknown := [name for name in pattern if name not in names]:
+            raise BadInputError(where, f"unknown sequences {unknown}", f"some of {list(names)}")
+        return tuple(name for name in names if name in pattern)
+    try:
+        chosen = tuple(name for name in names if re.search(pattern, name))
+    except re.error as error:
+        raise BadInputError(where, f"{pattern!r} ({error})", "a regular expression") from error
+    if not chosen:
+        raise BadInputError(where, f"{pattern!r}, which matches none", f"one of {list(names)}")
+    return chosen

@@ -1,0 +1,79 @@
+"""MediaPipe's HandLandmarker as a detector. An optional extra: `pip install mediapipe`."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dhm.errors import BadInputError
+from dhm.photos.detector import Detection
+
+# Its 21 landmarks in its order; the thumb's are CMC, MCP, IP and tip, a finger's MCP, PIP, DIP
+# and tip.
+LANDMARKS = (
+    "wrist",
+    *(f"{finger}{part}" for finger in ("thumb", "index", "middle", "ring", "pinky")
+      for part in ("1", "2", "3", "_null")),
+)  # fmt: skip
+_MOST_HANDS = 4
+
+
+class MediapipeDetector:
+    """Finds up to four hands with their 21 joints and sides.
+
+    The sides are those of the person as MediaPipe 1.x gives them, for pictures that are not
+    mirrored.
+
+    Args:
+        model_file: MediaPipe's `hand_landmarker.task`, which its site offers.
+
+    Raises:
+        BadInputError: If the package is not installed, or the file is missing or no model.
+    """
+
+    def __init__(self, model_file: Path):
+        if not model_file.is_file():
+            expected = "MediaPipe's hand_landmarker.task, see docs/prediction.md"
+            raise BadInputError(model_file, "no such file", expected)
+        try:
+            import mediapipe
+        except ImportError as error:
+            expected = "the package mediapipe: pip install 'mediapipe>=1,<2'"
+            raise BadInputError("--detector", f"no package ({error})", expected) from error
+        vision = mediapipe.tasks.vision
+        self._mediapipe = mediapipe
+        try:
+            self._landmarker = vision.HandLandmarker.create_from_options(
+                vision.HandLandmarkerOptions(
+                    base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(model_file)),
+                    running_mode=vision.RunningMode.IMAGE,
+                    num_hands=_MOST_HANDS,
+                )
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            found = f"a file that MediaPipe cannot use ({error})"
+            raise BadInputError(model_file, found, "a hand_landmarker.task") from error
+
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> list[Detection]:
+        """All hands of an RGB picture."""
+        mp = self._mediapipe
+        pixels = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        result = self._landmarker.detect(pixels)
+        return [
+            _detection(landmarks, sides, image.shape)
+            for landmarks, sides in zip(result.hand_landmarks, result.handedness, strict=True)
+        ]
+
+
+def _detection(landmarks, sides, shape: tuple[int, ...]) -> Detection:
+    height, width = shape[:2]
+    # It counts from the picture's edges, 0 to 1.
+    points = np.array([(mark.x * width - 0.5, mark.y * height - 0.5) for mark in landmarks])
+    low, high = points.min(axis=0), points.max(axis=0)
+    confidence = float(np.clip(sides[0].score, 0.0, 1.0))
+    keypoints = {
+        name: (float(u), float(v), confidence)
+        for name, (u, v) in zip(LANDMARKS, points, strict=True)
+    }
+    box = (*low.tolist(), *(high - low).tolist())
+    return Detection(box, keypoints, sides[0].category_name.lower())

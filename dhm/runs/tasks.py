@@ -1,0 +1,373 @@
+"""What the launcher can do: train, evaluate, export, report. Each can be called from Python."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from data_prep.sources import prepared_data
+from dhm.data.augmentation import Augmentation
+from dhm.data.input_pipeline import make_dataset
+from dhm.data.lock import only_one
+from dhm.data.prepared_data import PreparedData
+from dhm.evaluation.details import evaluate_details, summarise_details
+from dhm.evaluation.encoders import (
+    FORMER,
+    NEW,
+    comparison,
+    evaluate_encoder,
+    summarise_encoder,
+)
+from dhm.evaluation.evaluate import (
+    OVERALL,
+    evaluate,
+    evaluate_fitted,
+    evaluate_template,
+    format_table,
+    summarise,
+    worst_images,
+)
+from dhm.export.meshes import write_mesh
+from dhm.export.package import save_model
+from dhm.export.preview import write_preview
+from dhm.formats.json_file import write_json
+from dhm.networks.hand_model import HandModel
+from dhm.networks.linear_hand_model import LinearHandModel
+from dhm.report.page import RunFiles, write_report
+from dhm.runs import config as configuration
+from dhm.runs import estimate
+from dhm.runs.model import (
+    METRICS_FILE,
+    first_variables,
+    measured_data,
+    model_in_training,
+    model_of,
+)
+from dhm.runs.trained_decoder import (
+    general_settings,
+    make_missing_decoder,
+    require_same_decoder,
+    trained_model,
+)
+from dhm.runs.workdir import (
+    claim_data,
+    claim_workdir,
+    newest_step,
+    noted_config,
+    require_checkpoint,
+    require_same_model,
+    trained_variables,
+)
+from dhm.training.loop import train
+from dhm.training.parallel import axis_over
+from dhm.training.processes import is_first, leave, wait_for_all
+from dhm.training.replay import describe, find_non_finite, read_replay, step_terms
+from dhm.training.state import create_train_state
+from dhm.training.step import StepSpec, make_step_spec
+
+log = logging.getLogger(__name__)
+
+EXPORT_FOLDER = "export"
+REPORT_FILE = "report.html"
+_EVENTS_FOLDER = "tensorboard"  # as dhm.training.loop writes it
+
+
+def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
+    """Checks the config, prepares the data once and runs tasks on them.
+
+    Of several processes that train together the first alone evaluates, exports and reports.
+
+    Args:
+        tasks: Among "train", "evaluate", "export" and "report".
+        config: From a file in configs/.
+        workdir: Folder of the run.
+
+    Raises:
+        DhmError: If the config, the data or the workdir cannot be used, or another process trains
+            in the workdir.
+    """
+    with ExitStack() as stack:
+        if "train" in tasks:
+            configuration.check_config(config, jax.device_count())
+            make_missing_decoder(config, partial(run, ("train", "export")))
+            if is_first():
+                _announce_length(config)
+                stack.enter_context(only_one(workdir))
+                claim_workdir(config, workdir)
+        else:
+            configuration.check_config(config)
+            require_checkpoint(workdir)
+            require_same_model(config, workdir)
+        data = _data_of_all(config)
+        if "train" in tasks:
+            train_task(config, workdir, data)
+        first = is_first()
+        leave()
+        if "evaluate" in tasks and first:
+            evaluate_task(config, workdir, data)
+        if "export" in tasks and first:
+            export_task(config, workdir, data)
+        if "report" in tasks and first:
+            report_task(workdir, data)
+
+
+def _data_of_all(config: ConfigDict) -> PreparedData:
+    """The records; the first process makes them, the others find them, or make their host's own."""
+    data = prepared_data(config) if is_first() else None
+    wait_for_all("the first process has its data")
+    data = data or prepared_data(config)
+    wait_for_all("all processes have their data")
+    return data
+
+
+def _announce_length(config: ConfigDict) -> None:
+    """Says how long a training on the studio's images will take, where that is long."""
+    if config.capture or config.prepared:
+        return
+    people = len(config.studio.subjects) or 1
+    if message := estimate.warning(config, people * config.studio.frames * config.studio.pictures):
+        log.info("%s", message)
+
+
+def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
+    """Trains a model, from the workdir's newest checkpoint on if there is one.
+
+    Raises:
+        BadInputError: If a file the config names cannot be used, or the workdir's run was begun
+            on other data.
+        TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
+    """
+    if is_first():
+        claim_data(workdir, data.info.fingerprint)
+    model = model_in_training(config, data)
+    if config.decoder.trained and newest_step(workdir) is not None:
+        _, variables = trained_variables(workdir, model.template.num_vertices)
+        require_same_decoder(variables, config, workdir)
+    schedule = configuration.schedule(config, data.num_train)
+    optimiser = configuration.optimiser(config, schedule)
+    state = create_train_state(model, first_variables(config, model), optimiser)
+
+    def batches_from(step: int):
+        return make_dataset(
+            data,
+            "train",
+            batch_size=config.train.batch_size,
+            num_views=configuration.num_views(config),
+            seed=config.train.seed,
+            shuffle=True,
+            start_step=step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            num_threads=config.input.num_threads,
+            prefetch_batches=config.input.prefetch_batches,
+            augmentation=Augmentation(**config.augment),
+            damaged_share=config.input.damaged_share,
+            target_stride=configuration.mesh_stride(config, jax.device_count()),
+        )
+
+    train(
+        state,
+        _step_spec(config, model),
+        batches_from,
+        schedule,
+        configuration.loop_settings(config, data.num_train),
+        workdir,
+        name_of=partial(data.describe, "train"),
+    )
+
+
+def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
+    settings = configuration.objective_settings(config)
+    axis_name, fixed_decoder = axis_over(jax.device_count()), bool(config.decoder.trained)
+    return make_step_spec(model, settings, axis_name, config.train.mesh_pose, fixed_decoder)
+
+
+def replay(config: ConfigDict, path: Path) -> None:
+    """Calculates a step again that training stopped at, and prints each sample's terms.
+
+    Args:
+        config: Of the run that saved it.
+        path: The file in its workdir's replay/.
+
+    Raises:
+        BadInputError: If the file is none, or does not fit the config's model.
+    """
+    configuration.check_config(config)
+    saved = read_replay(path)
+    model = model_in_training(config, prepared_data(config))
+    spec = _step_spec(config, model)
+    terms, counts = step_terms(spec, saved)
+    width = max(map(len, saved.samples))
+    print(" " * width, *(f"{name:>21}" for name in terms))
+    for index, sample in enumerate(saved.samples):
+        strides = {name: len(counts) // len(values) for name, values in terms.items()}
+        row = [
+            f"{values[index // strides[name]]:>21.6g}" if index % strides[name] == 0 else " " * 21
+            for name, values in terms.items()
+        ]
+        print(f"{sample:{width}}", *row, "" if counts[index] else " does not count")
+    print(f"step {saved.step}: {describe(find_non_finite(spec, saved), saved.samples)}")
+
+
+def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict[str, Any]:
+    """Measures the workdir's newest checkpoint; prints a table, writes metrics.json.
+
+    Returns:
+        What metrics.json holds: the step, the split, and the errors by sequence and overall, mm,
+        with the encoder's angles, with angles fitted to the true joints, and of the untrained
+        template; then the images with the largest P_err, and which records were measured.
+
+    Raises:
+        DhmError: If the workdir has no checkpoint.
+    """
+    model = model_of(config, data)
+    step, variables = trained_variables(workdir, model.template.num_vertices)
+    errors = evaluate(
+        model,
+        variables,
+        data,
+        batch_size=config.eval.batch_size,
+        mesh_stride=config.eval.mesh_stride,
+        num_threads=config.input.num_threads,
+    )
+    fitted = evaluate_fitted(model, variables, data, batch_size=config.eval.batch_size)
+    untrained = evaluate_template(data, batch_size=config.eval.batch_size)
+    split = data.info.evaluation_split
+    result = {"step": step, "split": split, "unit": "mm", "errors": summarise(errors)}
+    result |= {"errors_fitted": summarise(fitted), "errors_template": summarise(untrained)}
+    result["worst"] = worst_images(errors, data)
+    result["data"] = {"folder": str(data.root.resolve()), "fingerprint": data.info.fingerprint}
+    if config.eval.details_stride:
+        details = evaluate_details(
+            model, variables, data, batch_size=config.eval.batch_size,
+            stride=config.eval.details_stride,
+        )  # fmt: skip
+        result["details"] = {name: summarise_details(rows) for name, rows in details.items()}
+    if config.decoder.trained:
+        result["encoders"] = _compare_encoders(config, model, variables, data)
+    print("The untrained template at zero pose, one image a frame: errors in mm")
+    print(format_table({OVERALL: result["errors_template"][OVERALL]}))
+    print(f"\nErrors in mm on the {split} split after the alignment, step {step}")
+    print(format_table(result["errors"]))
+    print("\nThe decoder alone, with angles fitted to the true joints, one image a frame")
+    print(format_table(result["errors_fitted"]))
+    if config.decoder.trained:
+        print("\nP_err in mm of the new encoder and of the one that the decoder was trained with")
+        print("(adj: the output's bones have the lengths of the true ones)")
+        print(format_table(comparison(result["encoders"])))
+    if split == "train":
+        print("No sequence is held out: these are errors on training frames.")
+    write_json(workdir / METRICS_FILE, result)
+    return result
+
+
+def _compare_encoders(
+    config: ConfigDict, model: HandModel, variables: dict[str, Any], data: PreparedData
+) -> dict[str, Any]:
+    """Errors of the run's encoder and of the one that its decoder was trained with."""
+    encoders = {NEW: (model, variables), FORMER: trained_model(config)}
+    size, threads = config.eval.batch_size, config.input.num_threads
+    return {
+        name: summarise_encoder(evaluate_encoder(*one, data, batch_size=size, num_threads=threads))
+        for name, one in encoders.items()
+    }
+
+
+def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
+    """Writes the newest checkpoint as msgpack, and meshes of it, into <workdir>/export.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DhmError: If the workdir has no checkpoint.
+    """
+    model = model_of(config, data)
+    _, variables = trained_variables(workdir, model.template.num_vertices)
+    folder = workdir / EXPORT_FOLDER
+    linear = model.linear if isinstance(model, LinearHandModel) else None
+    # A kept decoder has a hand of its own; a linear one gets the data's joints when it is loaded.
+    template = model.template if linear is None else data.template
+    settings = general_settings(config)
+    save_model(folder, variables, template, settings, noted_config(workdir), linear)
+    zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
+    write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), model.template)
+    records = _spread(len(data.split_index(data.info.evaluation_split).frame), config)
+    shutil.rmtree(folder / "posed", ignore_errors=True)  # of an earlier export
+    for record in records:
+        _write_posed_mesh(folder, model, variables, data, record)
+    write_preview(folder / "preview.png", model, variables, data, records)
+    print(f"Exported to {folder}")
+    return folder
+
+
+def report(config: ConfigDict | None, workdir: Path) -> Path:
+    """Writes the report of a run that ended, with what is still there of it.
+
+    Args:
+        config: Names records with `config.prepared` where they moved; None: the config that the
+            workdir notes, and the records that metrics.json names.
+        workdir: Folder of the run.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        DhmError: If the workdir is no run, the config does not fit it, or a file is damaged.
+    """
+    noted_config(workdir)
+    if config is not None:
+        configuration.check_config(config)
+        require_same_model(config, workdir)
+    return report_task(workdir, measured_data(workdir, config))
+
+
+def report_task(workdir: Path, data: PreparedData | str) -> Path:
+    """Writes <workdir>/report.html, one page of a run's errors, pictures, meshes and curves.
+
+    Args:
+        workdir: Folder of the run.
+        data: The records that its errors were measured on, or a sentence why they are not there.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        BadInputError: If the workdir is no run, or a file of it is damaged.
+    """
+    files = RunFiles(
+        workdir,
+        noted_config(workdir),
+        workdir / METRICS_FILE,
+        workdir / _EVENTS_FOLDER,
+        workdir / EXPORT_FOLDER,
+    )
+    path = workdir / REPORT_FILE
+    write_report(path, files, data)
+    print(f"Report in {path}")
+    return path
+
+
+def _write_posed_mesh(
+    folder: Path, model: HandModel, variables: dict, data: PreparedData, record: int
+) -> None:
+    split = data.info.evaluation_split
+    fields = data.record(split, record)
+    image = jnp.asarray(data.decode_image(split, record, fields)[None])
+    _, output = model.apply(variables, image)
+    name = f"{fields.sequence}_{fields.frame:06d}_{fields.camera}"
+    write_mesh(folder / "posed" / name, np.asarray(output.vertices[0]), model.template)
+
+
+def _spread(num_records: int, config: ConfigDict) -> list[int]:
+    """Records spread evenly over the evaluation split."""
+    count = min(config.export.num_poses, num_records)
+    return np.linspace(0, num_records - 1, count).round().astype(int).tolist()

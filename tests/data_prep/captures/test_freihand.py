@@ -1,0 +1,158 @@
+"""FreiHAND in its own layout, read and cropped; and what is no FreiHAND."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data_prep.captures.foreign_hand import NO_PICTURE
+from data_prep.captures.freihand import TEST_SEQUENCES, VERSIONS, read_freihand
+from data_prep.prepare import PrepareOptions, main, prepare_views
+from data_prep.records.splits import assign_sequences
+from data_prep.studio.template.hand_template import hand_template
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
+from tests.data_prep.captures import foreign
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return foreign.write_freihand(tmp_path_factory.mktemp("freihand"))
+
+
+@pytest.fixture(scope="module")
+def template():
+    return hand_template("coarse")
+
+
+@pytest.fixture(scope="module")
+def prepared(root, template, tmp_path_factory):
+    """All of it to train on: so few frames are of no held-out thousand."""
+    out = tmp_path_factory.mktemp("out") / "prepared"
+    options = PrepareOptions(1, image_size=128)
+    return prepare_views(read_freihand(root, template), root, out, options), PreparedData(out)
+
+
+def test_joints_land_on_their_own_colours_in_every_version(prepared):
+    info, data = prepared
+    assert info.num_records == {"train": 8}
+    for record in range(8):
+        assert foreign.assert_joints_on_their_colours(data, "train", record) == 21
+
+
+def test_all_versions_have_the_mask_of_the_first(prepared):
+    _, data = prepared
+    masks = [data.decode_mask("train", i, data.record("train", i)) for i in range(8)]
+    for mask in masks:
+        assert 0.1 < mask.mean() < 0.9
+        assert mask[64, 64] and not mask[0].any()
+    for version in range(1, 4):
+        np.testing.assert_array_equal(masks[version], masks[0])
+
+
+def test_versions_are_views_of_one_frame_with_their_own_pictures(prepared):
+    _, data = prepared
+    index = data.split_index("train")
+    assert index.frame.tolist() == [0] * 4 + [1] * 4
+    assert index.frame_id.tolist() == [0] * 4 + [1] * 4
+    greys = {"gs": 200, "hom": 60, "sample": 100, "auto": 140}
+    for record in range(8):
+        camera = data.index.cameras[index.camera_id[record]]
+        corner = data.image("train", record)[2, 2]
+        np.testing.assert_allclose(corner, greys[camera], atol=4)
+
+
+def test_the_last_thousands_are_held_out_by_default():
+    names = sorted({f"frames_{frame // 1000:02d}" for frame in range(32560)})
+    splits = assign_sequences(names, TEST_SEQUENCES)
+    assert splits["test"] == ("frames_30", "frames_31", "frames_32")
+    assert len(splits["train"]) == 30
+    held_out = sum(f"frames_{frame // 1000:02d}" in splits["test"] for frame in range(32560))
+    assert held_out == 2560
+
+
+def test_the_command_line(root, tmp_path, capsys):
+    arguments = ["--dataset", "freihand", "--capture", str(root), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--image-size", "32"]) == 2
+    assert "'^frames_3[0-2]$', which matches none" in capsys.readouterr().err
+    assert main([*arguments, "--every", "0"]) == 2
+    assert "every: found 0" in capsys.readouterr().err
+
+
+def test_every_nth_frame_keeps_its_versions(root, template):
+    views = read_freihand(root, template, every=2).views
+    assert [(v.frame, v.camera) for v in views] == [(0, name) for name in sorted(VERSIONS)]
+
+
+def test_a_missing_picture_is_counted_and_a_missing_mask_is_none(tmp_path, template):
+    root = foreign.write_freihand(tmp_path)
+    (root / "training" / "rgb" / "00000003.jpg").unlink()
+    (root / "training" / "mask" / "00000000.jpg").unlink()
+    capture = read_freihand(root, template)
+    assert capture.skipped == {NO_PICTURE: 1}
+    assert [(v.frame, v.camera, v.mask is None) for v in capture.views] == [
+        (0, "auto", True), (0, "gs", True), (0, "hom", True), (0, "sample", True),
+        (1, "auto", False), (1, "gs", False), (1, "sample", False),
+    ]  # fmt: skip
+
+
+def _rewrite(path, change):
+    content = json.loads(path.read_text())
+    content = change(content)
+    path.write_text(json.dumps(content))
+
+
+def _put(index, value):
+    def change(content):
+        content[index] = value
+        return content
+
+    return change
+
+
+DAMAGE = {
+    "no list": ("xyz", lambda c: {"0": c}, "JSON of a dict"),
+    "empty": ("xyz", lambda c: [], "an empty list"),
+    "one less": ("xyz", lambda c: c[:-1], "1 frames, expected 2"),
+    "twenty joints": ("xyz", _put(1, [[0, 0, 1]] * 20), "frame 1 = "),
+    "ragged": ("xyz", _put(1, [[0, 0, 1]] * 20 + [[0, 1]]), "frame 1 = "),
+    "null": ("xyz", _put(1, None), "frame 1 = None"),
+    "NaN": ("xyz", _put(0, [[0, 0, float("nan")]] * 21), "frame 0 with a number that is not"),
+    "huge": ("xyz", _put(0, [[0, 0, 10**400]] * 21), "frame 0 = "),
+    "text": ("K", _put(1, "K"), "frame 1 = 'K'"),
+    "negative focal length": ("K", _put(1, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "frame 1: "),
+    "not affine": ("K", _put(1, [[1, 0, 0], [0, 1, 0], [0, 1, 1]]), "frame 1: "),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_annotations_are_named(tmp_path, template, case):
+    name, change, message = DAMAGE[case]
+    root = foreign.write_freihand(tmp_path)
+    _rewrite(root / f"training_{name}.json", change)
+    with pytest.raises(BadInputError, match=rf"training_{name}\.json: found {message}"):
+        read_freihand(root, template)
+
+
+def test_truncated_missing_and_pictureless_sets_are_refused(tmp_path, template):
+    with pytest.raises(BadInputError, match=r"training_K\.json: found no such file"):
+        read_freihand(tmp_path, template)
+    root = foreign.write_freihand(tmp_path)
+    content = (root / "training_K.json").read_text()
+    for end in (0, 1, len(content) // 2, len(content) - 1):
+        (root / "training_K.json").write_text(content[:end])
+        with pytest.raises(BadInputError, match=r"training_K\.json: found damaged JSON"):
+            read_freihand(root, template)
+    (root / "training_K.json").write_text(content)
+    (root / "training" / "rgb").rename(root / "rgb")
+    with pytest.raises(BadInputError, match=r"training/rgb: found no picture"):
+        read_freihand(root, template)
+
+
+def test_joints_behind_the_camera_are_left_out(tmp_path, template):
+    root = foreign.write_freihand(tmp_path / "set")
+    _rewrite(root / "training_xyz.json", _put(1, [[0.0, 0.0, -0.4]] * 21))
+    capture = read_freihand(root, template)
+    info = prepare_views(capture, root, tmp_path / "out", PrepareOptions(1, image_size=32))
+    assert info.skipped["hand behind the camera"] == 4
+    assert info.num_records == {"train": 4}

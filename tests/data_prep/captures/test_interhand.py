@@ -1,0 +1,218 @@
+"""InterHand2.6M in its own layout, read, mirrored and cropped; and what is no InterHand2.6M."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data_prep.captures.foreign_hand import NO_PICTURE, TOO_FEW_JOINTS
+from data_prep.captures.interhand import read_interhand
+from data_prep.prepare import prepare
+from data_prep.studio.template.hand_template import hand_template
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
+from tests.data_prep.captures import foreign
+
+ROM = "Capture0_ROM01_No_Interaction_2_Hand"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return foreign.write_interhand(tmp_path_factory.mktemp("interhand"))
+
+
+@pytest.fixture(scope="module")
+def template():
+    return hand_template("coarse")
+
+
+@pytest.fixture(scope="module")
+def prepared(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "prepared"
+    prepare(root, 1, out, dataset="interhand", image_size=128)
+    return PreparedData(out)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_each_hand_is_a_view_of_both_cameras(prepared, split):
+    index = prepared.split_index(split)
+    rows = [
+        (prepared.sequence(split, i), int(index.frame[i]), prepared.index.cameras[camera])
+        for i, camera in enumerate(index.camera_id)
+    ]
+    assert rows == [
+        (f"{split}_{ROM}{side}", frame, camera)
+        for side, frames in (("", (1000, 1012)), ("_left", (1006, 1012)))
+        for frame in frames
+        for camera in ("400262", "400263")
+    ]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_joints_land_on_their_own_colours_mirrored_or_not(prepared, split):
+    for record in range(8):
+        is_left = "left" in prepared.sequence(split, record)
+        checked = foreign.assert_joints_on_their_colours(prepared, split, record)
+        assert checked == (21 if is_left else 20)  # thumb1 of the right hand is not valid
+
+
+def test_cameras_of_a_frame_see_one_world(root, template):
+    views = [v for v in read_interhand(root, template).views if v.sequence.endswith("_left")]
+    for one, other in zip(views[::2], views[1::2], strict=True):
+        assert one.frame == other.frame and one.camera != other.camera
+        np.testing.assert_array_equal(one.joints, other.joints)
+    right = foreign.hand([-60, 20, 1000])  # the left hand's mirror image
+    for joint in np.flatnonzero(views[0].joint_valid):
+        name = template.joint_names[joint]
+        np.testing.assert_allclose(views[0].joints[joint], right[name], atol=1e-3)
+
+
+def test_every_nth_picture_and_splits_that_are_there(tmp_path, template):
+    root = foreign.write_interhand(tmp_path)
+    assert len(read_interhand(root, template, every=4).views) == 6
+    (root / "annotations" / "train").rename(root / "annotations" / "elsewhere")
+    assert {v.sequence.split("_")[0] for v in read_interhand(root, template).views} == {"test"}
+
+
+def test_other_sequences_can_be_held_out_and_the_rest_of_the_official_test_set_stays_out(
+    root, tmp_path
+):
+    info = prepare(
+        root, 1, tmp_path, dataset="interhand", image_size=32, test_sequences="^test.*_left$"
+    )
+    assert info.num_records == {"train": 8, "test": 4}
+    assert info.skipped["sequence in neither split"] == 4
+
+
+def test_a_missing_picture_is_counted(tmp_path, template):
+    root = foreign.write_interhand(tmp_path)
+    next((root / "images" / "train").rglob("image1012.jpg")).unlink()
+    capture = read_interhand(root, template)
+    assert capture.skipped == {NO_PICTURE: 1, TOO_FEW_JOINTS: 0}
+    assert len(capture.views) == 14
+
+
+def _change(root, name, change):
+    path = root / "annotations" / "train" / f"InterHand2.6M_train_{name}.json"
+    content = json.loads(path.read_text())
+    result = change(content)
+    path.write_text(json.dumps(content if result is None else result))
+
+
+def test_a_hand_with_few_joints_in_the_picture_is_left_out(tmp_path, template):
+    root = foreign.write_interhand(tmp_path)
+
+    def hide(data):
+        data["annotations"][0]["joint_valid"][:11] = [0] * 11  # 10 of the right hand's are left
+
+    _change(root, "data", hide)
+    capture = read_interhand(root, template)
+    assert capture.skipped[TOO_FEW_JOINTS] == 1
+    assert (f"train_{ROM}", 1000, "400262") not in {
+        (v.sequence, v.frame, v.camera) for v in capture.views
+    }
+
+
+def test_what_is_not_valid_may_be_anything(tmp_path, template):
+    root = foreign.write_interhand(tmp_path)
+
+    def spoil(joints):
+        joints["0"]["1000"]["world_coord"][3] = [float("nan"), None, 1e30]
+
+    _change(root, "joint_3d", spoil)
+    view = next(v for v in read_interhand(root, template).views if "train" in v.sequence)
+    thumb1 = template.joint_names.index("thumb1")
+    assert not view.joint_valid[thumb1] and not view.joints[thumb1].any()
+
+
+def _annotation(key, value):
+    return "data", lambda data: data["annotations"][1].__setitem__(key, value)
+
+
+def _image(key, value):
+    return "data", lambda data: data["images"][1].__setitem__(key, value)
+
+
+def _camera(key, value):
+    return "camera", lambda cameras: cameras["0"][key].__setitem__("400262", value)
+
+
+def _frame(key, value):
+    return "joint_3d", lambda joints: joints["0"]["1000"].__setitem__(key, value)
+
+
+NAN = float("nan")
+DAMAGE = {
+    "no dictionary": (("data", lambda _: []), "JSON of a list"),
+    "no images": (("data", lambda data: data.pop("images") and None), "images as a NoneType"),
+    "an image as text": (("data", lambda d: d["images"].append("a")), "id = None"),
+    "an unknown picture": (_annotation("image_id", 77), "an annotation of picture 77"),
+    "hand type": (_annotation("hand_type", "both"), "hand_type 'both'"),
+    "21 flags": (_annotation("joint_valid", [1] * 21), "joint_valid of picture 1 = "),
+    "flags of 2": (_annotation("joint_valid", [2] * 42), "joint_valid of picture 1 = "),
+    "no flags": (_annotation("joint_valid", None), "joint_valid of picture 1 = None"),
+    "up": (_image("file_name", "../../../secret.jpg"), "file_name '../../../secret.jpg'"),
+    "root": (_image("file_name", "/etc/passwd"), "file_name '/etc/passwd'"),
+    "sequence": (_image("seq_name", "a/b"), "sequence 'a/b'"),
+    "dots": (_image("seq_name", ".."), r"sequence '\.\.'"),
+    "frame": (_image("frame_idx", "7"), "frame_idx = '7'"),
+    "a frame before the first": (_image("frame_idx", -1), "height, width and frame"),
+    "a huge frame": (_image("frame_idx", 10**30), "height, width and frame"),
+    "no height": (_image("height", 0), "height, width and frame"),
+    "flag as frame": (_image("frame_idx", True), "frame_idx = True"),
+    "no such frame": (_image("frame_idx", 7), "no entry 0 7"),
+    "no such capture": (_image("capture", 3), "no entry 3"),
+    "no such camera": (_image("camera", "410001"), "campos of camera 410001 of capture 0 = None"),
+    "twice": (_image("camera", "400262"), "frame 1000 a second time"),
+    "20 joints": (_frame("world_coord", [[0, 0, 1]] * 20), "frame 1000 of capture 0 = "),
+    "NaN": (_frame("world_coord", [[0, 0, NAN]] * 42), "frame 1000 of capture 0 with a number"),
+    "no coordinates": (_frame("world_coord", None), "frame 1000 of capture 0 = None"),
+    "position": (_camera("campos", [0, 0]), "campos of camera 400262 of capture 0 = "),
+    "no rotation": (_camera("camrot", [[1, 0, 0], [0, 1, 0], [0, 0, 2]]), "camrot of camera"),
+    "reflection": (_camera("camrot", [[1, 0, 0], [0, 1, 0], [0, 0, -1]]), "camrot of camera"),
+    "focal": (_camera("focal", [0, 1200]), "focal of camera"),
+    "NaN focal": (_camera("focal", [NAN, 1200]), "focal of camera 400262 of capture 0 with"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_annotations_are_named(tmp_path, template, case):
+    (name, change), message = DAMAGE[case]
+    root = foreign.write_interhand(tmp_path)
+    _change(root, name, change)
+    if name == "joint_3d" or case in ("up", "root"):
+        (tmp_path / "images" / "secret.jpg").write_text("")
+    with pytest.raises(BadInputError, match=message):
+        read_interhand(root, template)
+
+
+def test_truncated_and_missing_files_are_refused(tmp_path, template):
+    with pytest.raises(BadInputError, match="found no folder of annotations"):
+        read_interhand(tmp_path, template)
+    root = foreign.write_interhand(tmp_path)
+    for name in ("camera", "joint_3d", "data"):
+        path = root / "annotations" / "train" / f"InterHand2.6M_train_{name}.json"
+        content = path.read_text()
+        path.write_text(content[: len(content) // 2])
+        with pytest.raises(BadInputError, match=rf"train_{name}\.json: found damaged JSON"):
+            read_interhand(root, template)
+        path.unlink()
+        with pytest.raises(BadInputError, match=rf"train_{name}\.json: found no such file"):
+            read_interhand(root, template)
+        path.write_text(content)
+    (root / "images").rename(root / "pictures")
+    with pytest.raises(BadInputError, match=r"found no usable hand"):
+        read_interhand(root, template)
+
+
+def test_a_hand_behind_the_camera_is_left_out(tmp_path):
+    root = foreign.write_interhand(tmp_path / "set")
+
+    def behind(joints):
+        for point in joints["0"]["1000"]["world_coord"]:
+            point[2] -= 3000
+
+    _change(root, "joint_3d", behind)
+    info = prepare(root, 1, tmp_path / "out", dataset="interhand", image_size=32)
+    assert info.skipped["hand behind the camera"] == 2
+    assert info.num_records == {"train": 6, "test": 8}

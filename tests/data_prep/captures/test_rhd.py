@@ -1,0 +1,279 @@
+"""RHD in its own layout, read, mirrored and cropped; and what is no RHD."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from data_prep.captures.datasets import read_dataset
+from data_prep.captures.foreign_hand import NO_PICTURE, TOO_FEW_JOINTS
+from data_prep.captures.rhd import read_rhd
+from data_prep.prepare import prepare
+from data_prep.studio.template.hand_template import hand_template
+from dhm.data.prepared_data import PreparedData
+from dhm.errors import BadInputError
+from dhm.formats.rhd_pickle import read_rhd_pickle
+from tests.data_prep.captures import foreign
+
+RIGHT, LEFT = foreign.hand([-40, 10, 420]), foreign.hand([45, -5, 400], is_left=True)
+
+
+def entries():
+    """A right hand; a left one; both; one that is hardly seen; and both of another split."""
+    return {
+        "training": {
+            0: foreign.rhd_entry(right=RIGHT),
+            1: foreign.rhd_entry(left=LEFT),
+            7: foreign.rhd_entry(left=LEFT, right=RIGHT),
+            9: foreign.rhd_entry(left=LEFT, right=RIGHT, visible=(10, 11)),
+        },
+        "evaluation": {0: foreign.rhd_entry(left=LEFT, right=RIGHT)},
+    }
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return foreign.write_rhd(tmp_path_factory.mktemp("rhd"), entries())
+
+
+@pytest.fixture(scope="module")
+def template():
+    return hand_template("coarse")
+
+
+@pytest.fixture(scope="module")
+def prepared(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "prepared"
+    prepare(root, 1, out, dataset="rhd", image_size=128)
+    return PreparedData(out)
+
+
+def test_each_hand_is_a_view_and_the_splits_are_the_official_ones(prepared):
+    found = {
+        split: sorted(
+            (prepared.sequence(split, i), int(frame))
+            for i, frame in enumerate(prepared.split_index(split).frame)
+        )
+        for split in ("train", "test")
+    }
+    assert found == {
+        "train": [("training", 0), ("training", 7), ("training", 9),
+                  ("training_left", 1), ("training_left", 7)],
+        "test": [("evaluation", 0), ("evaluation_left", 0)],
+    }  # fmt: skip
+    # Of picture 0 the left hand, of 1 the right one, of 9 the left one with its ten joints.
+    assert prepared.info.skipped[TOO_FEW_JOINTS] == 3
+    assert prepared.info.skipped[NO_PICTURE] == 0
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 5), ("test", 2)])
+def test_joints_land_on_their_own_colours_mirrored_or_not(prepared, split, count):
+    for record in range(count):
+        assert foreign.assert_joints_on_their_colours(prepared, split, record) == 21
+
+
+def test_a_mirrored_left_hand_is_the_right_hand_it_mirrors(root, template):
+    views = {(v.sequence, v.frame): v for v in read_rhd(root, template).views}
+    right, left = foreign.hand([-45, -5, 400]), views["training_left", 1]
+    names = template.joint_names
+    for joint in np.flatnonzero(left.joint_valid):
+        np.testing.assert_allclose(left.joints[joint], right[names[joint]], atol=1e-3)
+    assert [names[joint] for joint in np.flatnonzero(~left.joint_valid)] == ["thumb0"]
+    assert left.mirrored and not views["training", 0].mirrored
+
+
+def test_masks_keep_the_person_or_the_hand(root, template, prepared, tmp_path):
+    prepare(root, 1, tmp_path / "hand", dataset="rhd", image_size=128, foreground="hand")
+    other = PreparedData(tmp_path / "hand")
+    for record in range(5):
+        hand = other.decode_mask("train", record, other.record("train", record))
+        fields = other.record("train", record)
+        points = fields.joints[fields.joint_valid] @ fields.T_camera_world[:3, :3].T
+        at = np.rint(foreign.project(points, fields.K)).astype(int)
+        assert hand[at[:, 1].clip(0, 127), at[:, 0].clip(0, 127)].all()
+        whole = prepared.decode_mask("train", record, prepared.record("train", record))
+        assert not (hand & ~whole).any()
+        if "left" in fields.sequence:
+            assert whole.mean() > hand.mean() + 0.2
+
+
+def test_a_mask_is_flipped_with_its_picture(prepared):
+    frames, sequences = prepared.split_index("train"), prepared.index.sequences
+    (left,) = [i for i in range(5) if sequences[frames.sequence_id[i]] == "training_left"
+               and frames.frame[i] == 7]  # fmt: skip
+    fields = prepared.record("train", left)
+    mask = prepared.decode_mask("train", left, fields)
+    # In the pictures the person stands at the right, in the flipped ones at the left, and ends
+    # where K says, which has the crop folded in.
+    last, centre = 319 - foreign.PERSON_FROM, 319 - foreign.RHD_K[0, 2]
+    edge = fields.K[0, 0] / foreign.RHD_K[0, 0] * (last + 0.5 - centre) + fields.K[0, 2]
+    assert 30 < edge < 98
+    assert mask[:, : int(edge)].all()
+    assert mask[:, int(edge) + 2 :].mean() < 0.6
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_pickles_of_other_protocols_give_the_same(root, template, tmp_path, protocol):
+    other = foreign.write_rhd(tmp_path, entries(), protocol)
+    for one, same in zip(
+        read_rhd(root, template).views, read_rhd(other, template).views, strict=True
+    ):
+        np.testing.assert_array_equal(one.joints, same.joints)
+        np.testing.assert_array_equal(one.K, same.K)
+
+
+def test_every_nth_picture(root, template):
+    views = read_rhd(root, template, every=2).views
+    assert {(v.sequence, v.frame) for v in views} == {
+        ("training", 0), ("training", 7), ("training_left", 7), ("evaluation", 0),
+        ("evaluation_left", 0),
+    }  # fmt: skip
+
+
+def test_an_annotation_without_its_picture_is_counted(tmp_path, template):
+    root = foreign.write_rhd(tmp_path, entries())
+    (root / "training" / "color" / "00007.png").unlink()
+    capture = read_rhd(root, template)
+    assert capture.skipped[NO_PICTURE] == 1
+    assert {v.frame for v in capture.views if v.sequence.startswith("training")} == {0, 1, 9}
+
+
+def test_a_missing_mask_leaves_the_record_without_one(tmp_path):
+    root = foreign.write_rhd(tmp_path, entries())
+    (root / "training" / "mask" / "00000.png").unlink()
+    prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+    data = PreparedData(tmp_path / "out")
+    assert data.decode_mask("train", 0, data.record("train", 0)) is None
+    assert data.decode_mask("train", 1, data.record("train", 1)) is not None
+
+
+@pytest.mark.parametrize("name", ["color/00000.png", "mask/00001.png"])
+def test_a_damaged_or_misshapen_picture_is_named(tmp_path, name):
+    root = foreign.write_rhd(tmp_path / "rhd", entries())
+    path = root / "training" / name
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(BadInputError, match=f"{name}: found a PNG chunk of .* before the end"):
+        prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+    foreign.save(path, np.zeros((200, 320, 3), np.uint8))
+    with pytest.raises(BadInputError, match=rf"{name}: found 200 rows"):
+        prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+
+
+def test_a_mirrored_picture_of_another_size_is_refused(tmp_path):
+    root = foreign.write_rhd(tmp_path / "rhd", {
+        "training": {1: foreign.rhd_entry(left=LEFT)},
+        "evaluation": {1: foreign.rhd_entry(left=LEFT)},
+    })  # fmt: skip
+    foreign.save(root / "training" / "color" / "00001.png", np.zeros((640, 640, 3), np.uint8))
+    with pytest.raises(BadInputError, match="found 640 rows, 640 columns, expected 320 rows"):
+        prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+
+
+def test_a_hand_behind_the_camera_is_left_out(tmp_path):
+    wrong = entries()
+    wrong["training"][0]["xyz"][21:, 2] -= 0.45
+    root = foreign.write_rhd(tmp_path / "rhd", wrong)
+    info = prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+    assert info.skipped["hand behind the camera"] == 1
+
+
+def _without(key):
+    def change(entry):
+        del entry[key]
+
+    return change
+
+
+def _with(key, value):
+    return lambda entry: entry.__setitem__(key, value)
+
+
+def _nan(entry):
+    entry["xyz"][3, 1] = np.nan
+
+
+DAMAGE = {
+    "no K": (_without("K"), "no K of picture 7"),
+    "transposed": (_with("xyz", np.zeros((3, 42))), r"picture 7: xyz \[3, 42\]"),
+    "one hand": (_with("uv_vis", np.zeros((21, 3))), r"picture 7: uv_vis \[21, 3\]"),
+    "NaN": (_nan, "picture 7: xyz with nan"),
+    "no focal length": (_with("K", np.diag([0.0, 280, 1])), "picture 7: K = "),
+    "not affine": (_with("K", np.full((3, 3), 9.0)), "picture 7: K = "),
+    "text": (_with("K", "K"), "picture 7: K: a str instead of an array"),
+    "objects": (_with("K", np.array([[None] * 3] * 3)), "picture 7: K: dtype"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_entries_are_named(tmp_path, template, case):
+    change, message = DAMAGE[case]
+    wrong = entries()
+    root = foreign.write_rhd(tmp_path, wrong)
+    change(wrong["training"][7])
+    (root / "training" / "anno_training.pickle").write_bytes(pickle.dumps(wrong["training"], 3))
+    with pytest.raises(BadInputError, match=rf"anno_training\.pickle: found.*{message}"):
+        read_rhd(root, template)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"a": {}}, {-1: {}}, {10**5: {}}, {3: []}])
+def test_what_holds_no_pictures_is_refused(root, tmp_path, template, content):
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "anno_training.pickle").write_bytes(pickle.dumps(content, 3))
+    with pytest.raises(BadInputError, match="anno_training"):
+        read_rhd(tmp_path, template)
+
+
+class Runs:
+    def __reduce__(self):
+        return (open, ("pwned", "w"))
+
+
+def test_nothing_of_a_hostile_pickle_runs(tmp_path, template, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = foreign.write_rhd(tmp_path, entries())
+    for protocol in (0, 2, 3, 4):
+        content = pickle.dumps({0: {"xyz": Runs()}}, protocol)
+        (root / "training" / "anno_training.pickle").write_bytes(content)
+        with pytest.raises(BadInputError, match=r"refers to _?io\.open"):
+            read_rhd(root, template)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_every_truncation_of_the_pickle_is_refused(tmp_path, template):
+    root = foreign.write_rhd(tmp_path, {"training": {0: foreign.rhd_entry(right=RIGHT)}})
+    path = root / "training" / "anno_training.pickle"
+    content = path.read_bytes()
+    for end in range(0, len(content), 7):
+        path.write_bytes(content[:end])
+        with pytest.raises(BadInputError, match=r"anno_training\.pickle"):
+            read_rhd(root, template)
+
+
+def test_missing_files_and_wrong_options_are_named(tmp_path, root, template):
+    with pytest.raises(BadInputError, match=r"anno_training\.pickle: found no such file"):
+        read_rhd(tmp_path, template)
+    with pytest.raises(BadInputError, match="foreground: found 'arm'"):
+        read_rhd(root, template, foreground="arm")
+    for color in root.glob("*/color"):
+        color.rename(color.with_name("elsewhere"))
+    try:
+        with pytest.raises(BadInputError, match=r"found no usable hand \(.*'annotation without"):
+            read_rhd(root, template)
+    finally:
+        for color in root.glob("*/elsewhere"):
+            color.rename(color.with_name("color"))
+    with pytest.raises(BadInputError, match="dataset: found 'stb'"):
+        read_dataset("stb", root, None)
+    with pytest.raises(BadInputError, match="every: found 0"):
+        read_dataset("rhd", root, None, every=0)
+
+
+def test_many_pictures_are_read_and_what_is_but_opcodes_is_refused(tmp_path):
+    entry = foreign.rhd_entry(right=RIGHT)
+    many = {number: {name: array.copy() for name, array in entry.items()} for number in range(4000)}
+    for protocol in (2, 4):
+        (tmp_path / "many.pickle").write_bytes(pickle.dumps(many, protocol))
+        assert len(read_rhd_pickle(tmp_path / "many.pickle")) == 4000
+    (tmp_path / "many.pickle").write_bytes(b"\x80\x02" + b"}" * 1_000_000 + b".")
+    with pytest.raises(BadInputError, match="more than 190536 opcodes"):
+        read_rhd_pickle(tmp_path / "many.pickle")

@@ -1,0 +1,304 @@
+"""A filmed capture: what is in it, that its files agree with one another, and resuming."""
+
+import dataclasses
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+
+from data_prep.captures.release_capture import K_SIZE, read_release_capture
+from data_prep.studio.anatomy.anatomy import pose_anatomy
+from data_prep.studio.anatomy.complexion import TONES, skin_colours
+from data_prep.studio.anatomy.overlap import surface_overlap
+from data_prep.studio.anatomy.proportions import subject
+from data_prep.studio.anatomy.rig import pose_rig, rest_frames
+from data_prep.studio.motion.acceptable_path import DEEPEST, EXCLUSION, near_any
+from data_prep.studio.stage import capture as module
+from data_prep.studio.stage import film as film_module
+from data_prep.studio.stage.capture import held_out_sequences, write_capture
+from data_prep.studio.stage.film import film, pictured_cameras, truth_path
+from dhm.errors import BadInputError
+from dhm.formats.depth_pickle import read_depth_pickle
+from dhm.formats.hand_model import read_hand_model
+from dhm.formats.krt import read_krt
+from dhm.formats.npz import Arrays
+from dhm.formats.scan import read_scan
+from dhm.geometry.hand_rig import JOINT_NAMES
+from tests.data_prep.studio.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def views(studio_capture):
+    capture = read_release_capture(studio_capture, SMALL.subject)
+    assert not any(capture.skipped.values())
+    return capture.views
+
+
+def in_camera(points, view):
+    T = view.T_camera_world.astype(np.float64)
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+def every(views, step):
+    return views[::step]
+
+
+def test_it_enters_by_the_released_layout(studio_capture, views):
+    assert len(views) == (SMALL.frames + SMALL.test_frames) * SMALL.pictures
+    splits = json.loads((studio_capture / "splits.json").read_text())
+    assert {view.sequence for view in views} == {*splits["train"], *splits["test"]}
+    assert tuple(splits["test"]) == held_out_sequences()
+    assert len(splits["train"]) == 40 and len(splits["test"]) == 15
+    assert len({view.frame for view in views}) == SMALL.frames + SMALL.test_frames
+    assert all(view.depth_path and view.scan_path for view in views)
+    assert read_hand_model(studio_capture / "hand_model").joint_names == JOINT_NAMES
+
+
+def test_every_camera_has_a_depth_map_and_takes_its_turn_at_pictures(studio_capture, views):
+    cameras = read_krt(studio_capture / "annotations" / "KRT_512")
+    folder = studio_capture / "annotations" / "depthmaps" / f"subject_{SMALL.subject}"
+    for frame in {view.frame for view in views}:
+        assert len(list((folder / f"{frame:06d}").glob("*.pkl"))) == len(cameras) == SMALL.cameras
+    counts = [sum(view.camera == name for view in views) for name in cameras]
+    assert min(counts) > 0.5 * len(views) / SMALL.cameras
+
+
+def test_depth_maps_are_ray_casts_of_the_scan(views):
+    for view in every(views, 17):
+        vertices, faces = read_scan(view.scan_path)
+        caster = trimesh.ray.ray_pyembree.RayMeshIntersector(
+            trimesh.Trimesh(vertices, faces, process=False)
+        )
+        depth = read_depth_pickle(view.depth_path)
+        assert depth.shape == K_SIZE
+        rows, columns = np.indices(depth.shape).reshape(2, -1)
+        rays = np.stack([columns, rows, np.ones_like(rows)], axis=1) @ np.linalg.inv(view.K).T
+        T = np.linalg.inv(view.T_camera_world.astype(np.float64))
+        directions = rays @ T[:3, :3].T
+        near = cv2.dilate((depth > 0).astype(np.uint8), np.ones((9, 9))).ravel() > 0
+        origins = np.tile(T[:3, 3], (near.sum(), 1))
+        points, hit, _ = caster.intersects_location(origins, directions[near], multiple_hits=False)
+        found = np.zeros(near.sum())
+        found[hit] = in_camera(points, view)[:, 2]
+        expected = depth.ravel()[near]
+        assert ((found > 0) != (expected > 0)).sum() <= 3  # rays along the outline
+        both = (found > 0) & (expected > 0)
+        error = np.abs(found - expected)[both]
+        assert np.quantile(error, 0.999) < 0.05 and np.median(error) < 2e-3
+
+
+def test_joints_lie_inside_the_mask(views):
+    for view in views:
+        mask = cv2.dilate(
+            (read_depth_pickle(view.depth_path) > 0).astype(np.uint8), np.ones((3, 3))
+        )
+        at = in_camera(view.joints[view.joint_valid], view)
+        columns, rows, _ = np.rint((at / at[:, 2:]) @ view.K.T).astype(int).T
+        # A negative index would look the joint up at the opposite border.
+        assert min(columns.min(), rows.min()) >= 0, (view.sequence, view.frame, view.camera)
+        assert mask[rows, columns].all(), (view.sequence, view.frame, view.camera)
+
+
+def test_bone_lengths_are_the_person_s(views):
+    """Measured on the joints beside the scans; the palm's cupping moves knuckles, not bones."""
+    rest = rest_frames(subject(SMALL.subject))
+    for view in every(views, 2):
+        joints = dict(zip(JOINT_NAMES, view.joints, strict=True))
+        for finger in ("thumb", "index", "middle", "ring", "pinky"):
+            for near, far in (("1", "2"), ("2", "3"), ("3", "_null")):
+                length = np.linalg.norm(rest[finger + far][:3, 3] - rest[finger + near][:3, 3])
+                measured = np.linalg.norm(joints[finger + far] - joints[finger + near])
+                assert abs(measured - length) < 0.01
+
+
+def test_the_truth_gives_the_joints(studio_capture, views):
+    person = subject(SMALL.subject)
+    for view in every(views, 9):
+        truth = Arrays(truth_path(studio_capture, SMALL.subject, view.frame))
+        joints = (truth["T_world_hand"] @ pose_rig(person, truth["theta"]))[:, :3, 3]
+        np.testing.assert_allclose(truth["joints"], joints, atol=1e-9)
+        valid = view.joint_valid
+        np.testing.assert_allclose(view.joints[valid], joints[valid], atol=1e-3)
+
+
+def test_the_skin_of_no_frame_overlaps_and_no_training_frame_is_near_a_gesture(
+    studio_capture, views
+):
+    theta = {"train": [], "test": []}
+    for view in {view.frame: view for view in views}.values():
+        split = "test" if view.sequence in held_out_sequences() else "train"
+        theta[split].append(Arrays(truth_path(studio_capture, SMALL.subject, view.frame))["theta"])
+    for angles in (*theta["train"][::3], *theta["test"]):
+        assert surface_overlap(pose_anatomy(subject(SMALL.subject), angles)) < DEEPEST
+    assert not near_any(np.array(theta["train"]), np.array(theta["test"]), EXCLUSION).any()
+
+
+def test_pictures_show_skin_before_a_dark_cloth(views):
+    for view in every(views, 5):
+        picture = cv2.imread(str(view.image_path))
+        mask = cv2.erode((read_depth_pickle(view.depth_path) > 0).astype(np.uint8), np.ones((5, 5)))
+        outside = cv2.dilate((mask > 0).astype(np.uint8), np.ones((15, 15))) == 0
+        assert picture.shape == (*K_SIZE, 3)
+        skin, cloth = picture[mask > 0].mean(axis=0), picture[outside].mean(axis=0)
+        assert cloth.max() < 60 < skin[2]
+        assert skin[2] > skin[1] > skin[0]  # red, green, blue
+        assert (picture[mask > 0] == 255).all(axis=1).mean() < 0.01  # not overexposed
+
+
+def test_an_interrupted_capture_goes_on_to_the_same_bytes(studio_capture, tmp_path):
+    """Some frames are missing, one is half written; two processes make them anew."""
+    root = tmp_path / "capture"
+    partial = root.with_name("capture.partial")
+    shutil.copytree(studio_capture, partial)
+    (partial / "contact_sheet.png").unlink()
+    lost = [1, 7, 30, 41, 55]
+    for number in lost:
+        truth_path(partial, SMALL.subject, number).unlink()
+    for path in (partial / "annotations" / "depthmaps").rglob("000007/*.pkl"):
+        path.write_bytes(path.read_bytes()[:100])
+    (
+        partial / "annotations" / "keypoints" / f"subject_{SMALL.subject}" / "keypoints0030.pts"
+    ).unlink()
+    write_capture(SMALL, root, workers=2)
+    files = sorted(path.relative_to(studio_capture) for path in studio_capture.rglob("*.*"))
+    assert files == sorted(path.relative_to(root) for path in root.rglob("*.*"))
+    for path in files:
+        if (root / path).is_file():
+            assert (root / path).read_bytes() == (studio_capture / path).read_bytes(), path
+    assert not partial.exists()
+
+
+def test_a_complete_capture_is_let_be(studio_capture, monkeypatch):
+    def unwanted(*arguments):
+        raise AssertionError("filmed again")
+
+    monkeypatch.setattr(module, "_film_all", unwanted)
+    assert write_capture(SMALL, studio_capture) == studio_capture
+
+
+def test_another_capture_s_folder_is_refused(studio_capture, tmp_path):
+    other = dataclasses.replace(SMALL, seed=4)
+    with pytest.raises(BadInputError, match=r"studio\.json: found seed = 3, expected 4 as asked"):
+        write_capture(other, studio_capture)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    with pytest.raises(BadInputError, match="expected a capture of the studio, or no folder yet"):
+        write_capture(SMALL, tmp_path / "mine")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("subject", 5, "1 to 4"),
+        ("frames", 39, "40 to 100000"),
+        ("test_frames", 14, "15 to 100000"),
+        ("frame_step", 0, "1 to 30"),
+        ("cameras", 0, "1 to 400"),
+        ("pictures", 6, "1 to 5"),
+        ("depth_shrink", 3, "1 to 2"),
+        ("resolution_mm", float("nan"), "0.5 to 4.0"),
+        ("depth_noise_mm", -1.0, "0.0 to 100.0"),
+        ("joint_noise_mm", float("inf"), "0.0 to 100.0"),
+        ("depth_maps", "some", "one of"),
+        ("scans", "none", "one of"),
+        ("template", "tiny", "one of"),
+        ("seed", -1, "0 to"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_written(
+    tmp_path, field, value, expected
+):
+    with pytest.raises(BadInputError, match=rf"studio\.{field}: found .*, expected {expected}"):
+        write_capture(dataclasses.replace(SMALL, **{field: value}), tmp_path / "capture")
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(BadInputError, match="workers: found 0"):
+        write_capture(SMALL, tmp_path / "capture", workers=0)
+
+
+@pytest.fixture(scope="module")
+def refilm(studio_capture, tmp_path_factory):
+    """Films one frame again with other settings; returns the folder."""
+
+    def again(**changes):
+        settings = dataclasses.replace(SMALL, **changes)
+        root = tmp_path_factory.mktemp("again")
+        cameras = read_krt(studio_capture / "annotations" / "KRT_512")
+        film(settings, root, cameras, module._takes(SMALL, studio_capture)[20])
+        return root
+
+    return again
+
+
+def maps(root):
+    return {path.name: read_depth_pickle(path) for path in root.rglob("000021/*.pkl")}
+
+
+def test_depth_noise_has_its_size_and_loses_what_is_seen_at_a_grazing_angle(refilm, studio_capture):
+    clean, noisy = maps(studio_capture), maps(refilm(depth_noise_mm=0.4))
+    assert clean.keys() == noisy.keys()
+    for name, depth in clean.items():
+        seen, left = depth > 0, noisy[name] > 0
+        assert not (left & ~seen).any()
+        error = (noisy[name] - depth)[left]
+        assert abs(error.mean()) < 0.03 and 0.36 < error.std() < 0.44
+        inner = cv2.erode(seen.astype(np.uint8), np.ones((5, 5))) > 0
+        slope = np.hypot(*np.gradient(np.where(seen, depth, np.nan)))
+        flat, steep = inner & (slope < 0.5), inner & (slope > 4.0)
+        assert (~left)[flat].mean() < 0.05 < 0.4 < (~left)[steep].mean()
+
+
+def test_joint_noise_has_its_size(refilm, studio_capture):
+    def joints(root):
+        path = next(root.rglob("keypoints0021.pts"))
+        return np.loadtxt(path)[:, 1:4]
+
+    error = joints(refilm(joint_noise_mm=2.0)) - joints(studio_capture)
+    assert 1.3 < error.std() < 2.7
+
+
+def test_half_size_depth_maps_are_the_same_scene(refilm, studio_capture):
+    whole, half = maps(studio_capture), maps(refilm(depth_shrink=2))
+    for name, depth in whole.items():
+        small = half[name]
+        assert small.shape == (K_SIZE[0] // 2, K_SIZE[1] // 2)
+        both = (small > 0) & (depth[::2, ::2] > 0)  # pixel u of the half is pixel 2 u of the whole
+        assert np.abs(small - depth[::2, ::2])[both].max() < 0.01
+        assert ((small > 0) == (depth[::2, ::2] > 0)).mean() > 0.9999
+
+
+def test_fewer_files_where_fewer_are_asked_for(refilm, studio_capture):
+    names = list(read_krt(studio_capture / "annotations" / "KRT_512"))
+    root = refilm(depth_maps="pictured", scans="held_out")
+    assert {name[8:-4] for name in maps(root)} == {*pictured_cameras(SMALL, names, 21)}
+    assert not list(root.rglob("*.ply"))
+    without = refilm(depth_maps="none")
+    assert len(list(without.rglob("*.jpg"))) == SMALL.pictures
+    assert not list(without.rglob("*.pkl"))
+
+
+def test_varied_backgrounds_differ_from_view_to_view(refilm):
+    pictures = [cv2.imread(str(path)) for path in refilm(varied=True).rglob("*.jpg")]
+    assert len(pictures) == SMALL.pictures
+    corners = np.array([picture[:60, :60].mean(axis=(0, 1)) for picture in pictures])
+    assert np.ptp(corners, axis=0).max() > 8.0
+
+
+def test_varied_skin_differs_from_frame_to_frame(studio_capture, tmp_path):
+    """Before other rooms and under other lamps, so the tones themselves are compared."""
+    tones = []
+    settings = dataclasses.replace(SMALL, varied=True)
+    cameras = read_krt(studio_capture / "annotations" / "KRT_512")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            film_module, "skin_colours",
+            lambda person, surface, tone: tones.append(tone) or skin_colours(person, surface, tone),
+        )  # fmt: skip
+        for take in module._takes(SMALL, studio_capture)[:2]:
+            film(settings, tmp_path, cameras, take)
+            film(SMALL, tmp_path, cameras, take)
+    assert tones[0] != tones[2]
+    assert tones[1] == tones[3] == TONES[SMALL.subject]

@@ -1,0 +1,193 @@
+import pytest
+
+from configs import demo, general_demo, rhd, subject2, tiny
+from data_prep import sources
+from data_prep.toy.capture import TOY_HELD_OUT
+from dhm.errors import BadInputError
+
+
+@pytest.fixture
+def config(toy_prepared):
+    """Records of subject 1 at 32 pixels, made by hand."""
+    config = tiny.get_config()
+    config.prepared = str(toy_prepared)
+    config.data.image_size = 32
+    return config
+
+
+def test_records_that_exist_are_opened(config, toy_prepared):
+    assert sources.prepared_data(config).root == toy_prepared
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("subject", 2, "config.subject: found 2, expected 1, as in"),
+        ("data.image_size", 64, "config.data.image_size: found 64, expected 32, as in"),
+        ("data.test_sequences", "fist", "config.data.test_sequences: found 'fist', expected noth"),
+        ("data.train_sequences", "fist", "config.data.train_sequences: found 'fist', expected no"),
+    ],
+)
+def test_settings_that_the_records_contradict_are_refused(config, key, value, message):
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(BadInputError, match=message):
+        sources.prepared_data(config)
+
+
+def test_every_capture_and_split_gets_a_folder_of_its_own(tmp_path):
+    config = tiny.get_config()
+    same = [sources._name(tmp_path / "a" / "capture", config, ("x", None)) for _ in range(2)]
+    others = {
+        sources._name(tmp_path / "b" / "capture", config, ("x", None)),
+        sources._name(tmp_path / "a" / "capture", config, ("y", None)),
+        sources._name(tmp_path / "a" / "capture", config, ("x", "z")),
+    }
+    assert same[0] == same[1]
+    assert len(others | {same[0]}) == 4
+
+
+def test_without_a_capture_the_toy_hand_is_written_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny.get_config()
+    config.data.image_size = 32
+    data = sources.prepared_data(config)
+    held_out = {data.sequence("test", record) for record in range(data.info.num_records["test"])}
+    assert held_out == set(TOY_HELD_OUT)
+    (capture,) = (tmp_path / "data").glob("toy_*")
+    written = capture.stat().st_mtime_ns
+    assert sources.prepared_data(config).info == data.info
+    assert capture.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("module", [demo, subject2])
+def test_the_studio_films_the_config_s_subject(tmp_path, monkeypatch, caplog, module):
+    """With the config's settings, into a folder of its own, and its gestures are held out."""
+    from data_prep.studio.stage import capture
+    from data_prep.studio.stage.settings import check_settings
+
+    monkeypatch.chdir(tmp_path)
+    calls = []
+
+    def write_capture(settings, folder, workers):
+        check_settings(settings)
+        calls.append((settings, folder))
+        return folder
+
+    monkeypatch.setattr(capture, "write_capture", write_capture)
+    caplog.set_level("INFO")
+    config = module.get_config()
+    _, held_out = sources._built_in_capture(config)
+    config.studio.seed = 1
+    sources._built_in_capture(config)
+    (settings, folder), (_, other) = calls
+    assert settings.subject == config.subject and settings.frames == config.studio.frames
+    assert folder != other and folder.parent.name == "data"
+    assert len(held_out) == 15 and all("gesture" in name for name in held_out)
+    assert f"the data are synthetic, subject {config.subject} of the built-in studio" in caplog.text
+
+
+def test_another_template_is_no_reason_to_film_again(tmp_path, monkeypatch):
+    from data_prep.studio.stage import capture
+    from data_prep.studio.template.hand_template import hand_template
+    from data_prep.toy.capture import write_toy_capture
+
+    monkeypatch.chdir(tmp_path)
+
+    def write_capture(settings, folder, workers):
+        assert settings.template == "full"
+        if not folder.is_dir():
+            write_toy_capture(
+                folder, subject=1, num_cameras=2, frames_per_sequence=2, num_vertices=800,
+                sequences={"0001_RT_fist": "fist", "0041_RT_gesture_thumbs_up": "spread"},
+            )  # fmt: skip
+        return folder
+
+    monkeypatch.setattr(capture, "write_capture", write_capture)
+    config = demo.get_config()
+    config.data.image_size, config.data.test_sequences = 32, "gesture"
+    filmed = sources.prepared_data(config)
+    config.studio.template = "coarse"
+    coarse = sources.prepared_data(config)
+    assert len(list((tmp_path / "data").glob("studio_*"))) == 1
+    full_size, coarse_size = (one.template.num_vertices for one in (filmed, coarse))
+    assert full_size != coarse_size == hand_template("coarse").num_vertices
+    assert filmed.root != coarse.root
+    assert coarse.info.num_records == filmed.info.num_records == {"train": 4, "test": 4}
+    assert sources.prepared_data(config).info == coarse.info
+
+
+def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_template(
+    tmp_path, monkeypatch
+):
+    from data_prep.studio.template.hand_template import hand_template
+    from dhm.formats.template_npz import write_template
+    from tests.data_prep.captures import foreign
+
+    monkeypatch.chdir(tmp_path)
+    both = foreign.rhd_entry(
+        left=foreign.hand([45, -5, 400], is_left=True), right=foreign.hand([-40, 10, 420])
+    )
+    config = tiny.get_config()
+    config.capture = str(
+        foreign.write_rhd(
+            tmp_path / "RHD", {"training": {0: both, 1: both}, "evaluation": {0: both}}
+        )
+    )
+    config.dataset, config.data.image_size = "rhd", 32
+    data = sources.prepared_data(config)
+    assert data.info.num_records == {"train": 4, "test": 2}
+    assert data.template.num_vertices == hand_template("full").num_vertices
+    (tmp_path / "export").mkdir()
+    write_template(tmp_path / "export" / "template.npz", hand_template("coarse"))
+    config.decoder.trained = "export"
+    other = sources.prepared_data(config)
+    assert other.root != data.root
+    assert other.template.num_vertices == hand_template("coarse").num_vertices
+
+
+def test_several_people_of_the_studio_are_one_set_of_records(tmp_path, monkeypatch, caplog):
+    """Each is filmed once; the gestures of all are held out, whoever shows them."""
+    from data_prep.captures.release_capture import read_release_capture
+    from data_prep.studio.stage import varied_set
+    from data_prep.toy.capture import write_toy_capture
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(varied_set, "held_out_sequences", lambda: ("0002_RT_spread",))
+    filmed = []
+
+    def film_people(settings, subjects, root, workers):
+        filmed.append((settings, subjects, root))
+        people = {}
+        for number in subjects:
+            folder = root / f"subject_{number}"
+            if not folder.is_dir():
+                write_toy_capture(
+                    folder, subject=number, num_cameras=2, frames_per_sequence=2, num_vertices=800,
+                    sequences={"0001_RT_fist": "fist", "0002_RT_spread": "spread"}, seed=number,
+                )  # fmt: skip
+            people[number] = read_release_capture(folder, number)
+        return varied_set.merge_people(people)
+
+    monkeypatch.setattr(varied_set, "film_people", film_people)
+    caplog.set_level("INFO")
+    config = general_demo.get_config()
+    config.studio.subjects = (2, 4)
+    config.data.image_size = 32
+    data = sources.prepared_data(config)
+    assert data.info.num_records == {"train": 8, "test": 8}
+    assert {data.sequence("test", i) for i in range(8)} == {f"s{n}_0002_RT_spread" for n in (2, 4)}
+    assert sources.prepared_data(config).info == data.info
+    (settings, subjects, root), _ = filmed
+    assert settings.varied and settings.depth_maps == "none" and subjects == (2, 4)
+    assert "subjects 2, 4 of the studio" in caplog.text
+    config.studio.subjects = (2,)
+    sources.prepared_data(config)
+    assert filmed[-1][2] != root
+
+
+def test_a_data_set_needs_its_folder():
+    config = rhd.get_config()
+    with pytest.raises(
+        BadInputError, match=r"config\.capture: found '', expected the folder of rhd"
+    ):
+        sources.prepared_data(config)

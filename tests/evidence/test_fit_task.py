@@ -1,0 +1,103 @@
+"""The whole road: evidence of a model's own hands in, these hands out."""
+
+import json
+import logging
+
+import cv2
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trimesh
+
+from dhm.errors import BadInputError
+from dhm.evidence.fit_task import fit
+from dhm.export.package import save_model
+from dhm.formats.obj import read_obj
+from dhm.networks.build import ModelSettings, build_linear_model
+from dhm.training.state import initial_variables
+from tests.references.mano import random_mano
+
+K = np.array([[800.0, 0, 160], [0, 800, 120], [0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def hand(toy_model):
+    """A posed hand of the model 600 mm before a camera: joints, vertices and template."""
+    _, model, variables = toy_model
+    theta = np.zeros((1, 28), np.float32)
+    theta[0, 10::5] = 0.6
+    output = model.apply(variables, jnp.asarray(theta), method="decode")
+    R = np.array([[0, -1.0, 0], [0, 0, -1.0], [1.0, 0, 0]])
+    place = [0, 0, 600] - np.asarray(output.joints[0]).mean(axis=0) @ R.T
+    joints, vertices = (np.asarray(x[0]) @ R.T + place for x in (output.joints, output.vertices))
+    return joints, vertices, model.template
+
+
+def _named(names, rows):
+    return {name: np.asarray(row, float).tolist() for name, row in zip(names, rows, strict=True)}
+
+
+def test_files_of_evidence_become_hands_and_bad_ones_are_named(hand, workdir, tmp_path, caplog):
+    joints, vertices, template = hand
+    names, out = template.joint_names, tmp_path / "out"
+    pixels = joints @ K.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    cv2.imwrite(str(tmp_path / "photo.png"), np.full((240, 320, 3), 90, np.uint8))
+    mirror = np.array([-1.0, 1, 1])
+    contents = {
+        "right.json": {
+            "joints": _named(names, joints),
+            "cameras": {"0": {"K": K.tolist(), "image": "photo.png",
+                              "points": _named(names, pixels)}},
+        },
+        "left.json": {"joints": _named(names, joints * mirror)},
+        "film.json": {
+            "sequence": True,
+            "frames": [{"joints": _named(names, joints + 3.0 * t)} for t in range(3)],
+        },
+        "bad.json": {"joints": {"nose": [0, 0, 0]}},
+    }  # fmt: skip
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    files = [tmp_path / name for name in contents]
+    with caplog.at_level(logging.INFO, "dhm"):
+        assert fit(workdir, [files[0], *files[2:]], out) == 1
+        assert fit(workdir, files[1:2], out, left=True) == 0
+    assert "refused" in caplog.text
+    assert "'nose'" in caplog.text
+    assert "3 of 4 done" not in caplog.text
+    assert "2 of 3 done" in caplog.text
+    found = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    assert set(found) == {"right", "left", "film_0000", "film_0001", "film_0002"}
+    for name, sign in (("right", 1), ("left", -1)):
+        result = found[name]
+        assert result["side"] == name
+        assert result["joint_error_mm"] < 1
+        error = np.array([result["joints"][n] for n in names]) - joints * [sign, 1, 1]
+        assert np.linalg.norm(error, axis=1).max() < 2
+        mesh = read_obj(out / f"{name}.obj")
+        off = np.linalg.norm(mesh.vertices - vertices * [sign, 1, 1], axis=1)
+        assert off.mean() < 2
+        centred = trimesh.Trimesh(mesh.vertices - mesh.vertices.mean(axis=0), mesh.faces)
+        assert centred.volume > 0  # faces outwards, mirrored or not
+        assert (out / f"{name}.glb").is_file()
+    assert found["right"]["reprojection_error_px"] < 1
+    assert found["left"]["reprojection_error_px"] is None
+    overlay = cv2.imread(str(out / "right_overlay.png"))
+    assert (overlay != 90).any(axis=-1).mean() > 0.02
+    assert not (out / "left_overlay.png").exists()
+    steps = [np.array(found[f"film_000{t}"]["joints"]["wrist"]) for t in range(3)]
+    np.testing.assert_allclose(np.diff(steps, axis=0), 3, atol=0.1)
+
+
+def test_a_linear_decoder_and_a_missing_model_are_refused(toy_model, tmp_path):
+    with pytest.raises(BadInputError, match="an exported model"):
+        fit(tmp_path, [], tmp_path / "out")
+    _, model, _ = toy_model
+    settings = ModelSettings(depth=18, width=4, head_hidden=(8,), identity_size=4)
+    linear = random_mano(np.random.default_rng(0))
+    other = build_linear_model(linear, model.template, settings)
+    variables = initial_variables(other, seed=0, subject=1, image_size=32)
+    save_model(tmp_path / "export", variables, model.template, settings, {}, linear)
+    with pytest.raises(BadInputError, match="LinearHandModel"):
+        fit(tmp_path, [], tmp_path / "out")

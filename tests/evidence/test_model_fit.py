@@ -1,0 +1,82 @@
+"""A model's hands found again in files that start in several ways."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dhm.evidence.files import read_evidence
+from dhm.evidence.model_fit import FrameFitter
+from dhm.formats.ply import write_ply
+
+K = np.array([[800.0, 0, 160], [0, 800, 120], [0, 0, 1]])
+T = np.array([[0, -1.0, 0, 60], [0, 0, -1, 5], [1, 0, 0, 600], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def hand(toy_model):
+    """A bent hand before a camera: joints by name, vertices, faces, and its start some way off."""
+    _, model, variables = toy_model
+    names = model.template.joint_names
+    theta = np.zeros((1, 28), np.float32)
+    theta[0, 10::5] = 0.4
+    output = model.apply(variables, jnp.asarray(theta), method="decode")
+    joints, vertices = (
+        np.float64(x[0]) @ T[:3, :3].T + T[:3, 3] for x in (output.joints, output.vertices)
+    )
+    shifted = T.copy()
+    shifted[:3, 3] += [3, -2, 4]
+    return dict(zip(names, joints, strict=True)), vertices, model.template.faces, shifted
+
+
+@pytest.fixture(scope="module")
+def fitter(toy_model):
+    _, model, variables = toy_model
+    return FrameFitter(model, variables)
+
+
+def _read(path, content, hand):
+    path.write_text(json.dumps(content))
+    return read_evidence(path, tuple(hand[0]))
+
+
+def _joints(model, fitted):
+    """World joints of each frame, by the model."""
+    _, model, variables = model
+    joints = model.apply(variables, jnp.asarray(fitted.pose.theta), method="decode").joints
+    T_world = fitted.pose.T_world_model
+    turned = np.einsum("fij,fkj->fki", T_world[:, :3, :3], joints)
+    return turned + T_world[:, None, :3, 3]
+
+
+def test_a_scan_without_joints_is_found_from_a_start(toy_model, hand, fitter, tmp_path):
+    joints, vertices, faces, start = hand
+    write_ply(tmp_path / "scan.ply", vertices, faces)
+    content = {"scan": "scan.ply", "start": {"T_frame_model": start.tolist()}}
+    fitted = fitter(_read(tmp_path / "a.json", content, hand))
+    assert np.isnan(fitted.joint_error).all() and np.isnan(fitted.pixel_error).all()
+    assert fitted.matched[0] > 0.9 and fitted.surface_error[0] < 1
+    off = np.linalg.norm(_joints(toy_model, fitted)[0] - [*joints.values()], axis=-1)
+    assert off.mean() < 3  # from 5.4 for the root alone, and the fingers' 0.4 rad
+
+
+def test_a_film_whose_frames_start_in_several_ways(toy_model, hand, fitter, tmp_path):
+    """From a start, from joints, and from one camera's keypoints: each finds its hand."""
+    joints, _, _, start = hand
+    rows = {name: point.tolist() for name, point in joints.items()}
+    pixels = {name: (point @ K.T / point[2])[:2].tolist() for name, point in joints.items()}
+    two = {name: rows[name] for name in ("wrist", "middle1")}
+    frames = [
+        {"joints": two, "start": {"T_frame_model": start.tolist()}},
+        {"joints": rows},
+        {"cameras": {"a": {"K": K.tolist(), "points": pixels}}},
+    ]
+    film = _read(tmp_path / "film.json", {"sequence": True, "frames": frames}, hand)
+    fitted = fitter(film)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted.pose))
+    assert fitted.joint_error[0] < 1 and fitted.joint_error[1] < 1
+    assert fitted.pixel_error[2] < 1 and np.isnan(fitted.joint_error[2])
+    off = np.linalg.norm(_joints(toy_model, fitted) - [*joints.values()], axis=-1).mean(axis=-1)
+    assert off[1] < 1 and off[2] < 5  # the pose before tells the depth

@@ -1,0 +1,146 @@
+"""Result files, read back by other libraries: trimesh, json, Pillow."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from data_prep.studio.template.hand_template import hand_template
+from dhm.export.hand_files import (
+    CAMERA,
+    LEFT,
+    PredictedHand,
+    angle_names,
+    mirror_transform,
+    placed,
+    unique_stems,
+    write_hand,
+)
+from dhm.formats.obj import read_obj
+from dhm.geometry.hand_rig import dof_names
+from tests.references.geometry import random_rotation
+
+
+@pytest.fixture(scope="module")
+def template():
+    return hand_template("coarse")
+
+
+def _transform(seed: int) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3] = random_rotation(np.random.default_rng(seed), 1)[0]
+    T[:3, 3] = [30.0, -20.0, 600.0]
+    return T
+
+
+def _hand(template, **changes) -> PredictedHand:
+    rng = np.random.default_rng(0)
+    joints = rng.normal(0, 40, (template.num_joints, 3))
+    theta = rng.uniform(-0.5, 0.5, 28)
+    return PredictedHand(template.v_template, joints, theta)._replace(**changes)
+
+
+def _volume(vertices, faces) -> float:
+    a, b, c = (np.asarray(vertices)[faces[:, i]] for i in range(3))
+    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+
+
+def test_the_files_agree_with_each_other_and_the_hand(template, tmp_path):
+    T, K = _transform(1), np.array([[500, 0, 320], [0, 510, 240], [0, 0, 1.0]])
+    overlay = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    hand = _hand(template, frame=CAMERA, T_frame_model=T, K=K, reprojection_error_px=1.5,
+                 source="a.jpg", notes=("assumed",), details={"box": [1, 2, 3, 4]})  # fmt: skip
+    paths = write_hand(tmp_path / "deep" / "er", "a", hand, template, overlay)
+    assert {path.name for path in paths} == {"a.obj", "a.glb", "a.json", "a_overlay.png"}
+    assert sorted(paths) == sorted((tmp_path / "deep" / "er").iterdir())
+    expected = template.v_template @ T[:3, :3].T + T[:3, 3]
+    mesh = read_obj(paths[0])
+    np.testing.assert_allclose(mesh.vertices, expected, atol=1e-4)
+    np.testing.assert_array_equal(mesh.faces_uv, template.faces_uv)
+    content = json.loads((tmp_path / "deep" / "er" / "a.json").read_text())
+    assert content["side"] == "right" and content["frame"] == "camera"
+    joints = np.array([content["joints"][name] for name in template.joint_names])
+    np.testing.assert_allclose(joints, hand.joints @ T[:3, :3].T + T[:3, 3])
+    names = dof_names(template.joint_names)
+    np.testing.assert_allclose([content["angles_rad"][name] for name in names], hand.theta)
+    np.testing.assert_allclose(
+        [content["angles_deg"][name] for name in names], hand.theta * 180 / np.pi
+    )
+    np.testing.assert_allclose(content["T_frame_model"], T)
+    assert content["reprojection_error_px"] == 1.5 and content["box"] == [1, 2, 3, 4]
+    with Image.open(tmp_path / "deep" / "er" / "a_overlay.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), overlay)
+
+
+@pytest.mark.parametrize("side", ["right", LEFT])
+def test_the_glb_has_the_same_surface_in_metres_with_its_texture(template, tmp_path, side):
+    hand = _hand(template, side=side, frame=CAMERA, T_frame_model=_transform(2))
+    write_hand(tmp_path, "a", hand, template)
+    obj = read_obj(tmp_path / "a.obj")
+    scene = trimesh.load(tmp_path / "a.glb")
+    (mesh,) = scene.geometry.values()
+    # Corner by corner, whatever vertices the seams became.
+    upright = obj.vertices[obj.faces] * [1e-3, -1e-3, -1e-3]
+    np.testing.assert_allclose(mesh.vertices[mesh.faces], upright, atol=1e-6)
+    np.testing.assert_allclose(mesh.visual.uv[mesh.faces], obj.uvs[obj.faces_uv], atol=1e-6)
+    geometric = np.cross(*(mesh.vertices[mesh.faces[:, i]] - mesh.vertices[mesh.faces[:, 0]]
+                           for i in (1, 2)))  # fmt: skip
+    assert (
+        np.einsum("fi,fi->f", geometric, mesh.vertex_normals[mesh.faces[:, 0]]) > 0
+    ).mean() > 0.9
+
+
+def test_a_left_hand_is_the_mirror_image_and_not_inside_out(template, tmp_path):
+    for side in ("right", LEFT):
+        write_hand(tmp_path, side, _hand(template, side=side), template)
+    right, left = (read_obj(tmp_path / f"{side}.obj") for side in ("right", LEFT))
+    np.testing.assert_allclose(left.vertices, right.vertices * [-1, 1, 1], atol=1e-6)
+    assert _volume(right.vertices, right.faces) > 0
+    assert _volume(left.vertices, left.faces) == pytest.approx(
+        _volume(right.vertices, right.faces), rel=1e-4
+    )
+    names = [json.loads((tmp_path / f"{side}.json").read_text()) for side in ("right", LEFT)]
+    assert names[0]["angles_rad"] == names[1]["angles_rad"]
+    assert names[0]["frame"] == "model" and names[0]["T_frame_model"] is None
+
+
+def test_a_left_hand_stands_where_the_mirrored_picture_has_the_right_one(template):
+    T = _transform(3)
+    right = _hand(template, frame=CAMERA, T_frame_model=T)
+    left = right._replace(side=LEFT, T_frame_model=mirror_transform(T))
+    np.testing.assert_allclose(
+        placed(left.joints, left), placed(right.joints, right) * [-1, 1, 1], atol=1e-9
+    )
+    assert np.linalg.det(left.T_frame_model[:3, :3]) == pytest.approx(1)
+
+
+def test_a_linear_models_angles_have_names(template):
+    names = angle_names(template, 45)
+    assert len(set(names)) == 45 and names[0] == "index1_x"
+    assert len(set(angle_names(template, 28))) == 28
+
+
+def test_names_do_not_collide():
+    paths = ["x/a.jpg", "x/a.png", "x/b.jpg", "y/B.JPG", "y/c.v2.jpg", "a_jpg.png", "y/b.jpg"]
+    names = unique_stems(list(map(Path, paths)))
+    assert len({name.casefold() for name in names}) == len(paths)
+    assert names[0] == "a_jpg" and names[1] == "a_png" and names[4] == "c.v2"
+    assert unique_stems([Path("x/a.jpg"), Path("b.jpg")]) == ["a", "b"]
+
+
+def test_a_write_that_fails_leaves_the_files_before(template, tmp_path, monkeypatch):
+    write_hand(tmp_path, "a", _hand(template), template)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(path, text, *args, **kwargs):
+        path.write_bytes(text.encode()[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        write_hand(tmp_path, "a", _hand(template, theta=np.ones(28)), template)
+    for name, data in before.items():
+        assert (tmp_path / name).read_bytes() == data

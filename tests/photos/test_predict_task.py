@@ -1,0 +1,246 @@
+"""Folders of pictures in, results out: what is written, what is refused, what is the same."""
+
+import json
+import logging
+
+import cv2
+import imageio.v3 as iio
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.captures.frames import CaptureView
+from data_prep.records.crop import CropPlan, crop_view, plan_crop
+from dhm.errors import BadInputError
+from dhm.export.hand_files import placed
+from dhm.formats.obj import read_obj
+from dhm.formats.photo import Photo
+from dhm.photos.detector import Detection
+from dhm.photos.keypoints_file import HandClues
+from dhm.photos.located import locate
+from dhm.photos.predict_hand import predict_hand
+from dhm.photos.predict_task import PredictOptions, find_files, predict, predict_files
+from tests.launcher import launch
+
+SIZE = (90, 120)
+K = np.array([[110.0, 0, 59.5], [0, 110, 44.5], [0, 0, 1]])
+BOX = PredictOptions(bbox=(30, 20, 50, 45))
+
+
+def _photo(seed=0, size=SIZE):
+    small = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), np.uint8)
+    return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _write_good(folder):
+    """The four of issue 6: JPEG, 16-bit PNG, grey, and a phone's turned JPEG."""
+    photo = _photo()
+    Image.fromarray(photo).save(folder / "plain.jpg", quality=95)
+    cv2.imwrite(str(folder / "deep.png"), photo[:, :, ::-1].astype(np.uint16) * 257)
+    Image.fromarray(photo).convert("L").save(folder / "grey.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA405] = 26
+    Image.fromarray(np.rot90(photo, 1)).save(folder / "phone.jpg", exif=exif, quality=95)
+
+
+def _write_bad(folder):
+    (folder / "empty.jpg").touch()
+    (folder / "notes.jpg").write_text("The hand was raised.\n")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    _write_good(folder)
+    return folder
+
+
+def _keypoints(predictor, seed=0, noise=0.0):
+    """Keypoints of the hand that the model sees, somewhere before the camera."""
+    rng = np.random.default_rng(seed)
+    located = locate("", SIZE, HandClues({}), predictor.template.joint_names, BOX.bbox, False)
+    theta = predictor.encode(predictor.crop(_photo(seed), located.low, located.high))
+    joints = predictor.decode(theta)[1]
+    turn = cv2.Rodrigues(np.array([1.3, 0.4, -0.2]))[0]
+    points = (joints - joints.mean(axis=0)) @ turn.T + [5, 8, 450]
+    pixels = points @ K.T
+    pixels = pixels[:, :2] / pixels[:, 2:] + rng.normal(0, noise, (len(points), 2))
+    named = zip(predictor.template.joint_names, pixels.tolist(), strict=True)
+    return {name: [*point, 1.0] for name, point in named}, points
+
+
+def test_the_launcher_does_four_and_refuses_two(workdir, photos, tmp_path):
+    _write_bad(photos)
+    done = launch(tmp_path, "predict", "--workdir", str(workdir), "--images", "photos/*",
+                  "--bbox", "30,20,50,45", "--out", "hands")  # fmt: skip
+    assert done.returncode == 1, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert "4 of 6 done, in hands" in lines and "2 refused:" in lines
+    summary = lines[lines.index("2 refused:") + 1 :]
+    assert [line.split(":")[0].strip() for line in summary] == [
+        "photos/empty.jpg", "photos/notes.jpg",
+    ]  # fmt: skip
+    assert "found an empty file" in summary[0] and "found a text file" in summary[1]
+    assert "canonical view" in done.stdout
+    expected = {f"{stem}{end}" for stem in ("plain", "deep", "grey", "phone")
+                for end in (".obj", ".glb", ".json", "_overlay.png")}  # fmt: skip
+    assert {path.name for path in (tmp_path / "hands").iterdir()} == expected
+    again = launch(tmp_path, "predict", "--workdir", str(workdir), "--images", "photos/plain.jpg",
+                   "photos/deep.png", "--bbox", "whole", "--out", "hands")  # fmt: skip
+    assert again.returncode == 0 and "2 of 2 done" in again.stdout, again.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--images", "photos/*"), "--out is missing"),
+        (("--out", "o"), "--images is missing"),
+        (("--images", "photos/*", "--out", "o"), "found nothing that says where the hands are, "
+                                                 "expected where the hand is: --bbox"),
+        (("--images", "photos/*.gif", "--out", "o", "--bbox", "whole"), "--images: found"),
+        (("--images", "photos/*", "--out", "o", "--bbox", "1,2"), "--bbox: found '1,2'"),
+        (("--images", "photos/*", "--out", "o", "--detector", "none.task"), "none.task: found no"),
+    ],
+)  # fmt: skip
+def test_wrong_commands_say_what_is_missing(workdir, photos, tmp_path, arguments, message):
+    refused = launch(tmp_path, "predict", "--workdir", str(workdir), *arguments)
+    assert refused.returncode == 1
+    assert message in refused.stderr + refused.stdout
+    assert not (tmp_path / "o").exists()
+
+
+def test_every_kind_of_picture_shows_the_network_the_same(predictor, photos, tmp_path):
+    assert predict_files(predictor, sorted(photos.iterdir()), tmp_path / "out", BOX) == 0
+    content = {stem: json.loads((tmp_path / "out" / f"{stem}.json").read_text())
+               for stem in ("plain", "deep", "phone")}  # fmt: skip
+    deep = np.array(list(content["deep"]["angles_rad"].values()))
+    for stem in ("plain", "phone"):
+        angles = np.array(list(content[stem]["angles_rad"].values()))
+        np.testing.assert_allclose(angles, deep, atol=0.02)  # JPEG's own losses
+    assert content["phone"]["crop"] == content["deep"]["crop"]
+
+
+def test_angles_and_mesh_are_the_models(predictor, photos, tmp_path, toy_model):
+    """Against the preparation's crop and the model as training has it."""
+    _, model, variables = toy_model
+    predict_files(predictor, [photos / "deep.png"], tmp_path / "out", BOX)
+    corners = np.array([[30.0, 20], [80, 65], [55, 40]])
+    joints = np.c_[(corners - K[:2, 2]) / 110 * 500, np.full(3, 500.0)]
+    Image.fromarray(_photo()).save(tmp_path / "view.png")
+    view = CaptureView("s", 0, "c", tmp_path / "view.png", None, K, SIZE, np.eye(4), joints,
+                       np.ones(3, bool), None)  # fmt: skip
+    plan = plan_crop(view, 32)
+    assert isinstance(plan, CropPlan)
+    crop = crop_view(view, plan).image
+    theta, hand = jax.jit(model.apply)(variables, jnp.asarray(crop[None]))
+    content = json.loads((tmp_path / "out" / "deep.json").read_text())
+    np.testing.assert_allclose(list(content["angles_rad"].values()), theta[0], atol=1e-4)
+    mesh = read_obj(tmp_path / "out" / "deep.obj")
+    np.testing.assert_allclose(mesh.vertices, hand.vertices[0], atol=1e-2)
+    assert content["frame"] == "model" and "canonical view" in content["notes"][0]
+    assert iio.imread(tmp_path / "out" / "deep_overlay.png").shape[1] > SIZE[1]
+
+
+def test_keypoints_place_the_hand(predictor, photos, tmp_path, caplog):
+    named, points = _keypoints(predictor)
+    entry = {"keypoints": named, "K": K.tolist(), "bbox": list(BOX.bbox)}
+    file = tmp_path / "keypoints.json"
+    file.write_text(json.dumps({"deep.png": entry, "gone.png": {}, "plain.jpg": {}}))
+    options = PredictOptions(keypoints=file)
+    logging.getLogger("dhm").propagate = True
+    with caplog.at_level(logging.INFO, "dhm"):
+        paths = [photos / name for name in ("deep.png", "phone.jpg", "plain.jpg")]
+        refused = predict_files(predictor, paths, tmp_path / "out", options)
+    assert refused == 2  # neither a box nor keypoints for one, no entry for the other
+    assert "no picture for gone.png" in caplog.text
+    assert "plain.jpg: found no box and 0 keypoints" in caplog.text
+    assert "phone.jpg: found no entry in" in caplog.text
+    content = json.loads((tmp_path / "out" / "deep.json").read_text())
+    assert content["frame"] == "camera" and content["reprojection_error_px"] < 0.1
+    np.testing.assert_allclose(list(content["joints"].values()), points, atol=0.5)
+    assert content["notes"] == ["Camera: K from the keypoints file."]
+    assert iio.imread(tmp_path / "out" / "deep_overlay.png").shape == (*SIZE, 3)
+
+
+def test_a_left_hand_is_the_mirrored_right_hand(predictor):
+    """Picture, keypoints and camera mirrored: the same angles, the mirrored joints."""
+    named, _ = _keypoints(predictor, noise=1.0)
+    names, last = predictor.template.joint_names, SIZE[1] - 1
+    clues = HandClues({name: tuple(point) for name, point in named.items()}, K, "right", BOX.bbox)
+    x, y, w, h = BOX.bbox
+    K_mirrored = np.array([[110.0, 0, last - 59.5], [0, 110, 44.5], [0, 0, 1]])
+    mirrored = HandClues({name: (last - u, v, c) for name, (u, v, c) in named.items()},
+                         K_mirrored, "left", (last - x - w, y, w, h))  # fmt: skip
+    hands = []
+    for image, clue in ((_photo(), clues), (_photo()[:, ::-1], mirrored)):
+        located = locate("", SIZE, clue, names, None, False)
+        hands.append(predict_hand(predictor, Photo(image, None), located, "").hand)
+    right, left = hands
+    assert (right.side, left.side) == ("right", "left")
+    np.testing.assert_allclose(left.theta, right.theta, atol=1e-5)
+    np.testing.assert_allclose(
+        placed(left.joints, left), placed(right.joints, right) * [-1, 1, 1], atol=1e-2
+    )
+    assert left.reprojection_error_px == pytest.approx(right.reprojection_error_px, abs=1e-3)
+    pixels = placed(left.joints, left) @ left.K.T
+    found = pixels[:, :2] / pixels[:, 2:]
+    given = np.array([mirrored.keypoints[name][:2] for name in names])
+    assert np.linalg.norm(found - given, axis=1).mean() == pytest.approx(
+        left.reprojection_error_px, abs=1e-3
+    )
+
+
+def test_a_detector_finds_the_hand_and_its_side(predictor, photos, tmp_path):
+    named, _ = _keypoints(predictor)
+    hand = {name: tuple(point) for name, point in named.items()}
+    seen = []
+
+    def detector(image):
+        seen.append(image.shape)
+        if image.shape[0] > 200:
+            return []
+        small = Detection((0, 0, 20, 20), {}, "right")
+        return [small, Detection((30, 20, 50, 45), hand, "left")]
+
+    Image.fromarray(_photo(size=(300, 300))).save(photos / "nobody.png")
+    options = PredictOptions(detector=detector, focal_px=110.0)
+    paths = [photos / "deep.png", photos / "nobody.png"]
+    assert predict_files(predictor, paths, tmp_path / "out", options) == 1
+    assert seen == [(90, 120, 3), (300, 300, 3)]
+    content = json.loads((tmp_path / "out" / "deep.json").read_text())
+    assert content["side"] == "left" and content["frame"] == "camera"
+    assert content["K"][0][0] == 110 and content["notes"] == ["Camera: focal length from --focal."]
+    assert not (tmp_path / "out" / "nobody.json").exists()
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(predictor, tmp_path):
+    for name in ("a/x.png", "b/x.png", "a/x.bmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(_photo(len(name) + ord(name[0]))).save(tmp_path / name)
+    images = [str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "a" / "x.png")]
+    assert predict_files(predictor, find_files("", images), tmp_path / "out", BOX) == 0
+    results = sorted((tmp_path / "out").glob("*.json"))
+    assert len(results) == 3
+    sources = {json.loads(path.read_text())["source"] for path in results}
+    assert sources == {str(tmp_path / name) for name in ("a/x.png", "b/x.png", "a/x.bmp")}
+
+
+def test_files_are_found(tmp_path):
+    for name in ("b.jpg", "a.jpg", "[c].jpg", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    found = find_files("--images", [f"{tmp_path}/[[]c].jpg", f"{tmp_path}/[c].jpg", str(tmp_path)])
+    assert [path.name for path in found] == ["[c].jpg", "a.jpg", "b.jpg"]
+    for nothing in (f"{tmp_path}/*.png", f"{tmp_path}/none.jpg", f"{tmp_path}/sub"):
+        with pytest.raises(BadInputError, match=r"--images: found '.*', expected files that are"):
+            find_files("--images", [nothing])
+
+
+def test_a_workdir_without_an_export_is_refused(photos, tmp_path):
+    with pytest.raises(BadInputError, match=r"export/model\.json: found no such file"):
+        predict(tmp_path / "none", [str(photos)], tmp_path / "out", BOX)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,95 @@
+"""The other tables, small: that every row is there and says what was measured."""
+
+import json
+import re
+from pathlib import Path
+
+import imageio.v3 as imageio
+import pytest
+
+from data_prep.toy.hand import make_toy_template
+from dhm.errors import BadInputError
+from dhm.networks.build import ModelSettings
+from dhm.networks.hand_model import HandModel
+from dhm.studies.benchmarks import report, step
+from dhm.studies.benchmarks.inference import benchmark_inference
+from dhm.studies.benchmarks.input import benchmark_input
+from dhm.studies.benchmarks.timing import BenchmarkRow
+from dhm.training.state import initial_variables
+from tests.training.toy_step import SmallEncoder
+
+SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
+
+
+def test_the_step_stands_beside_the_bare_encoder_and_the_floor(monkeypatch, tmp_path):
+    def fresh_model(template, _settings, image_size, _num_devices):
+        """With an encoder that compiles in seconds."""
+        model = HandModel(template, SmallEncoder(name="encoder"))
+        return model, initial_variables(model, seed=0, subject=1, image_size=image_size)
+
+    monkeypatch.setattr(step, "fresh_model", fresh_model)
+    rows = step.benchmark_step(
+        make_toy_template(300), batch_size=4, image_size=32, views=1, settings=SMALL, repeats=2,
+        picture=tmp_path / "step.png",
+    )  # fmt: skip
+    assert [row.name.split(",")[0] for row in rows[:3]] == [
+        "training step", "whole step / bare encoder's step", "encoder's step / PyTorch's"
+    ]  # fmt: skip
+    assert len(rows) == 6
+    assert rows[0].unit == "images/s" and rows[0].number > 0
+    assert rows[1].number > 0
+    assert rows[3].name.startswith("floor by ") and "GFLOP/s of a large product" in rows[3].name
+    assert rows[3].number > 0 and rows[4].number > 0
+    found = dict(re.findall(r"(\w+) ([\d.]+)%", rows[5].value))
+    assert {"encode", "decode", "rasterize", "update"} <= found.keys()
+    assert sum(map(float, found.values())) == pytest.approx(100, abs=1)
+    assert imageio.imread(tmp_path / "step.png").shape[1:] == (1200, 3)
+
+
+def test_pytorchs_resnet_is_the_same():
+    torch_resnet = pytest.importorskip("dhm.studies.benchmarks.torch_resnet", reason="needs torch")
+    model = torch_resnet.torch_resnet(50, 64, outputs=1000, hidden=2048)
+    backbone = sum(p.numel() for layer in model[:-3] for p in layer.parameters())
+    assert backbone == 25_557_032 - 2048 * 1000 - 1000  # torchvision's documented count
+
+
+def test_one_picture_and_the_input(toy_prepared):
+    template = make_toy_template(300)
+    rows = benchmark_inference(template, image_size=32, settings=SMALL, repeats=2)
+    size = f"{template.num_vertices} vertices"
+    assert [row.name for row in rows] == [
+        "encode, ResNet-18, 32x32", f"decode, {size}", f"both, ResNet-18, 32x32, {size}"
+    ]  # fmt: skip
+    assert rows[1].must == ">= 200 a second on 2 cores"
+    assert all(row.number > 0 and row.unit == "ms" for row in rows)
+    (row,) = benchmark_input(toy_prepared, batch_size=2, views=3, batches=2)
+    assert row.name == "input, 32x32, 3 depth maps a sample, one core"
+    assert row.number > 1
+
+
+def test_the_numbers_are_written(monkeypatch, tmp_path, capsys):
+    row = BenchmarkRow("speed", "3 ms", "<= 5 ms", "", 3.0, "ms")
+    monkeypatch.setattr(report, "benchmark_losses", lambda template: [row])
+    template, file = make_toy_template(300), tmp_path / "numbers.json"
+    report.benchmark(template, lambda folder: folder, "losses", file)
+    content = json.loads(file.read_text())
+    assert content["losses"] == [row._asdict()]
+    assert content["machine"]["cores"] > 0
+    assert "speed" in capsys.readouterr().out
+
+
+def test_the_step_has_as_many_pictures_as_asked_for(monkeypatch):
+    asked = []
+
+    def benchmark_step(template, *, batch_size, picture):
+        asked.append(batch_size)
+        return [BenchmarkRow("speed", "3 ms")]
+
+    monkeypatch.setattr(report, "benchmark_step", benchmark_step)
+    report.benchmark(make_toy_template(300), lambda folder: folder, "step", batch_size=32)
+    assert asked == [32]
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(BadInputError, match="--what: found 'speed', expected one of raster, loss"):
+        report.benchmark(make_toy_template(300), lambda folder: Path(folder), "speed")
