@@ -31,8 +31,11 @@ def shared_folder(tmp_path_factory, worker_id) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(shared_folder) -> None:
-    """What one test has compiled is there for the others, of all workers and their processes."""
-    folder = str(shared_folder / "compiled")
+    """What one test has compiled is there for the others, of all workers and their processes.
+
+    JAX_COMPILATION_CACHE_DIR keeps it for the next run of the tests, too.
+    """
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(shared_folder / "compiled")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
