@@ -23,7 +23,7 @@ ALLOWED = {
     "dhm.networks": _BASE | {"dhm.geometry", "dhm.fitting"},
     "dhm.data": _BASE | {"dhm.formats", "dhm.geometry"},
     "dhm.training": _MODEL | {"dhm.losses"},
-    "dhm.evaluation": _MODEL | {"dhm.data"},
+    "dhm.evaluation": _MODEL | {"dhm.data", "dhm.formats"},
     "dhm.export": _MODEL | {"dhm.data", "dhm.formats"},
     "dhm.report": _MODEL | {"dhm.data", "dhm.formats", "dhm.evaluation", "dhm.export"},
     "dhm.evidence": _MODEL | {"dhm.data", "dhm.formats", "dhm.export"},

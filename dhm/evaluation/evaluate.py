@@ -15,6 +15,7 @@ from dhm.data.prepared_data import PreparedData
 from dhm.data.schema import HandRecord
 from dhm.errors import DhmError
 from dhm.evaluation.metrics import joint_errors, mesh_error
+from dhm.evaluation.metrics_file import OVERALL
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.transforms import transform_points
 from dhm.networks.aligned import align_to_joints, decode_aligned, of_known_joints
@@ -43,7 +44,6 @@ class SampleErrors(NamedTuple):
 
 
 METRICS = SampleErrors._fields[1:]
-OVERALL = "overall"
 _NUM_WORST = 6  # images that `worst_images` lists
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import math
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,8 +14,9 @@ from markupsafe import Markup
 
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.evaluation.metrics_file import ERROR_KINDS, OVERALL, MissingData, read_metrics
 from dhm.export.package import MODEL_FILE, load_model
-from dhm.formats.json_file import flat_fields, read_json
+from dhm.formats.json_file import flat_fields
 from dhm.formats.obj import read_obj
 from dhm.formats.picture import read_picture
 from dhm.networks.hand_model import HandModel
@@ -37,14 +37,19 @@ from dhm.types import HandTemplate
 
 _TEMPLATE = "page.html.jinja"
 _NUM_EXAMPLES = 4
-_OVERALL = "overall"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
-_KINDS = {
-    "errors": "Angles by the encoder",
-    "errors_fitted": "Angles fitted to the true joints",
-    "errors_template": "Untrained template at zero pose",
-}
+_KINDS = dict(
+    zip(
+        ERROR_KINDS,
+        (
+            "Angles by the encoder",
+            "Angles fitted to the true joints",
+            "Untrained template at zero pose",
+        ),
+        strict=True,
+    )
+)
 _SHOWN = {
     "P_err": "P_err", "M_err": "M_err", "scan_to_mesh": "Scan to mesh", "chamfer": "Chamfer",
 }  # fmt: skip
@@ -79,13 +84,13 @@ class RunFiles(NamedTuple):
     export: Path
 
 
-def write_report(path: Path, run: RunFiles, data: PreparedData | str) -> None:
+def write_report(path: Path, run: RunFiles, data: PreparedData | MissingData) -> None:
     """Writes the page; a part whose files are missing is replaced by a sentence that says so.
 
     Args:
         path: The file to write.
         run: What there is of the run.
-        data: The records that its errors were measured on, or a sentence why they are not there.
+        data: The records that its errors were measured on, or why they cannot be used.
 
     Raises:
         BadInputError: If there are neither errors nor curves nor a model, or a file is damaged.
@@ -112,38 +117,6 @@ def write_report(path: Path, run: RunFiles, data: PreparedData | str) -> None:
         "versions": {"Python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
     }
     write_page(path, _TEMPLATE, values)
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """The errors of a run as `dhm.runs.tasks.evaluate_task` wrote them.
-
-    Raises:
-        BadInputError: If the file is missing, damaged, or holds something else.
-    """
-    metrics = read_json(path, "the errors of the run: evaluate first")
-    for kind in _KINDS:
-        rows = metrics.get(kind)
-        if not isinstance(rows, dict) or not isinstance(rows.get(_OVERALL), dict):
-            raise BadInputError(path, f"no {kind} by sequence and overall", "them: evaluate again")
-        for name, row in rows.items():
-            if not isinstance(row, dict) or not all(map(_is_number, row.values())):
-                raise BadInputError(path, f"{kind} of {name!r}: {row!r}"[:200], "numbers by name")
-    for worst in _listed(path, metrics):
-        fields = (worst.get(key) for key in ("P_err", "M_err"))
-        if type(worst.get("record")) is not int or not all(map(_is_number, fields)):
-            raise BadInputError(path, f"the worst image {worst!r}"[:200], "its record and errors")
-    return metrics
-
-
-def _listed(path: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    worst = metrics.get("worst", [])
-    if not isinstance(worst, list) or not all(isinstance(image, dict) for image in worst):
-        raise BadInputError(path, f"worst = {worst!r}"[:200], "a list of images")
-    return worst
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and math.isfinite(value))
 
 
 def _heading(
@@ -180,14 +153,14 @@ def _errors(metrics: dict[str, Any] | None) -> dict[str, Any]:
         {
             "title": title,
             "rows": [
-                {"name": name, "values": row, "is_overall": name == _OVERALL}
-                for name, row in sorted(rows.items(), key=lambda item: item[0] != _OVERALL)
+                {"name": name, "values": row, "is_overall": name == OVERALL}
+                for name, row in sorted(rows.items(), key=lambda item: item[0] != OVERALL)
             ],
         }
         for title, rows in kinds
     ]
     headline = [
-        {"title": title, "P_err": rows[_OVERALL].get("P_err"), "M_err": rows[_OVERALL].get("M_err")}
+        {"title": title, "P_err": rows[OVERALL].get("P_err"), "M_err": rows[OVERALL].get("M_err")}
         for title, rows in kinds
     ]
     return {
@@ -239,7 +212,7 @@ def _pictures(
     export: Path,
     exported: tuple[HandModel | LinearHandModel, dict[str, Any]] | None,
     metrics: dict[str, Any] | None,
-    data: PreparedData | str,
+    data: PreparedData | MissingData,
 ) -> dict[str, Any]:
     """What was exported, and what is drawn anew from the data."""
     preview = export / "preview.png"
@@ -255,9 +228,9 @@ def _pictures(
     }
     if exported is None:
         return values | {"no_pictures": f"There is no exported model in {export.name}/: export it."}
-    if isinstance(data, str):
+    if isinstance(data, MissingData):
         listed = metrics.get("worst", []) if metrics else []
-        return values | {"no_pictures": data, "worst": [(image, []) for image in listed]}
+        return values | {"no_pictures": data.reason, "worst": [(image, []) for image in listed]}
     model, variables = exported
     worst = {image["record"]: image for image in (metrics or {}).get("worst", [])}
     count = len(data.split_index(data.info.evaluation_split).frame)

@@ -12,12 +12,12 @@ from ml_collections import ConfigDict
 from data_prep.sources import linear_model_file
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.evaluation.metrics_file import METRICS_FILE, MissingData, read_metrics
 from dhm.formats.mano_pickle import read_mano
 from dhm.networks.build import build_linear_model, build_model
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.networks.pretrained import load_backbone
-from dhm.report.page import read_metrics
 from dhm.runs import config as configuration
 from dhm.runs.trained_decoder import decoder_template, general_settings, with_trained_decoder
 from dhm.runs.workdir import noted_config, trained_variables
@@ -25,9 +25,6 @@ from dhm.training.parallel import axis_over
 from dhm.training.state import initial_variables
 
 log = logging.getLogger(__name__)
-
-METRICS_FILE = "metrics.json"
-"""Errors of a run, in its workdir."""
 
 
 def model_in_training(config: ConfigDict, data: PreparedData) -> HandModel | LinearHandModel:
@@ -71,8 +68,8 @@ def load_run(
     """
     noted = noted_config(workdir)
     data = measured_data(workdir, None)
-    if isinstance(data, str):
-        raise BadInputError(workdir, data, "the data of the run")
+    if isinstance(data, MissingData):
+        raise BadInputError(workdir, data.reason, "the data of the run")
     model = model_of(_of_plain(noted), data)
     return model, trained_variables(workdir, model.template.num_vertices)[1], data
 
@@ -88,8 +85,8 @@ def _of_plain(noted: Mapping[str, Any]) -> ConfigDict:
     return config
 
 
-def measured_data(workdir: Path, config: ConfigDict | None) -> PreparedData | str:
-    """The records that a run's errors were measured on, or a sentence why they are not there.
+def measured_data(workdir: Path, config: ConfigDict | None) -> PreparedData | MissingData:
+    """Opens the records that a run's errors were measured on, or says why they cannot be used.
 
     Args:
         workdir: Of the run.
@@ -100,19 +97,21 @@ def measured_data(workdir: Path, config: ConfigDict | None) -> PreparedData | st
     """
     path = workdir / METRICS_FILE
     if not path.is_file():
-        return f"There is no {METRICS_FILE}, which names the data: evaluate the run."
+        return MissingData(f"There is no {METRICS_FILE}, which names the data: evaluate the run.")
     noted = read_metrics(path).get("data")
     if not isinstance(noted, dict) or not isinstance(noted.get("folder"), str):
-        return f"{METRICS_FILE} does not name the data: evaluate the run again."
+        return MissingData(f"{METRICS_FILE} does not name the data: evaluate the run again.")
     folder = Path(config.prepared if config is not None and config.prepared else noted["folder"])
     if not folder.is_dir():
-        return f"They need the data, and {folder} is gone."
+        return MissingData(f"They need the data, and {folder} is gone.")
     try:
         data = PreparedData(folder)
     except BadInputError as error:
-        return f"They need the data, which cannot be used: {error}."
+        return MissingData(f"They need the data, which cannot be used: {error}.")
     if data.info.fingerprint != noted.get("fingerprint"):
-        return f"They need the data, and those in {folder} are others than were measured on."
+        return MissingData(
+            f"They need the data, and those in {folder} are others than were measured on."
+        )
     return data
 
 

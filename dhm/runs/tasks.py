@@ -35,17 +35,16 @@ from dhm.evaluation.evaluate import (
     summarise,
     worst_images,
 )
+from dhm.evaluation.metrics_file import METRICS_FILE, MissingData, write_metrics
 from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
 from dhm.export.preview import write_preview
-from dhm.formats.json_file import write_json
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.report.page import RunFiles, write_report
 from dhm.runs import config as configuration
 from dhm.runs import estimate
 from dhm.runs.model import (
-    METRICS_FILE,
     first_variables,
     measured_data,
     model_in_training,
@@ -265,7 +264,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
         print(format_table(comparison(result["encoders"])))
     if split == "train":
         print("No sequence is held out: these are errors on training frames.")
-    write_json(workdir / METRICS_FILE, result)
+    write_metrics(workdir / METRICS_FILE, result)
     return result
 
 
@@ -330,12 +329,12 @@ def report(config: ConfigDict | None, workdir: Path) -> Path:
     return report_task(workdir, measured_data(workdir, config))
 
 
-def report_task(workdir: Path, data: PreparedData | str) -> Path:
+def report_task(workdir: Path, data: PreparedData | MissingData) -> Path:
     """Writes <workdir>/report.html, one page of a run's errors, pictures, meshes and curves.
 
     Args:
         workdir: Folder of the run.
-        data: The records that its errors were measured on, or a sentence why they are not there.
+        data: The records that its errors were measured on, or why they cannot be used.
 
     Returns:
         The page's path.

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dhm.errors import BadInputError, Interrupted
+from dhm.evaluation.metrics_file import METRICS_FILE
 from dhm.formats.json_file import write_json
 from dhm.runs import sweep as sweep_module
-from dhm.runs.model import METRICS_FILE
 from dhm.runs.sweep import Outcome, describe, device_slots, sweep
 
 # Writes when it began and ended, and on which device; the config's text is Python to run between.

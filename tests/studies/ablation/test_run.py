@@ -8,9 +8,9 @@ from ml_collections import config_flags
 
 from configs import demo
 from dhm.errors import BadInputError, DhmError
+from dhm.evaluation.metrics_file import METRICS_FILE
 from dhm.formats.json_file import flat_fields, read_json
 from dhm.runs.config import check_config
-from dhm.runs.model import METRICS_FILE
 from dhm.studies.ablation.run import ablate
 from dhm.studies.ablation.tables import PAPER, Value, as_markdown, collect, find, over_subjects
 from dhm.studies.ablation.variants import VARIANTS
