@@ -23,8 +23,7 @@ from data_prep.captures.foreign_hand import (
 )
 from data_prep.captures.frames import Capture, CaptureView, MaskFile
 from dhm.errors import BadInputError
-from dhm.formats.json_fields import json_numbers
-from dhm.formats.json_file import read_json
+from dhm.formats.json_file import json_numbers, read_json
 from dhm.types import HandTemplate
 
 VERSIONS = ("gs", "hom", "sample", "auto")
@@ -112,5 +111,5 @@ def _read_arrays(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "n ...
     if not entries:
         raise BadInputError(path, "an empty list", expected)
     return np.stack(
-        [json_numbers(path, entry, shape, f"frame {i}") for i, entry in enumerate(entries)]
+        [json_numbers(f"{path}, frame {i}", entry, shape) for i, entry in enumerate(entries)]
     )

@@ -29,8 +29,7 @@ from data_prep.captures.foreign_hand import (
 )
 from data_prep.captures.frames import Capture, CaptureView
 from dhm.errors import BadInputError
-from dhm.formats.json_fields import json_array, json_entry, json_field, json_list, json_numbers
-from dhm.formats.json_file import read_json
+from dhm.formats.json_file import json_field, json_numbers, read_json
 from dhm.types import HandTemplate
 
 SPLITS = ("train", "val", "test")
@@ -40,6 +39,7 @@ LEFT = "_left"
 
 _HANDS = {"right": slice(0, NUM_JOINTS), "left": slice(NUM_JOINTS, 2 * NUM_JOINTS)}
 _HAND_TYPES = {"right": ("right",), "left": ("left",), "interacting": ("right", "left")}
+_CAMERA_SHAPES = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
 _NAME = re.compile(r"[\w.-]*\w[\w.-]*")
 
 
@@ -149,9 +149,10 @@ class _Split:
         path = self._files["data"]
         data = self._read("data", "images and annotations")
         images = {
-            json_field(path, image, "id", int): image for image in json_list(path, data, "images")
+            json_field(path, image, "id", int): image
+            for image in json_field(path, data, "images", list)
         }
-        annotations = json_list(path, data, "annotations")
+        annotations = json_field(path, data, "annotations", list)
         for annotation in annotations[::every]:
             number = json_field(path, annotation, "image_id", int)
             if number not in images:
@@ -180,17 +181,21 @@ class _Split:
             size=tuple(numbers[:2]),
             frame=numbers[2],
             hands=_HAND_TYPES[hand_type],
-            valid=_flags(path, annotation, f"picture {image['id']}"),
+            valid=_flags(f"{path}, picture {image['id']}", annotation),
             **names,
         )
 
     def _frame_joints(self, picture: _Picture) -> tuple[np.ndarray, np.ndarray]:
-        path, key = self._files["joint_3d"], (picture.capture, picture.frame)
+        key = picture.capture, picture.frame
         if key not in self._frames:
-            where = f"frame {picture.frame} of capture {picture.capture}"
-            entry = json_entry(path, self._raw_joints, picture.capture, str(picture.frame))
-            valid = _flags(path, entry, where)
-            points = json_numbers(path, entry.get("world_coord"), (2 * NUM_JOINTS, 3), where, valid)
+            where = f"{self._files['joint_3d']}, capture {picture.capture}"
+            frames = json_field(self._files["joint_3d"], self._raw_joints, picture.capture, dict)
+            entry = json_field(where, frames, str(picture.frame), dict)
+            where = f"{where}, frame {picture.frame}"
+            valid = _flags(where, entry)
+            points = json_numbers(
+                f"{where}, world_coord", entry.get("world_coord"), (2 * NUM_JOINTS, 3), needed=valid
+            )
             self._frames[key] = points, valid
         return self._frames[key]
 
@@ -204,26 +209,19 @@ class _Split:
     def _read_camera(self, picture: _Picture) -> Pinhole:
         """x_camera = R (x - campos)."""
         path = self._files["camera"]
-        where = f"camera {picture.camera} of capture {picture.capture}"
-        numbers = {
-            key: json_numbers(
-                path,
-                json_entry(path, self._raw_cameras, picture.capture, key).get(picture.camera),
-                shape,
-                f"{key} of {where}",
-            )
-            for key, shape in {
-                "campos": (3,),
-                "camrot": (3, 3),
-                "focal": (2,),
-                "princpt": (2,),
-            }.items()
-        }
+        where = f"{path}, capture {picture.capture}"
+        by_key = json_field(path, self._raw_cameras, picture.capture, dict)
+        numbers = {}
+        for key, shape in _CAMERA_SHAPES.items():
+            value = json_field(where, by_key, key, dict).get(picture.camera)
+            numbers[key] = json_numbers(f"{where}, {key} of {picture.camera}", value, shape)
         R = numbers["camrot"]
         if np.abs(R @ R.T - np.eye(3)).max() > 1e-2 or np.linalg.det(R) < 0:
-            raise BadInputError(path, f"camrot of {where}: {R.tolist()}", "a rotation")
+            found = f"camrot of {picture.camera} = {R.tolist()}"
+            raise BadInputError(where, found, "a rotation")
         if numbers["focal"].min() <= 0:
-            raise BadInputError(path, f"focal of {where}: {numbers['focal']}", "focal lengths")
+            found = f"focal of {picture.camera} = {numbers['focal']}"
+            raise BadInputError(where, found, "focal lengths above 0")
         K, T = np.eye(3, dtype=np.float32), np.eye(4, dtype=np.float32)
         K[0, 0], K[1, 1] = numbers["focal"]
         K[:2, 2] = numbers["princpt"]
@@ -231,10 +229,12 @@ class _Split:
         return Pinhole(K, picture.size, T)
 
 
-def _flags(path: Path, entry: dict, where: str) -> Bool[np.ndarray, " 42"]:
+def _flags(where: str, entry: dict) -> Bool[np.ndarray, " 42"]:
     """An entry's joint_valid: 42 flags, each in a list of its own or not."""
     value = entry.get("joint_valid")
-    flags = json_array(value)
-    if flags is None or flags.size != 2 * NUM_JOINTS or not np.isin(flags, (0, 1)).all():
-        raise BadInputError(path, f"joint_valid of {where} = {value!r}"[:200], "42 flags, 0 or 1")
-    return flags.ravel() > 0
+    if isinstance(value, list):
+        value = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in value]
+    flags = json_numbers(f"{where}, joint_valid", value, (2 * NUM_JOINTS,), "42 flags, 0 or 1")
+    if not np.isin(flags, (0, 1)).all():
+        raise BadInputError(f"{where}, joint_valid", f"{value}", "42 flags, 0 or 1")
+    return flags > 0

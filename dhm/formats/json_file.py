@@ -1,22 +1,39 @@
-"""JSON files: read with clear refusals, replaced whole."""
+"""JSON files: read, checked field by field, and written.
+
+Every check raises a `BadInputError` at the place it is given: the file, or the file and an entry of
+it ("joints.json, frame 3").
+"""
 
 import json
 from pathlib import Path
+from types import UnionType
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from dhm.errors import BadInputError
 
+MAX_MAGNITUDE = 1e7
+"""Largest coordinate that a file may hold, in mm or pixels."""
+
+_KINDS = {
+    bool: "true or false", int: "a whole number", float: "a fraction", str: "a text",
+    list: "a list", dict: "an object",
+}  # fmt: skip
+_SHOWN = 80  # characters of a refused value
+
 
 def read_json(path: Path, expected: str, kind: type = dict) -> Any:
-    """Reads a file that holds one object, or one list.
+    """Reads a file that holds one object or one list.
 
     Args:
         path: The file.
-        expected: What it should be, for messages.
+        expected: What the file should be, for error messages.
         kind: `dict` or `list`.
 
     Raises:
-        BadInputError: If it is missing, or holds no JSON of that kind.
+        BadInputError: The file is missing, or is not JSON of that kind.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -30,10 +47,10 @@ def read_json(path: Path, expected: str, kind: type = dict) -> Any:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a file; a process that is killed meanwhile leaves the one before.
+    """Writes a file as a whole: a process that is killed while it writes leaves the old one.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: The file cannot be written.
     """
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(content, indent=1) + "\n")
@@ -41,9 +58,68 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def flat_fields(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a nested config by their dotted names."""
+    """Returns the values of a nested dictionary by their dotted names."""
     flat = {}
     for key, value in tree.items():
         nested = isinstance(value, dict)
         flat |= flat_fields(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
+
+
+def json_field(where: str | Path, entry: Any, key: str, kind: type | UnionType) -> Any:
+    """Returns the value of a key.
+
+    Args:
+        where: The place, for error messages.
+        entry: The object that has the key.
+        key: Its name.
+        kind: Type of the value, or several (`int | str`). true and false are no numbers.
+
+    Raises:
+        BadInputError: `entry` is no object, or the value is missing or of another type.
+    """
+    value = entry.get(key) if isinstance(entry, dict) else None
+    kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
+    if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join(_KINDS[kind] for kind in kinds)
+        raise BadInputError(where, f"{key} = {_shown(value)}", expected)
+    return value
+
+
+def json_numbers(
+    where: str | Path,
+    value: Any,
+    shape: tuple[int, ...],
+    expected: str = "",
+    needed: Any = Ellipsis,
+) -> Float[np.ndarray, "..."]:
+    """Returns nested lists of numbers as a float64 array.
+
+    Args:
+        where: The place, for error messages.
+        value: The lists.
+        shape: Shape that the array must have.
+        expected: What the value should be, for error messages; by default numbers of the shape.
+        needed: Index of the elements that must be finite; all by default.
+
+    Raises:
+        BadInputError: The lists do not form such an array, or a needed number is not finite or
+            reaches MAX_MAGNITUDE.
+    """
+    expected = expected or f"numbers {list(shape)}"
+    try:
+        array = np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):  # text, rows of several lengths, huge integers
+        raise BadInputError(where, _shown(value), expected) from None
+    if array.shape != shape:
+        raise BadInputError(where, _shown(value), expected)
+    usable = np.abs(array[needed]) < MAX_MAGNITUDE  # False for NaN
+    if not usable.all():
+        found = f"{array[needed][~usable][0]} in {_shown(value)}"
+        raise BadInputError(where, found, f"{expected}, each finite and below {MAX_MAGNITUDE:g}")
+    return array
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -114,12 +114,12 @@ DAMAGE = {
     "no list": ("xyz", lambda c: {"0": c}, "JSON of a dict"),
     "empty": ("xyz", lambda c: [], "an empty list"),
     "one less": ("xyz", lambda c: c[:-1], "1 frames, expected 2"),
-    "twenty joints": ("xyz", _put(1, [[0, 0, 1]] * 20), "frame 1 = "),
-    "ragged": ("xyz", _put(1, [[0, 0, 1]] * 20 + [[0, 1]]), "frame 1 = "),
-    "null": ("xyz", _put(1, None), "frame 1 = None"),
-    "NaN": ("xyz", _put(0, [[0, 0, float("nan")]] * 21), "frame 0 with a number that is not"),
-    "huge": ("xyz", _put(0, [[0, 0, 10**400]] * 21), "frame 0 = "),
-    "text": ("K", _put(1, "K"), "frame 1 = 'K'"),
+    "twenty joints": ("xyz", _put(1, [[0, 0, 1]] * 20), "frame 1: found "),
+    "ragged": ("xyz", _put(1, [[0, 0, 1]] * 20 + [[0, 1]]), "frame 1: found "),
+    "null": ("xyz", _put(1, None), "frame 1: found None"),
+    "NaN": ("xyz", _put(0, [[0, 0, float("nan")]] * 21), "frame 0: found nan in "),
+    "huge": ("xyz", _put(0, [[0, 0, 10**400]] * 21), "frame 0: found "),
+    "text": ("K", _put(1, "K"), "frame 1: found 'K'"),
     "negative focal length": ("K", _put(1, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "frame 1: "),
     "not affine": ("K", _put(1, [[1, 0, 0], [0, 1, 0], [0, 1, 1]]), "frame 1: "),
 }
@@ -130,7 +130,7 @@ def test_damaged_annotations_are_named(tmp_path, template, case):
     name, change, message = DAMAGE[case]
     root = foreign.write_freihand(tmp_path)
     _rewrite(root / f"training_{name}.json", change)
-    with pytest.raises(BadInputError, match=rf"training_{name}\.json: found {message}"):
+    with pytest.raises(BadInputError, match=rf"training_{name}\.json.*{message}"):
         read_freihand(root, template)
 
 
