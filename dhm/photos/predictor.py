@@ -1,55 +1,18 @@
 """An exported model at batch 1: a picture's crop to angles, angles to the hand."""
 
-import dataclasses
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from dhm.data.crop import crop_matrix
 from dhm.data.resample import warp_image
 from dhm.errors import BadInputError
 from dhm.export.package import CONFIG_FILE, load_model
 from dhm.formats.json_file import read_json
-from dhm.networks.hand_model import HandModel
-from dhm.networks.linear_hand_model import LinearHandModel
+from dhm.networks.compiled import compiled
 from dhm.types import HandTemplate
-
-Encode = Callable[[UInt8[Array, "b s s 3"]], Float[Array, "b d"]]
-Decode = Callable[[Float[Array, "b d"]], tuple[Float[Array, "b v 3"], Float[Array, "b j 3"]]]
-
-
-def compiled(
-    model: HandModel | LinearHandModel, variables: dict[str, Any]
-) -> tuple[Encode, Decode]:
-    """Encoder and decoder under jit: pictures to angles, angles to vertices and joints in mm.
-
-    The mesh at zero pose, which training wants besides, is left out. The decoder's identity
-    corrective depends on the subject alone: it is calculated once, here.
-    """
-    encode = jax.jit(lambda variables, image: model.apply(variables, image, method="encode"))
-    folded = _with_identity(model, variables)
-    decode = jax.jit(lambda variables, theta: folded.apply(variables, theta, method="decode")[:2])
-    return partial(encode, variables), partial(decode, variables)
-
-
-def _with_identity(
-    model: HandModel | LinearHandModel, variables: dict[str, Any]
-) -> HandModel | LinearHandModel:
-    """The same model with M + Delta M_beta as its template's mesh."""
-    if not isinstance(model, HandModel) or "identity" not in model.correctives:
-        return model
-    change = model.apply(variables, method=lambda m: m.identity_corrective(m.identity_code.value))
-    mesh = np.asarray(jnp.asarray(model.template.v_template, jnp.float32) + change)
-    return model.clone(
-        template=dataclasses.replace(model.template, v_template=mesh),
-        correctives=tuple(name for name in model.correctives if name != "identity"),
-    )
 
 
 class Predictor:

@@ -11,7 +11,8 @@ import pytest
 from data_prep.studio.template.hand_template import hand_template
 from dhm.errors import BadInputError
 from dhm.networks.build import build_linear_model, build_model
-from dhm.photos.predictor import Predictor, compiled
+from dhm.networks.compiled import compiled
+from dhm.photos.predictor import Predictor
 from dhm.training.state import initial_variables
 from tests.references.mano import random_mano
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dhm.networks.build import ModelSettings, build_model
-from dhm.photos.predictor import compiled
+from dhm.networks.compiled import compiled
 from dhm.studies.benchmarks.timing import BenchmarkRow, interleaved
 from dhm.training.state import initial_variables
 from dhm.types import HandTemplate
