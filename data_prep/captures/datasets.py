@@ -9,7 +9,7 @@ from data_prep.captures import freihand, interhand, rhd
 from data_prep.captures.frames import Capture
 from data_prep.records.splits import Pattern
 from dhm.errors import BadInputError
-from dhm.formats.template_npz import read_template
+from dhm.formats.hand_template import read_template
 from dhm.types import HandTemplate
 
 RELEASE = "release"

@@ -1,4 +1,10 @@
-"""What every capture or dataset becomes before it is written as records."""
+"""Views of hands, the form in which every reader of captures and data sets lists what it found.
+
+Also what the readers of other people's data sets share: the template's joints by name, and left
+hands as mirrored right ones. A left hand's picture is flipped, x changes sign in the world and in
+the camera, and the principal point moves to the other side, so that what projected onto a pixel
+projects onto the same content of the flipped picture.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +13,29 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dhm.geometry.hand_rig import FINGERS
 from dhm.types import HandTemplate
+
+NUM_JOINTS = 21
+MIN_JOINTS = 11
+"""Of a hand's 21 joints; with fewer than half it is cut off or hidden."""
+
+TOO_FEW_JOINTS = f"hand with fewer than {MIN_JOINTS} of its {NUM_JOINTS} joints"
+NO_PICTURE = "annotation without its picture"
+LEFT = "_left"
+"""Ends the names of the sequences of mirrored hands."""
+
+_TIP_TO_PALM = ("_null", "3", "2", "1")
+WRIST_THEN_TIP_TO_PALM = (
+    "wrist", *(f"{finger}{part}" for finger in FINGERS for part in _TIP_TO_PALM)
+)  # fmt: skip
+"""RHD's order."""
+WRIST_THEN_PALM_TO_TIP = (
+    "wrist", *(f"{finger}{part}" for finger in FINGERS for part in reversed(_TIP_TO_PALM))
+)  # fmt: skip
+"""FreiHAND's order, and OpenPose's."""
+TIP_TO_PALM_THEN_WRIST = (*WRIST_THEN_TIP_TO_PALM[1:], "wrist")
+"""InterHand2.6M's order, and the released capture's."""
 
 
 class MaskFile(NamedTuple):
@@ -15,8 +43,8 @@ class MaskFile(NamedTuple):
 
     Attributes:
         path: The file; grey.
-        lowest: Smallest label that is not background.
-        highest: Largest label that is not background.
+        lowest: Smallest label of the foreground.
+        highest: Largest label of the foreground.
     """
 
     path: Path
@@ -26,23 +54,23 @@ class MaskFile(NamedTuple):
 
 @dataclass(frozen=True)
 class CaptureView:
-    """One image of one frame by one camera, still on disk.
+    """One image of one frame by one camera; its files are not read yet.
 
     Attributes:
-        sequence: Name of the recording the frame belongs to; splits never cut through one.
+        sequence: Name of the recording that the frame belongs to; no split divides a sequence.
         frame: Frame number.
         camera: Camera name.
         image_path: RGB picture, undistorted.
         depth_path: Depth map of the same view, or None.
         K: Intrinsics for a picture of `K_size`; pixel centres at integers.
-        K_size: (height, width) that K belongs to; pictures and depth maps may differ from it.
+        K_size: (height, width) that K belongs to; pictures and depth maps may have other sizes.
         T_camera_world: World to camera, mm.
         joints: World mm, in the template's joint order; 0 where invalid.
         joint_valid: Whether each joint was annotated.
         scan_path: Reconstructed mesh of the frame, or None.
-        mask: What is not background, where a file tells it, or None.
-        mirrored: Whether picture and mask are to be flipped left to right when they are read.
-            Cameras and joints are those of the flipped picture: a left hand came in as a right one.
+        mask: Foreground mask, or None.
+        mirrored: Whether picture and mask must be flipped left to right after reading. Camera and
+            joints are those of the flipped picture: a left hand as a right one.
     """
 
     sequence: str
@@ -66,10 +94,69 @@ class Capture:
 
     Attributes:
         template: The hand model that came with the capture, or was chosen for it.
-        views: The views to keep.
+        views: The usable views.
         skipped: Number of images left out, by reason, in the order in which the rules apply.
     """
 
     template: HandTemplate
     views: tuple[CaptureView, ...]
     skipped: dict[str, int]
+
+
+class Pinhole(NamedTuple):
+    """A camera and the size of its pictures.
+
+    Attributes:
+        K: Intrinsics, pixel centres at integers.
+        K_size: (height, width) that K belongs to.
+        T_camera_world: World to camera, mm.
+    """
+
+    K: Float[np.ndarray, "3 3"]
+    K_size: tuple[int, int]
+    T_camera_world: Float[np.ndarray, "4 4"]
+
+
+def mirror_camera(camera: Pinhole) -> Pinhole:
+    """Returns the camera that sees the mirrored world as the picture flipped left to right.
+
+    With M = diag(-1, 1, 1): x_camera' = M x_camera = (M R M) (M x) + M t, and
+    u' = width - 1 - u = (fx X + s Y) / -Z + width - 1 - cx.
+    """
+    K, T = camera.K.copy(), camera.T_camera_world.copy()
+    K[0, 1] = -K[0, 1]
+    K[0, 2] = camera.K_size[1] - 1 - K[0, 2]
+    T[0, 1:] *= -1
+    T[1:3, 0] *= -1
+    return Pinhole(K, camera.K_size, T)
+
+
+def mirror_points(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    """Returns the points of the mirrored world."""
+    return points * np.array([-1, 1, 1], points.dtype)
+
+
+def as_template_joints(
+    joint_names: tuple[str, ...],
+    order: tuple[str, ...],
+    points: Float[np.ndarray, "n 3"],
+    valid: Bool[np.ndarray, " n"],
+) -> tuple[Float[np.ndarray, "j 3"], Bool[np.ndarray, " j"]]:
+    """Sorts a hand's joints into the template's order, by name.
+
+    Args:
+        joint_names: The template's joints.
+        order: The names of `points`.
+        points: World mm.
+        valid: Which of them were annotated.
+
+    Returns:
+        The joints as float32, 0 where invalid, and which are valid; joints of the template that
+        `order` lacks are invalid.
+    """
+    joints = np.zeros((len(joint_names), 3), np.float32)
+    found = np.zeros(len(joint_names), bool)
+    for joint, name in enumerate(joint_names):
+        if name in order and valid[order.index(name)]:
+            joints[joint], found[joint] = points[order.index(name)], True
+    return joints, found

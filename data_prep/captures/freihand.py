@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from data_prep.captures.foreign_hand import (
+from data_prep.captures.frames import (
     NO_PICTURE,
     NUM_JOINTS,
     WRIST_THEN_PALM_TO_TIP,
+    Capture,
+    CaptureView,
+    MaskFile,
     Pinhole,
     as_template_joints,
 )
-from data_prep.captures.frames import Capture, CaptureView, MaskFile
 from dhm.errors import BadInputError
 from dhm.formats.json_file import json_numbers, read_json
 from dhm.types import HandTemplate

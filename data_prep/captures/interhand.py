@@ -16,27 +16,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from data_prep.captures.foreign_hand import (
+from data_prep.captures.frames import (
+    LEFT,
     MIN_JOINTS,
     NO_PICTURE,
     NUM_JOINTS,
     TIP_TO_PALM_THEN_WRIST,
     TOO_FEW_JOINTS,
+    Capture,
+    CaptureView,
     Pinhole,
     as_template_joints,
-    mirrored_camera,
-    mirrored_points,
+    mirror_camera,
+    mirror_points,
 )
-from data_prep.captures.frames import Capture, CaptureView
 from dhm.errors import BadInputError
 from dhm.formats.json_file import json_field, json_numbers, read_json
 from dhm.types import HandTemplate
 
 SPLITS = ("train", "val", "test")
 TEST_SEQUENCES, TRAIN_SEQUENCES = "^test_", "^train_"
-LEFT = "_left"
-"""Ends the names of the sequences of mirrored hands."""
-
 _HANDS = {"right": slice(0, NUM_JOINTS), "left": slice(NUM_JOINTS, 2 * NUM_JOINTS)}
 _HAND_TYPES = {"right": ("right",), "left": ("left",), "interacting": ("right", "left")}
 _CAMERA_SHAPES = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
@@ -126,7 +125,7 @@ class _Split:
         is_left = side == "left"
         key = (picture.capture, picture.frame, side, known.tobytes())
         if key not in self._joints:
-            points = mirrored_points(points) if is_left else points
+            points = mirror_points(points) if is_left else points
             self._joints[key] = as_template_joints(
                 self._template.joint_names, TIP_TO_PALM_THEN_WRIST, points, known
             )
@@ -203,7 +202,7 @@ class _Split:
         key = (picture.capture, picture.camera, picture.size, is_left)
         if key not in self._cameras:
             camera = self._read_camera(picture)
-            self._cameras[key] = mirrored_camera(camera) if is_left else camera
+            self._cameras[key] = mirror_camera(camera) if is_left else camera
         return self._cameras[key]
 
     def _read_camera(self, picture: _Picture) -> Pinhole:

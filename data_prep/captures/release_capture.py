@@ -1,4 +1,4 @@
-"""Reads a capture in the released layout: which images are used, and what belongs to each."""
+"""Reads a capture in the released layout: which images are used, and the files of each."""
 
 import re
 from collections.abc import Iterator
@@ -7,13 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.captures.frames import Capture, CaptureView
+from data_prep.captures.frames import (
+    NUM_JOINTS,
+    TIP_TO_PALM_THEN_WRIST,
+    Capture,
+    CaptureView,
+    as_template_joints,
+)
 from dhm.errors import BadInputError
-from dhm.formats.hand_model import read_hand_model
-from dhm.formats.keypoints import KEYPOINT_NAMES, read_keypoints
-from dhm.formats.krt import KrtCamera, read_krt
-from dhm.formats.scan import SCAN_SUFFIXES
-from dhm.formats.template_npz import read_template
+from dhm.formats.hand_template import read_hand_model, read_template
+from dhm.formats.mesh import SCAN_SUFFIXES
+from dhm.formats.release_annotations import KrtCamera, read_keypoints, read_krt
 
 K_SIZE = (512, 334)
 """Height and width of the pictures that the released intrinsics belong to."""
@@ -25,8 +29,6 @@ NO_KEYPOINTS = "frame without a keypoint file"
 NO_JOINT = "frame without a joint of the right hand"
 _REASONS = (NOT_RIGHT_HAND, RANGE_OF_MOTION, NOT_COLOUR, NO_KEYPOINTS, NO_JOINT)
 
-_RIGHT_HAND = "b_r_"
-
 
 class _Image(NamedTuple):
     sequence: str
@@ -35,24 +37,18 @@ class _Image(NamedTuple):
     path: Path
 
 
-class _Joints(NamedTuple):
-    points: np.ndarray
-    valid: np.ndarray
-
-
 def read_release_capture(
     root: str | Path, subject: int, template_file: Path | None = None
 ) -> Capture:
-    """Lists a subject's usable right-hand views; pictures, depth maps and scans stay on disk.
+    """Lists the usable right-hand views of a subject; pictures, depth maps and scans are not read.
 
-    Left out, with a count by reason: sequences of the left or of both hands, range-of-motion
+    Skipped and counted by reason: sequences of the left or of both hands, range-of-motion
     sequences, cameras whose name does not start with 40, frames without keypoints.
 
     Args:
         root: The folder that holds images, annotations and hand_model.
         subject: Number of the subject.
-        template_file: Another hand model, template.npz of an exported one; by default the capture's
-            folder hand_model.
+        template_file: template.npz of an exported model that replaces the capture's hand_model.
 
     Raises:
         BadInputError: The folder is no capture, lacks the subject or has no usable image of it,
@@ -95,24 +91,21 @@ class _FrameFiles:
         self._depthmaps = annotations / "depthmaps" / f"subject_{subject}"
         self._scans = _scans_by_frame(annotations / "3D_scans_decimated" / f"subject_{subject}")
         self._joint_names = joint_names
-        self._joints: dict[int, _Joints | None] = {}
+        self._joints: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
 
-    def joints(self, frame: int) -> _Joints | None:
+    def joints(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the right hand's joints in the template's order and which are valid."""
         if frame not in self._joints:
             path = self._keypoints / f"keypoints{frame:04d}.pts"
             self._joints[frame] = self._read_joints(path) if path.is_file() else None
         return self._joints[frame]
 
-    def _read_joints(self, path: Path) -> _Joints:
-        """Maps the right hand's keypoints to the template's joints by name."""
-        keypoints = read_keypoints(path)
-        points = np.zeros((len(self._joint_names), 3))
-        valid = np.zeros(len(self._joint_names), bool)
-        for joint, name in enumerate(self._joint_names):
-            if _RIGHT_HAND + name in KEYPOINT_NAMES:
-                index = KEYPOINT_NAMES.index(_RIGHT_HAND + name)
-                points[joint], valid[joint] = keypoints.points[index], keypoints.valid[index]
-        return _Joints(points.astype(np.float32), valid)
+    def _read_joints(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        points, valid, *_ = read_keypoints(path)
+        right = slice(NUM_JOINTS)
+        return as_template_joints(
+            self._joint_names, TIP_TO_PALM_THEN_WRIST, points[right], valid[right]
+        )
 
     def depth_map(self, frame: int, camera: str) -> Path | None:
         path = self._depthmaps / f"{frame:06d}" / f"depthmap{camera}.pkl"
@@ -154,7 +147,8 @@ def _reason_to_skip(image: _Image, subject: int, frames: _FrameFiles) -> str | N
     joints = frames.joints(image.frame)
     if joints is None:
         return NO_KEYPOINTS
-    return None if joints.valid.any() else NO_JOINT
+    _, valid = joints
+    return None if valid.any() else NO_JOINT
 
 
 def _camera(cameras: dict[str, KrtCamera], image: _Image, annotations: Path) -> KrtCamera:
@@ -165,7 +159,7 @@ def _camera(cameras: dict[str, KrtCamera], image: _Image, annotations: Path) -> 
 
 
 def _view(image: _Image, camera: KrtCamera, frames: _FrameFiles) -> CaptureView:
-    joints = frames.joints(image.frame)
+    joints, valid = frames.joints(image.frame)
     return CaptureView(
         sequence=image.sequence,
         frame=image.frame,
@@ -175,8 +169,8 @@ def _view(image: _Image, camera: KrtCamera, frames: _FrameFiles) -> CaptureView:
         K=camera.K.astype(np.float32),
         K_size=K_SIZE,
         T_camera_world=camera.T_camera_world.astype(np.float32),
-        joints=joints.points,
-        joint_valid=joints.valid,
+        joints=joints,
+        joint_valid=valid,
         scan_path=frames.scan(image.frame),
     )
 

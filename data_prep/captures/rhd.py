@@ -3,62 +3,88 @@
     <root>/{training,evaluation}/{color,mask}/<ID:05d>.png          320 x 320
     <root>/{training,evaluation}/anno_{training,evaluation}.pickle
 
-41,258 pictures to train and 2,728 to evaluate on, of synthetic people whose two hands may both be
-seen. The camera is the world. The depth maps stay unread: they are of the whole scene, and
-training on general pictures uses the joints alone (paper section 8.4).
+41,258 pictures to train and 2,728 to evaluate on, of synthetic people who may show both hands. The
+camera's frame is the world's. The depth maps are not read: they show the whole scene, and training
+on general images uses the joints alone (paper section 8.4).
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from data_prep.captures.foreign_hand import (
+from data_prep.captures.frames import (
+    LEFT,
     MIN_JOINTS,
     NO_PICTURE,
     NUM_JOINTS,
     TOO_FEW_JOINTS,
     WRIST_THEN_TIP_TO_PALM,
+    Capture,
+    CaptureView,
+    MaskFile,
     Pinhole,
     as_template_joints,
-    mirrored_camera,
-    mirrored_points,
+    mirror_camera,
+    mirror_points,
 )
-from data_prep.captures.frames import Capture, CaptureView, MaskFile
 from dhm.errors import BadInputError
-from dhm.formats.rhd_pickle import RhdAnnotation, read_rhd_pickle
+from dhm.formats.restricted_pickle import (
+    ARRAY_GLOBALS,
+    ONLY_ARRAYS,
+    brief,
+    build_array,
+    load_dictionary,
+)
 from dhm.types import HandTemplate
 
 SPLITS = ("training", "evaluation")
 TEST_SEQUENCES = "^evaluation"
 SIZE = (320, 320)
-LEFT = "_left"
-"""Ends the names of the sequences of mirrored hands."""
 
 HAND, PERSON = "hand", "person"
 _LABELS = {"left": (2, 17), "right": (18, 33)}
 _PERSON_LABELS = (1, 33)
 
+_EXPECTED = "RHD's annotations: a pickled dictionary of pictures"
+_MAX_MAGNITUDE = 1e6  # metres, pixels
+_SHAPES = {"xyz": (2 * NUM_JOINTS, 3), "uv_vis": (2 * NUM_JOINTS, 3), "K": (3, 3)}
+
+
+class RhdAnnotation(NamedTuple):
+    """The annotation of one picture.
+
+    Attributes:
+        points: Joints in the camera's frame, mm: the left hand's 21, then the right hand's.
+        visible: Whether the picture shows each joint.
+        K: Intrinsics.
+    """
+
+    points: Float[np.ndarray, "42 3"]
+    visible: Bool[np.ndarray, " 42"]
+    K: Float[np.ndarray, "3 3"]
+
 
 def read_rhd(
     root: str | Path, template: HandTemplate, *, foreground: str = PERSON, every: int = 1
 ) -> Capture:
-    """Lists RHD's hands: sequences `training` and `evaluation`, and with `_left` the mirrored ones.
+    """Lists RHD's hands: sequences `training` and `evaluation`, with `_left` if mirrored.
 
-    A picture gives a view of each hand that shows at least 11 of its 21 joints.
+    A picture gives a view of each hand of which it shows at least 11 of the 21 joints.
 
     Args:
         root: The folder RHD_published_v2.
         template: The hand model whose joints the views take.
-        foreground: What stays when backgrounds are replaced: the "person", so that no hand ends at
-            the wrist, which no photograph shows, or the "hand" alone, which lets backgrounds
-            take the place of faces and clothes behind it.
+        foreground: What the masks keep when backgrounds are replaced: the "person", since no
+            photograph shows a hand that ends at the wrist; or the "hand" alone, so that new
+            backgrounds also replace the faces and clothes behind it.
         every: Takes every n-th picture only.
 
     Raises:
-        BadInputError: The folder is no RHD, none of its pictures is there, or a file cannot be
-            used.
+        BadInputError: The folder is no RHD, has none of the pictures, or a file cannot be used.
     """
     root = Path(root)
     if foreground not in (HAND, PERSON):
@@ -75,41 +101,88 @@ def read_rhd(
     return Capture(template, tuple(views), dict(skipped))
 
 
+def read_annotations(path: Path) -> dict[int, RhdAnnotation]:
+    """Reads the annotations of one split by picture number; metres become millimetres.
+
+    Raises:
+        BadInputError: The file is missing, truncated or damaged; it refers to anything but NumPy's
+            array reconstruction (nothing of it runs); or a picture lacks an array, or has one of
+            another shape or with a number that is not finite.
+    """
+    entries = load_dictionary(path, ARRAY_GLOBALS, ONLY_ARRAYS, _EXPECTED)
+    if not entries:
+        raise BadInputError(path, "no picture", _EXPECTED)
+    return {_number(path, key): _annotation(path, key, entries[key]) for key in entries}
+
+
+def _number(path: Path, key: Any) -> int:
+    if type(key) is not int or not 0 <= key < 100_000:
+        raise BadInputError(path, f"a picture called {brief(key)!r}", "numbers of five digits")
+    return key
+
+
+def _annotation(path: Path, number: int, entry: Any) -> RhdAnnotation:
+    if not isinstance(entry, dict):
+        raise BadInputError(path, f"picture {number} as a {type(entry).__name__}", _EXPECTED)
+    xyz, uv_vis, K = (_array(path, number, entry, name) for name in _SHAPES)
+    if not (K[0, 0] > 0 and K[1, 1] > 0 and np.allclose(K[2], [0, 0, 1])):
+        raise BadInputError(path, f"picture {number}: K = {K.tolist()}", "intrinsics of a camera")
+    return RhdAnnotation(1000 * xyz, uv_vis[:, 2] > 0.5, K)
+
+
+def _array(path: Path, number: int, entry: dict, name: str) -> Float[np.ndarray, "n m"]:
+    where, shape = f"picture {number}: {name}", _SHAPES[name]
+    if name not in entry:
+        raise BadInputError(path, f"no {name} of picture {number}", f"{name} {list(shape)}")
+    try:
+        array = build_array(entry[name]).astype(np.float64)
+    except ValueError as error:
+        raise BadInputError(path, f"{where}: {error}", f"an array {list(shape)}") from None
+    if array.shape != shape:
+        raise BadInputError(path, f"{where} {list(array.shape)}", f"an array {list(shape)}")
+    usable = np.abs(array) < _MAX_MAGNITUDE  # False for NaN
+    if not usable.all():
+        raise BadInputError(path, f"{where} with {array[~usable][0]}", "finite numbers")
+    return array
+
+
 def _views(
     folder: Path, template: HandTemplate, foreground: str, every: int, skipped: Counter[str]
 ) -> Iterator[CaptureView]:
-    annotations = read_rhd_pickle(folder / f"anno_{folder.name}.pickle")
+    annotations = read_annotations(folder / f"anno_{folder.name}.pickle")
     pictures = {path.name for path in (folder / "color").glob("*.png")}
     for number in sorted(annotations)[::every]:
         if f"{number:05d}.png" not in pictures:
             skipped[NO_PICTURE] += 1
             continue
+        points, visible, K = annotations[number]
         for hand, side in enumerate(("left", "right")):
-            mine = slice(hand * NUM_JOINTS, (hand + 1) * NUM_JOINTS)
-            if annotations[number].visible[mine].sum() < MIN_JOINTS:
+            joints = slice(hand * NUM_JOINTS, (hand + 1) * NUM_JOINTS)
+            if visible[joints].sum() < MIN_JOINTS:
                 skipped[TOO_FEW_JOINTS] += 1
-            else:
-                labels = _PERSON_LABELS if foreground == PERSON else _LABELS[side]
-                mask = MaskFile(folder / "mask" / f"{number:05d}.png", *labels)
-                yield _view(folder, template, number, annotations[number], mine, side, mask)
+                continue
+            labels = _PERSON_LABELS if foreground == PERSON else _LABELS[side]
+            mask = MaskFile(folder / "mask" / f"{number:05d}.png", *labels)
+            yield _view(folder, template, number, K, points[joints], side == "left", mask)
 
 
 def _view(
     folder: Path,
     template: HandTemplate,
     number: int,
-    annotation: RhdAnnotation,
-    mine: slice,
-    side: str,
+    K: np.ndarray,
+    points: np.ndarray,
+    is_left: bool,
     mask: MaskFile,
 ) -> CaptureView:
-    camera = Pinhole(annotation.K.astype(np.float32), SIZE, np.eye(4, dtype=np.float32))
-    points, is_left = annotation.points[mine], side == "left"
+    camera = Pinhole(K.astype(np.float32), SIZE, np.eye(4, dtype=np.float32))
     if is_left:
-        camera, points = mirrored_camera(camera), mirrored_points(points)
-    # A rendered hand is known where it is hidden too.
-    known = np.ones(NUM_JOINTS, bool)
-    joints, valid = as_template_joints(template.joint_names, WRIST_THEN_TIP_TO_PALM, points, known)
+        camera, points = mirror_camera(camera), mirror_points(points)
+    # A rendered hand's hidden joints are annotated, too.
+    annotated = np.ones(NUM_JOINTS, bool)
+    joints, valid = as_template_joints(
+        template.joint_names, WRIST_THEN_TIP_TO_PALM, points, annotated
+    )
     return CaptureView(
         sequence=folder.name + (LEFT if is_left else ""),
         frame=number,

@@ -14,8 +14,8 @@ from dhm.data.crop import MIN_BOX_PX, MIN_JOINTS, clipped_box, crop_matrix
 from dhm.data.depth_codec import DEPTH_RANGE_MM
 from dhm.data.resample import scale_matrix, warp_depth, warp_image, warp_mask
 from dhm.errors import BadInputError
-from dhm.formats.depth_pickle import read_depth_pickle
 from dhm.formats.picture import read_picture
+from dhm.formats.release_annotations import read_depth_pickle
 
 MAX_NEARER_THAN_JOINTS_MM = 200.0
 """A hand is about this long: no part of it is nearer than this before any of its joints."""

@@ -26,7 +26,7 @@ from data_prep.studio.stage.lighting import skin_gloss, skin_light, studio_light
 from data_prep.studio.stage.photograph import dark_background, photograph
 from data_prep.studio.stage.views import draw_views
 from data_prep.studio.template.hand_template import hand_template
-from dhm.formats.krt import KrtCamera
+from dhm.formats.release_annotations import KrtCamera
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import euler_angles_to_matrix

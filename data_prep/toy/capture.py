@@ -20,11 +20,16 @@ from data_prep.toy.scene import (
     write_jpeg,
 )
 from dhm.errors import BadInputError
-from dhm.formats.depth_pickle import write_depth_pickle
-from dhm.formats.hand_model import write_hand_model
-from dhm.formats.keypoints import KEYPOINT_NAMES, Keypoints, write_keypoints
-from dhm.formats.krt import KrtCamera, write_krt
-from dhm.formats.ply import write_ply
+from dhm.formats.hand_template import write_hand_model
+from dhm.formats.mesh import write_ply
+from dhm.formats.release_annotations import (
+    KEYPOINT_NAMES,
+    Keypoints,
+    KrtCamera,
+    write_depth_pickle,
+    write_keypoints,
+    write_krt,
+)
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import euler_angles_to_matrix

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dhm.formats.krt import KrtCamera
+from dhm.formats.release_annotations import KrtCamera
 
 _CENTRE = np.array([120.0, -75.0, 940.0])
 _DISTANCE = 950.0

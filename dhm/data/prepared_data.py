@@ -12,8 +12,8 @@ from dhm.data.prepared_files import Scan
 from dhm.data.records import Records
 from dhm.data.schema import TEMPLATE_FILE, TRAIN, HandRecord, SplitIndex
 from dhm.errors import BadInputError
+from dhm.formats.hand_template import read_template
 from dhm.formats.picture import decode_picture
-from dhm.formats.template_npz import read_template
 from dhm.types import HandTemplate
 
 

@@ -18,9 +18,9 @@ from dhm.evidence.values import (
     rigid_transform,
 )
 from dhm.fitting.surface import depth_points
-from dhm.formats.depth_pickle import read_depth_pickle
 from dhm.formats.npz import read_npy
 from dhm.formats.picture import read_depth_picture
+from dhm.formats.release_annotations import read_depth_pickle
 
 _MAX_PIXELS = 1 << 24  # of a depth map; no sensor has as many, and each takes 200 bytes
 _CAMERA = ("K", "T_camera_world", "R", "t", "points", "depth", "K_depth", "image")

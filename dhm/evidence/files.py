@@ -25,7 +25,7 @@ from dhm.evidence.values import (
 from dhm.export.hand_files import LEFT, RIGHT
 from dhm.fitting.surface import spread_sample, vertex_normals
 from dhm.formats.json_file import read_json
-from dhm.formats.scan import read_scan
+from dhm.formats.mesh import read_scan
 from dhm.geometry.hand_rig import dof_names
 
 NUM_POINTS = 1500

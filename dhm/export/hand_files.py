@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 
 from dhm.formats.glb import encode_glb
 from dhm.formats.json_file import write_json
-from dhm.formats.obj import ObjMesh, write_obj
+from dhm.formats.mesh import ObjMesh, write_obj
 from dhm.geometry.hand_rig import MANO_JOINTS, dof_names
 from dhm.rendering.shading import vertex_normals
 from dhm.types import HandTemplate

@@ -21,9 +21,9 @@ import numpy as np
 from flax import serialization
 
 from dhm.errors import BadInputError
+from dhm.formats.hand_template import read_template, write_template
 from dhm.formats.json_file import read_json, write_json
 from dhm.formats.mano_pickle import read_mano, write_mano
-from dhm.formats.template_npz import read_template, write_template
 from dhm.networks.build import ModelSettings, build_linear_model, build_model
 from dhm.networks.hand_model import CORRECTIVES, HandModel
 from dhm.networks.linear_hand_model import LinearHandModel

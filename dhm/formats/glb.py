@@ -1,4 +1,4 @@
-"""Triangle meshes as binary glTF 2.0, which viewers and engines open without asking."""
+"""Triangle meshes as binary glTF 2.0 (.glb), for viewers and game engines."""
 
 import numpy as np
 import trimesh
@@ -6,22 +6,22 @@ from jaxtyping import Float
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from dhm.formats.obj import ObjMesh
+from dhm.formats.mesh import ObjMesh
 
 _SKIN = (204, 158, 133, 255)
 _METRES_PER_MM = 1e-3
 
 
 def encode_glb(mesh: ObjMesh, normals: Float[np.ndarray, "v 3"], name: str) -> bytes:
-    """A mesh as the content of a .glb file.
+    """Returns a mesh as the content of a .glb file.
 
-    glTF has one index for a corner's position, normal and texture coordinate: a vertex on a seam
-    of the texture becomes several.
+    glTF indexes a corner's position, normal and texture coordinate by one number, so a vertex on a
+    texture seam is written several times.
 
     Args:
-        mesh: With texture coordinates, mm; the file has metres, glTF's unit.
+        mesh: A mesh with texture coordinates, mm; the file is in metres, glTF's unit.
         normals: Unit normals of the vertices.
-        name: Of the mesh, for viewers.
+        name: Name of the mesh, which viewers show.
     """
     corners = np.stack([mesh.faces.reshape(-1), mesh.faces_uv.reshape(-1)], axis=1)
     pairs, faces = np.unique(corners, axis=0, return_inverse=True)

@@ -1,8 +1,8 @@
 """MANO's model files (Romero and others, SIGGRAPH Asia 2017), read without running anything.
 
-`MANO_RIGHT.pkl` and `MANO_LEFT.pkl` are Python 2 pickles of NumPy arrays, of one SciPy matrix and
-of objects of chumpy, a package that no longer installs. Whatever the file names becomes a record
-(see `restricted_pickle`), and the arrays are built from the records here.
+`MANO_RIGHT.pkl` and `MANO_LEFT.pkl` are Python 2 pickles of NumPy arrays, one SciPy matrix and
+objects of chumpy, which current versions of Python cannot install. Their globals become records
+(see `restricted_pickle`), from which the arrays are built here.
 """
 
 import pickle
@@ -22,7 +22,6 @@ from dhm.formats.restricted_pickle import (
     build_array,
     load_dictionary,
 )
-from dhm.formats.text import read_bytes
 from dhm.types import ManoModel
 
 NUM_JOINTS = 16
@@ -52,10 +51,10 @@ _MANO_TIPS = (744, 320, 443, 554, 671)
 
 
 def read_mano(path: str | Path) -> ManoModel:
-    """Reads a model file of MANO or of its form; metres become millimetres, weights are normalised.
+    """Reads a model file of MANO's form; metres become millimetres, weights are normalised.
 
-    The vertices at the fingertips are those of the key `tip_vertices`, which MANO's own files lack:
-    there they are known by their 778 vertices.
+    The fingertips are the vertices of the key `tip_vertices`. MANO's own files lack it; they are
+    recognised by their 778 vertices.
 
     Raises:
         BadInputError: The file is missing, truncated or damaged; it refers to anything but arrays
@@ -63,15 +62,13 @@ def read_mano(path: str | Path) -> ManoModel:
             another shape, with a number that is not finite, or that makes no hand.
     """
     path = Path(path)
-    data = read_bytes(path)
-    entries = load_dictionary(path, data, _ADMITTED, _ONLY, _EXPECTED)
-    return _Entries(path, entries).model()
+    return _Entries(path, load_dictionary(path, _ADMITTED, _ONLY, _EXPECTED)).model()
 
 
 def write_mano(path: str | Path, model: ManoModel) -> None:
-    """Writes a model as MANO's files are, in metres, for `read_mano` and for others.
+    """Writes a model file of MANO's form, in metres.
 
-    A pickle of protocol 2 of NumPy arrays and a SciPy matrix, with no object of chumpy.
+    It is a pickle of protocol 2 of NumPy arrays and a SciPy matrix, without objects of chumpy.
     """
     parents = [parent if parent >= 0 else _NO_PARENT for parent in model.parents]
     metres = {
@@ -95,7 +92,7 @@ def write_mano(path: str | Path, model: ManoModel) -> None:
 
 
 class _Entries:
-    """The records of a model file by their keys, taken as arrays or refused."""
+    """The entries of a model file by key, checked and converted to arrays."""
 
     def __init__(self, path: Path, entries: dict[str, Any]):
         self._path, self._entries = path, entries
@@ -120,7 +117,7 @@ class _Entries:
         )
 
     def floats(self, key: str, *shape: int | None) -> Float[np.ndarray, "..."]:
-        """An entry as float64 of a shape, None for any length."""
+        """Returns an entry as float64 of a shape, None for any length."""
         return self._finite(key, self._shaped(key, self._array(key), *shape))
 
     def integers(self, key: str, *shape: int | None) -> Int[np.ndarray, "..."]:
@@ -132,7 +129,7 @@ class _Entries:
         return array.astype(np.int64)
 
     def indices(self, key: str, count: int, *shape: int | None) -> Int[np.ndarray, "..."]:
-        """An entry as indices below a count."""
+        """Returns an entry as indices below a count."""
         array = self.integers(key, *shape)
         if array.min() < 0 or array.max() >= count:
             self._refuse(f"{key} from {array.min()} to {array.max()}", f"indices below {count}")
@@ -144,11 +141,10 @@ class _Entries:
         if not (isinstance(record, Record) and record.kind == "csc"):
             return self.floats(key, NUM_JOINTS, count)
         try:
-            return self._finite(key, _dense(record, NUM_JOINTS, count))
-        except BadInputError:  # a ValueError too
-            raise
+            regressor = _dense(record, NUM_JOINTS, count)
         except ValueError as error:
             self._refuse(f"{key}: {error}", f"a csc_matrix [{NUM_JOINTS}, {count}]")
+        return self._finite(key, regressor)
 
     def weights(self, count: int) -> Float[np.ndarray, "v 16"]:
         weights = self.floats("weights", count, NUM_JOINTS)
@@ -187,10 +183,9 @@ class _Entries:
         return self._entries[key]
 
     def _array(self, key: str) -> np.ndarray:
+        entry = self._entry(key)
         try:
-            return _array(self._entry(key))
-        except BadInputError:  # a ValueError too
-            raise
+            return _array(entry)
         except ValueError as error:
             self._refuse(f"{key}: {error}", _NO_CHUMPY)
 
@@ -212,7 +207,7 @@ class _Entries:
 
 
 def _array(value: Any, depth: int = 0) -> np.ndarray:
-    """The numbers of an array, or of a chumpy object around one; ValueError for anything else."""
+    """Builds an array, or that inside a chumpy object; raises ValueError for anything else."""
     if depth > _MAX_NESTED:
         raise ValueError(f"more than {_MAX_NESTED} chumpy objects in one another")
     if not isinstance(value, Record) or value.kind not in ("Ch", "Select"):
@@ -230,7 +225,7 @@ def _array(value: Any, depth: int = 0) -> np.ndarray:
 
 
 def _dense(record: Record, rows: int, columns: int) -> Float[np.ndarray, "r c"]:
-    """A csc_matrix of a known shape; ValueError for any other."""
+    """Builds a csc_matrix of a known shape; raises ValueError for any other."""
     state = record.state if isinstance(record.state, dict) else {}
     shape = _lengths(state.get("_shape", state.get("shape")))
     if shape != (rows, columns):
@@ -257,7 +252,7 @@ def _state(record: Record, key: str) -> Any:
 
 
 def _lengths(value: Any) -> tuple[int, ...]:
-    """A shape, whose lengths may be NumPy's numbers."""
+    """Returns a shape whose lengths may be pickled NumPy scalars."""
     if not isinstance(value, (tuple, list)) or len(value) > 4:
         raise ValueError(f"a {type(value).__name__} instead of a shape")
     lengths = tuple(_scalar(n) for n in value)

@@ -1,4 +1,4 @@
-"""NumPy's .npz and .npy, read without pickle and with clear refusals."""
+"""Reads NumPy's .npz and .npy files without pickle and with bounded memory."""
 
 import lzma
 import math
@@ -12,9 +12,9 @@ import numpy as np
 from dhm.errors import BadInputError
 
 MAX_BYTES = 1 << 28
-"""Of all arrays of a file together, uncompressed."""
+"""Size of all arrays of a file together, uncompressed."""
 
-# NumPy and zipfile raise all of these on damaged archives.
+# What NumPy and zipfile raise on damaged archives.
 _DAMAGED = (
     ValueError, EOFError, OSError, RuntimeError, NotImplementedError, OverflowError,
     zipfile.BadZipFile, zlib.error, lzma.LZMAError,
@@ -33,8 +33,8 @@ class Arrays:
         path: The file.
 
     Raises:
-        BadInputError: If it is missing or damaged, holds pickled objects, or claims more than
-            MAX_BYTES; on access, if there is no such array.
+        BadInputError: The file is missing or damaged, holds pickled objects, or claims more than
+            MAX_BYTES; on access, there is no such array.
     """
 
     def __init__(self, path: Path):
@@ -55,7 +55,7 @@ class Arrays:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the arrays."""
+        """The names of the arrays."""
         return tuple(self._arrays)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -66,16 +66,16 @@ class Arrays:
         return self._arrays[name]
 
     def of(self, name: str, kinds: str, *shape: int | None) -> np.ndarray:
-        """The array of a name, of one of some kinds of numbers and of a shape.
+        """Returns an array after checking its dtype and shape.
 
         Args:
-            name: Its name.
-            kinds: NumPy's letters for them: "f", "iu", "b", "U".
-            shape: Its lengths, None for any.
+            name: The array's name.
+            kinds: Accepted NumPy dtype kinds: "f", "iu", "b", "U".
+            shape: The lengths of its axes, None for any length.
 
         Raises:
-            BadInputError: If there is none, or of another kind or shape, or with numbers that are
-                not finite.
+            BadInputError: There is no such array, it has another kind or shape, or numbers that
+                are not finite.
         """
         array = self[name]
         lengths = zip(array.shape, shape, strict=False)
@@ -89,10 +89,10 @@ class Arrays:
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of a .npy file.
+    """Reads the array of a .npy file.
 
     Raises:
-        BadInputError: If it is missing or damaged, holds pickled objects, or has more than
+        BadInputError: The file is missing or damaged, holds pickled objects, or has more than
             MAX_BYTES.
     """
     try:
@@ -112,13 +112,13 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _read_array(file: IO[bytes]) -> np.ndarray:
-    """One array; NumPy would make room for whatever shape it claims before reading any of it."""
+    """Reads one array; NumPy would allocate whatever shape the header claims before reading it."""
     version = np.lib.format.read_magic(file)
     if version not in _READ_HEADER:
         raise ValueError(f"an array of format {version}")
     try:
         shape, is_fortran, dtype = _READ_HEADER[version](file)
-    except Exception as error:  # of the Python literals that it is made of: TokenError, ...
+    except Exception as error:  # a header is a Python literal: TokenError and others
         raise ValueError(f"an array without a header ({error})") from error
     if dtype.hasobject:
         raise ValueError("pickled objects")

@@ -1,4 +1,4 @@
-"""Photographs as people have them: turned by EXIF, 16 bits, grey, with a palette or alpha."""
+"""Photographs, turned upright by EXIF; 16 bits, grey, palettes and alpha become RGB."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ from dhm.formats.text import read_bytes
 
 _KINDS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 _EXPECTED = "a JPEG, PNG, BMP, TIFF, WebP or GIF picture"
-_BACKDROP = (128, 128, 128, 255)  # of what is transparent
+_BACKDROP = (128, 128, 128, 255)  # behind transparent pixels
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
@@ -23,7 +23,7 @@ class Photo(NamedTuple):
 
     Attributes:
         image: RGB.
-        focal_35mm: Focal length in mm on 35 mm film, as the EXIF data have it, or None.
+        focal_35mm: 35 mm equivalent focal length of the EXIF data, mm, or None.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -31,12 +31,13 @@ class Photo(NamedTuple):
 
 
 def read_photo(path: Path) -> Photo:
-    """Reads a picture of any of the usual kinds and turns it upright.
+    """Reads a picture of any usual format and turns it upright.
 
-    Of 16 bits the upper eight are kept; what is transparent becomes grey.
+    Of 16 bits the upper eight are kept; transparent pixels become grey.
 
     Raises:
-        BadInputError: If it is missing, empty, no picture, damaged, or has more than MAX_PIXELS.
+        BadInputError: The file is missing, empty, no picture, damaged, or has more than
+            MAX_PIXELS.
     """
     data = read_bytes(path)
     if not data:
@@ -50,7 +51,7 @@ def read_photo(path: Path) -> Photo:
     except BadInputError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them
-        raise BadInputError(path, _what_is_there(data, error), _EXPECTED) from error
+        raise BadInputError(path, _describe(data, error), _EXPECTED) from error
 
 
 def _check_size(path: Path, picture: Image.Image) -> None:
@@ -65,7 +66,7 @@ def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
         grey = (values.clip(0, 65535) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.mode == "F":
-        raise ValueError("pixels that are fractions")
+        raise ValueError("floating-point pixels")
     if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         return np.array(picture.convert("RGB"))
     opaque = Image.new("RGBA", picture.size, _BACKDROP)
@@ -80,7 +81,7 @@ def _focal_35mm(picture: Image.Image) -> float | None:
     return float(value) if usable else None
 
 
-def _what_is_there(data: bytes, error: Exception) -> str:
+def _describe(data: bytes, error: Exception) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         return "a HEIC picture"
     if isinstance(error, Image.UnidentifiedImageError):

@@ -1,4 +1,4 @@
-"""Pictures, whose size is known before they are decoded."""
+"""Pictures and 16-bit depth pictures as stored; their size is checked before they are decoded."""
 
 import io
 from pathlib import Path
@@ -12,11 +12,11 @@ from dhm.errors import BadInputError
 from dhm.formats.text import read_bytes
 
 MAX_PIXELS = 1 << 26
-"""Of a picture; 200 MB once it is decoded."""
+"""Pixels of a picture; 200 MB once it is decoded."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _KINDS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-# Cameras were calibrated on the stored pixels, whatever orientation the file asks for.
+# Cameras are calibrated on the stored pixels, whatever orientation the file asks for.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -24,7 +24,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Reads an RGB picture of at most MAX_PIXELS.
 
     Raises:
-        BadInputError: If it is missing or too large, or does not decode.
+        BadInputError: The file is missing or too large, or does not decode.
     """
     try:
         return decode_picture(read_bytes(path))
@@ -33,10 +33,10 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def read_depth_picture(path: Path) -> UInt16[np.ndarray, "h w"]:
-    """Reads a 16-bit picture of one channel and at most MAX_PIXELS, its numbers as they are.
+    """Reads a 16-bit picture of one channel and at most MAX_PIXELS, unscaled.
 
     Raises:
-        BadInputError: If it is missing or too large, of another kind, or does not decode.
+        BadInputError: The file is missing or too large, of another kind, or does not decode.
     """
     expected = "a complete picture of one channel of 16 bits"
     try:
@@ -63,7 +63,7 @@ def _refuse_large(height: int, width: int) -> None:
 
 
 def _refuse_long_chunks(data: bytes) -> None:
-    """Refuses a PNG with a chunk that is longer than the file: OpenCV would make room for it."""
+    """Raises ValueError for a PNG chunk longer than the file, which OpenCV would allocate."""
     if not data.startswith(_PNG):
         return
     at, name = len(_PNG), b""
@@ -79,10 +79,10 @@ def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> UInt8[np
 
     Args:
         data: A file's content.
-        size: The (height, width) it must have; any up to MAX_PIXELS by default.
+        size: The (height, width) that it must have; any up to MAX_PIXELS by default.
 
     Raises:
-        ValueError: If it has another size, or does not decode; says what was found.
+        ValueError: The picture has another size, or does not decode; the message says which.
     """
     height, width = _claimed_size(data)
     if size is not None and (height, width) != size:
@@ -100,7 +100,7 @@ def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> UInt8[np
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:
-    """(height, width) by the header alone."""
+    """Returns (height, width) from the header alone."""
     try:
         with Image.open(io.BytesIO(data), formats=_KINDS) as picture:
             return picture.height, picture.width

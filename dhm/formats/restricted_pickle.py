@@ -1,7 +1,7 @@
-"""Other people's pickles as inert records: nothing that a file names is imported or called.
+"""Loads untrusted pickles as inert records: nothing that a file names is imported or called.
 
-A small machine of the pickle's opcodes in place of `pickle.Unpickler`, which would hash whatever
-a file makes a dictionary's key: the hash of a tuple nested in tuples never ends.
+An interpreter of the pickle's opcodes replaces `pickle.Unpickler`, which would hash whatever a file
+makes a dictionary's key: the hash of a tuple nested in tuples never ends.
 """
 
 import codecs
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dhm.errors import BadInputError
+from dhm.formats.text import read_bytes
 
 # `_codecs.encode` is how protocols 0 to 2 spell an array's bytes.
 ARRAY_GLOBALS = {
@@ -25,13 +26,15 @@ ARRAY_GLOBALS = {
     ("numpy", "dtype"): "dtype",
     ("_codecs", "encode"): "encode",
 }
-"""What a pickled NumPy array of numbers names, with the kind of its record."""
+"""The globals of a pickled NumPy array of numbers, with the kinds of their records."""
+ONLY_ARRAYS = "NumPy's array reconstruction and nothing else"
+"""ARRAY_GLOBALS in words."""
 INSTANCE_GLOBALS = {
     **{(module, "_reconstructor"): "new" for module in ("copy_reg", "copyreg")},
     **{(module, "object"): "object" for module in ("__builtin__", "builtins")},
     **{(module, "set"): "set" for module in ("__builtin__", "builtins")},
 }
-"""What instances name besides their classes: protocols 0 and 1, and sets before protocol 4."""
+"""The globals of instances besides their classes: protocols 0 and 1, and sets before protocol 4."""
 
 # An array is a call and a state.
 _ARRAY_OPCODES = frozenset((
@@ -50,18 +53,20 @@ _OBJECT_OPCODES = _ARRAY_OPCODES | frozenset((
 _BY_CODE = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 # What Python's repr of a byte string may hold; others would be kept with a warning.
 _ESCAPED = re.compile(rb"(?s:[^\\]+|\\[\\'\"abfnrtv]|\\x[0-9a-fA-F]{2})*+")
-_MAX_OPCODES = 1 << 18
+_MAX_OPCODES = 1 << 23
+_OPCODES_OF_A_SMALL_FILE = 1 << 16
+_BYTES_PER_OPCODE = 8  # at least, in large files: RHD's have an opcode in every 18 bytes
 _MAX_NUMBERS = 1 << 26
 _MAX_PROTOCOL = 5
 
 
 class Record:
-    """An admitted global, or what it returned: holds what came, does nothing.
+    """An admitted global, or the result of calling it; inert.
 
     Attributes:
-        kind: What the reader calls the global.
-        args: What it was called with; None for the global itself.
-        state: What the result was given then.
+        kind: The reader's name for the global.
+        args: Arguments of the call; None for the global itself.
+        state: State that was set on the result (`__setstate__`).
     """
 
     __slots__ = ("args", "kind", "state")
@@ -70,83 +75,69 @@ class Record:
         self.kind, self.args, self.state = kind, args, None
 
 
-class _Refused(Exception):  # noqa: N818 (never leaves this file)
+class _RefusedGlobal(Exception):  # noqa: N818 (never leaves this file)
     """The name of a global that is not admitted."""
 
 
 def load_records(
     path: Path,
-    data: bytes,
-    admitted: Mapping[tuple[str, str], str],
-    only: str,
-    *,
-    objects: bool = False,
-    max_opcodes: int = _MAX_OPCODES,
-) -> Any:
-    """Loads a pickle of any protocol whose globals become records.
-
-    Byte strings of Python 2 arrive as latin-1 text, sets as lists or, before protocol 4, as
-    records of lists; entries of dictionaries are kept where their key is text or a whole number
-    of at most 64 bits.
-
-    Args:
-        path: The file, for the refusal.
-        data: Its content.
-        admitted: Kind of record of each (module, name) that may occur.
-        only: The admitted globals in words: "NumPy's array reconstruction and nothing else".
-        objects: Whether to take dictionaries, lists, floats and instances too.
-        max_opcodes: How many opcodes it may have, about 25 an array.
-
-    Raises:
-        BadInputError: The pickle refers to another global.
-        ValueError: It is truncated, damaged or holds what arrays (and objects) do not need.
-    """
-    opcodes = _OBJECT_OPCODES if objects else _ARRAY_OPCODES
-    try:
-        return _Machine(admitted, max_opcodes).run(_operations(data, opcodes, max_opcodes))
-    except _Refused as error:
-        raise BadInputError(path, f"a pickle that refers to {error}", only) from None
-    except (IndexError, KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"{type(error).__name__} {error}") from None
-
-
-def load_dictionary(
-    path: Path,
-    data: bytes,
     admitted: Mapping[tuple[str, str], str],
     only: str,
     expected: str,
     *,
-    max_opcodes: int = _MAX_OPCODES,
-) -> dict[Any, Any]:
-    """Loads a pickle that has to be a dictionary, as `load_records` with objects does.
+    objects: bool = False,
+) -> Any:
+    """Loads a pickle of any protocol whose globals become records.
+
+    Byte strings of Python 2 become latin-1 text; sets become lists or, before protocol 4, records
+    of lists. Entries of dictionaries are kept where the key is text or a whole number of at most
+    64 bits.
 
     Args:
-        path: As in `load_records`, like all others but `expected`.
-        data: Its content.
-        admitted: Kinds of records.
-        only: These in words.
-        expected: What the file should be, for the refusal.
-        max_opcodes: How many opcodes it may have.
+        path: The file.
+        admitted: Kind of record of each (module, name) that may occur.
+        only: The admitted globals in words, for the error message: `ONLY_ARRAYS`.
+        expected: What the file should be, for the error message.
+        objects: Whether to accept dictionaries, lists, floats and instances too.
 
     Raises:
-        BadInputError: The pickle refers to another global, is damaged, or is no dictionary.
+        BadInputError: The file is missing, refers to another global, is truncated or damaged, or
+            holds what arrays (and objects) do not need.
     """
+    data = read_bytes(path)
+    # About 25 opcodes make an array of a few hundred bytes.
+    max_opcodes = min(_MAX_OPCODES, _OPCODES_OF_A_SMALL_FILE + len(data) // _BYTES_PER_OPCODE)
+    opcodes = _OBJECT_OPCODES if objects else _ARRAY_OPCODES
     try:
-        entries = load_records(path, data, admitted, only, objects=True, max_opcodes=max_opcodes)
-        if not isinstance(entries, dict):
-            raise ValueError(f"a {type(entries).__name__} instead of a dictionary")
-    except BadInputError:  # a ValueError too
-        raise
+        return _Machine(admitted, max_opcodes).run(_operations(data, opcodes, max_opcodes))
+    except _RefusedGlobal as error:
+        raise BadInputError(path, f"a pickle that refers to {error}", only) from None
+    except (IndexError, KeyError, TypeError, OverflowError) as error:
+        found = f"a damaged pickle ({type(error).__name__} {error})"
+        raise BadInputError(path, found, expected) from None
     except ValueError as error:
         raise BadInputError(path, f"a damaged pickle ({error})", expected) from None
+
+
+def load_dictionary(
+    path: Path, admitted: Mapping[tuple[str, str], str], only: str, expected: str
+) -> dict[str | int, Any]:
+    """Loads a pickle that must be a dictionary; otherwise like `load_records` with objects.
+
+    Raises:
+        BadInputError: As `load_records`, or the pickle holds no dictionary.
+    """
+    entries = load_records(path, admitted, only, expected, objects=True)
+    if not isinstance(entries, dict):
+        found = f"a damaged pickle (a {type(entries).__name__} instead of a dictionary)"
+        raise BadInputError(path, found, expected)
     return entries
 
 
 def _operations(
     data: bytes, admitted: frozenset[str], max_opcodes: int
 ) -> Iterator[tuple[str, Any]]:
-    """Names and arguments of the opcodes; every length is held against the file's."""
+    """Yields names and arguments of the opcodes; no length may exceed the file's."""
     stream = io.BytesIO(data)
     for _ in range(max_opcodes):
         position = stream.tell()
@@ -176,7 +167,7 @@ def _name(line: bytes) -> str:
 
 
 def _quoted(line: bytes) -> str:
-    """A byte string of protocol 0; pickletools would take it for ASCII."""
+    """Parses a byte string of protocol 0, which pickletools would take for ASCII."""
     literal = line.rstrip(b"\r\n")
     if not line.endswith(b"\n") or len(literal) < 2 or literal[:1] not in (b"'", b'"'):
         raise ValueError("a byte string without its quotes")
@@ -188,7 +179,7 @@ def _quoted(line: bytes) -> str:
 
 
 class _Machine:
-    """The stack and the memo of a pickle."""
+    """The pickle machine: a stack and a memo."""
 
     def __init__(self, admitted: Mapping[tuple[str, str], str], max_memo: int):
         self._admitted, self._max_memo = admitted, max_memo
@@ -246,7 +237,7 @@ class _Machine:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a global whose name is no text")
         if (module, name) not in self._admitted:
-            raise _Refused(f"{brief(module)}.{brief(name)}")
+            raise _RefusedGlobal(f"{brief(module)}.{brief(name)}")
         self._stack.append(Record(self._admitted[module, name]))
 
     def find_on_stack(self, _: None) -> None:
@@ -323,10 +314,10 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 def build_array(record: Any) -> np.ndarray:
-    """Builds the array of numbers that records of `ARRAY_GLOBALS` describe.
+    """Builds the array of numbers that a record of `ARRAY_GLOBALS` describes.
 
     Raises:
-        ValueError: They describe none, or one without numbers or of more than 2^26.
+        ValueError: It describes none, or an array of no numbers or more than 2^26.
     """
     if not isinstance(record, Record) or record.args is None:
         raise ValueError(f"a {type(record).__name__} instead of an array")
@@ -376,7 +367,7 @@ def _raw_bytes(data: Any) -> bytes:
 
 
 def brief(value: Any) -> str:
-    """A word or two on a value that may be nested deeper than repr can follow."""
+    """Describes a value briefly, however deep it is nested (`repr` recurses)."""
     if isinstance(value, str):
         return value[:80]
     if isinstance(value, int):

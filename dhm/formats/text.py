@@ -1,27 +1,42 @@
-"""Lines of tokens from other people's text files."""
+"""Text files of whitespace-separated tokens, one record a line."""
 
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from dhm.errors import BadInputError
 
-# Larger magnitudes overflow float32 sooner or later, and no length in mm or cm comes near.
-_MAX_MAGNITUDE = 1e12
+MAX_MAGNITUDE = 1e12
+"""Largest number that is accepted: sums and products of such numbers still fit float32."""
+
+_ROTATION_TOLERANCE = 1e-3
 
 
 class Line(NamedTuple):
-    """A line that holds more than a comment: its file, 1-based number and tokens."""
+    """A line with at least one token.
+
+    Attributes:
+        path: The file.
+        number: 1-based number of the line in it.
+        tokens: What stands between the spaces.
+    """
 
     path: Path
     number: int
     tokens: list[str]
 
     def refusal(self, found: str, expected: str) -> BadInputError:
-        """Returns the error that names this line, for the caller to raise."""
+        """Returns an error that names this line, for the caller to raise."""
         return BadInputError(self.path, found, expected, self.number)
 
     def floats(self, start: int, count: int, of: str) -> list[float]:
-        """Returns the `count` numbers that end the line after `start` tokens.
+        """Returns the numbers after the first `start` tokens.
+
+        Args:
+            start: Number of tokens to pass over.
+            count: How many numbers there must be.
+            of: What they describe, for error messages.
 
         Raises:
             BadInputError: There are more or fewer, or one is not a finite number.
@@ -32,25 +47,34 @@ class Line(NamedTuple):
         return [self.float(token, of) for token in tokens]
 
     def float(self, token: str, of: str) -> float:
-        """Returns a token as a finite number of usable size, or refuses it."""
+        """Returns a token as a finite number of at most MAX_MAGNITUDE, or raises BadInputError."""
         try:
             value = float(token)
         except ValueError:
             raise self.refusal(repr(token), f"a number of {of}") from None
-        if not abs(value) <= _MAX_MAGNITUDE:
+        if not abs(value) <= MAX_MAGNITUDE:
             raise self.refusal(repr(token), f"a finite number of {of}")
         return value
 
     def int(self, token: str, of: str) -> int:
-        """Returns a token as an integer, or refuses it."""
+        """Returns a token as an integer, or raises BadInputError."""
         try:
             return int(token)
         except ValueError:
             raise self.refusal(repr(token), f"an integer, {of}") from None
 
+    def check_rotation(self, R: np.ndarray, of: str) -> None:
+        """Raises BadInputError if a 3x3 matrix is not a rotation."""
+        error, determinant = np.abs(R @ R.T - np.eye(3)).max(), np.linalg.det(R)
+        if not (error <= _ROTATION_TOLERANCE and determinant > 0):
+            raise self.refusal(
+                f"{of} with |R R^T - I| = {error:.3g}, det {determinant:.3g}",
+                f"a rotation (orthonormal within {_ROTATION_TOLERANCE}, determinant +1)",
+            )
+
 
 def read_lines(path: str | Path) -> list[Line]:
-    """Reads a text file; `#` starts a comment, lines without tokens are left out.
+    """Reads the lines of a text file that hold tokens; `#` starts a comment.
 
     Raises:
         BadInputError: The file is missing or is not UTF-8 text.
@@ -65,7 +89,11 @@ def read_lines(path: str | Path) -> list[Line]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Reads a whole file, refusing one that is missing."""
+    """Reads a whole file.
+
+    Raises:
+        BadInputError: There is no such file.
+    """
     path = Path(path)
     if not path.is_file():
         raise BadInputError(path, "no such file", "a readable file")

@@ -17,7 +17,7 @@ from dhm.errors import BadInputError
 from dhm.evaluation.metrics_file import ERROR_KINDS, OVERALL, MissingData, read_metrics
 from dhm.export.package import MODEL_FILE, load_model
 from dhm.formats.json_file import flat_fields
-from dhm.formats.obj import read_obj
+from dhm.formats.mesh import read_obj
 from dhm.formats.picture import read_picture
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from dhm.errors import BadInputError
 from dhm.export.package import LINEAR_FILE, MODEL_FILE, TEMPLATE_FILE, load_model, read_description
-from dhm.formats.template_npz import read_template
+from dhm.formats.hand_template import read_template
 from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import HandModel
 from dhm.runs import config as configuration

@@ -120,7 +120,7 @@ def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_templa
     tmp_path, monkeypatch
 ):
     from data_prep.studio.template.hand_template import hand_template
-    from dhm.formats.template_npz import write_template
+    from dhm.formats.hand_template import write_template
     from tests.data_prep.captures import foreign
 
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ import trimesh
 from dhm.errors import BadInputError
 from dhm.evidence.fit_task import fit
 from dhm.export.package import save_model
-from dhm.formats.obj import read_obj
+from dhm.formats.mesh import read_obj
 from dhm.networks.build import ModelSettings, build_linear_model
 from dhm.training.state import initial_variables
 from tests.references.mano import random_mano

@@ -15,7 +15,7 @@ from flax import serialization
 from data_prep.studio.template.hand_template import hand_template
 from dhm.errors import BadInputError
 from dhm.export.package import load_model, save_model
-from dhm.formats.template_npz import read_template, write_template
+from dhm.formats.hand_template import read_template, write_template
 from dhm.networks.build import build_linear_model, build_model
 from dhm.training.state import initial_variables
 from tests.conftest import REPOSITORY

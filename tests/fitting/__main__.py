@@ -25,10 +25,9 @@ from dhm.fitting.joints import default_starts
 from dhm.fitting.rig import posed_joints
 from dhm.fitting.starts import starts_in_space
 from dhm.fitting.surface import depth_points, spread_sample
-from dhm.formats.depth_pickle import read_depth_pickle
-from dhm.formats.krt import read_krt
+from dhm.formats.mesh import read_ply
 from dhm.formats.npz import Arrays
-from dhm.formats.ply import read_ply
+from dhm.formats.release_annotations import read_depth_pickle, read_krt
 from dhm.geometry.transforms import transform_points
 from dhm.types import Camera
 from tests.fitting.slow_optimiser import SlowFit

@@ -20,6 +20,7 @@ from safetensors.flax import save_file
 
 from data_prep.captures.freihand import read_freihand
 from data_prep.captures.interhand import read_interhand
+from data_prep.captures.rhd import read_annotations
 from data_prep.prepare import PrepareOptions, prepare_views
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data import prepared_files
@@ -29,16 +30,23 @@ from dhm.data.schema import scan_file
 from dhm.errors import BadInputError
 from dhm.evidence.files import read_evidence
 from dhm.export import package
-from dhm.formats.depth_pickle import read_depth_pickle
-from dhm.formats.hand_model import read_hand_model, write_hand_model
-from dhm.formats.keypoints import read_keypoints
-from dhm.formats.krt import KrtCamera, read_krt, write_krt
+from dhm.formats.hand_template import (
+    read_hand_model,
+    read_template,
+    write_hand_model,
+    write_template,
+)
 from dhm.formats.mano_pickle import read_mano, write_mano
+from dhm.formats.mesh import read_scan
 from dhm.formats.photo import read_photo
 from dhm.formats.picture import read_picture
-from dhm.formats.rhd_pickle import read_rhd_pickle
-from dhm.formats.scan import read_scan
-from dhm.formats.template_npz import read_template, write_template
+from dhm.formats.release_annotations import (
+    KrtCamera,
+    read_depth_pickle,
+    read_keypoints,
+    read_krt,
+    write_krt,
+)
 from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.networks.build import ModelSettings
 from dhm.networks.pretrained import load_backbone
@@ -131,7 +139,7 @@ def _of_data_sets(folder: Path) -> dict[str, Reader]:
     for protocol in (0, 2, 4):
         path = folder / f"rhd{protocol}.pickle"
         path.write_bytes(pickle.dumps({3: foreign.rhd_entry(foreign.hand([0, 0, 400]))}, protocol))
-        found[f"RHD, pickle {protocol}"] = Reader(path, partial(read_rhd_pickle, path))
+        found[f"RHD, pickle {protocol}"] = Reader(path, partial(read_annotations, path))
     freihand = foreign.write_freihand(folder / "freihand", 1)
     for name in ("K", "xyz"):
         read = partial(read_freihand, freihand, template)

@@ -115,7 +115,7 @@ def test_where_the_focal_length_comes_from():
     assert "assumed" in source and K[:2, 2].tolist() == [1999.5, 1499.5]
 
 
-def test_a_mirrored_camera_sees_the_mirrored_point():
+def test_a_mirror_camera_sees_the_mirrored_point():
     K = np.array([[500.0, 3, 100], [0, 490, 80], [0, 0, 1]])
     points = np.random.default_rng(0).normal([0, 0, 400], 60, (10, 3))
     pixels = points @ K.T

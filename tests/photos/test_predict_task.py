@@ -15,7 +15,7 @@ from data_prep.captures.frames import CaptureView
 from data_prep.records.crop import CropPlan, crop_view, plan_crop
 from dhm.errors import BadInputError
 from dhm.export.hand_files import placed
-from dhm.formats.obj import read_obj
+from dhm.formats.mesh import read_obj
 from dhm.formats.photo import Photo
 from dhm.photos.detector import Detection
 from dhm.photos.keypoints_file import HandClues

@@ -12,8 +12,8 @@ from configs import general_demo, tiny
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from dhm.export.package import load_model, save_model
+from dhm.formats.hand_template import read_template, write_template
 from dhm.formats.mano_pickle import write_mano
-from dhm.formats.template_npz import read_template, write_template
 from dhm.runs import config as configuration
 from dhm.runs import tasks, trained_decoder
 from tests.references.mano import random_mano

@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from data_prep.captures.release_capture import K_SIZE
 from dhm.errors import BadInputError
-from dhm.formats.krt import KrtCamera
+from dhm.formats.release_annotations import KrtCamera
 
 CENTRE = np.array([30.0, -40.0, 1050.0])
 """Where the middle of the hand is on average, world mm. The fingers point to +z, the palm to -y."""

@@ -32,10 +32,10 @@ from data_prep.studio.stage.film import Take, film, pictured_cameras, truth_path
 from data_prep.studio.stage.settings import StudioSettings, as_dict, check_settings
 from data_prep.studio.template.hand_template import hand_template
 from dhm.errors import BadInputError
-from dhm.formats.hand_model import write_hand_model
+from dhm.formats.hand_template import write_hand_model
 from dhm.formats.json_file import read_json
-from dhm.formats.krt import read_krt, write_krt
 from dhm.formats.npz import Arrays
+from dhm.formats.release_annotations import read_krt, write_krt
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,14 @@ from data_prep.studio.stage.photograph import dark_background, photograph, rando
 from data_prep.studio.stage.sensor import noisy_depth, noisy_joints
 from data_prep.studio.stage.settings import StudioSettings
 from data_prep.studio.stage.views import Views, draw_depth, draw_views
-from dhm.formats.depth_pickle import write_depth_pickle
-from dhm.formats.keypoints import KEYPOINT_NAMES, Keypoints, write_keypoints
-from dhm.formats.krt import KrtCamera
-from dhm.formats.ply import write_ply
+from dhm.formats.mesh import write_ply
+from dhm.formats.release_annotations import (
+    KEYPOINT_NAMES,
+    Keypoints,
+    KrtCamera,
+    write_depth_pickle,
+    write_keypoints,
+)
 from dhm.geometry.hand_rig import JOINT_NAMES
 
 _SIDE = "b_r_"

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from data_prep.studio.anatomy.vectors import unit_rows
 from data_prep.studio.stage.views import draw_depth
-from dhm.formats.krt import KrtCamera
+from dhm.formats.release_annotations import KrtCamera
 
 _SHADOW_SIZE, _SKY_SIZE, _SKY_DIRECTIONS = 256, 96, 10
 _LAMP_DISTANCE, _FIELD = 3000.0, 330.0  # mm; the field is what a shadow map covers

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from dhm.formats.krt import KrtCamera
+from dhm.formats.release_annotations import KrtCamera
 from dhm.rendering import rasterize
 
 # Meshes are filled up to multiples of these, so that a capture compiles the rasterizer once or

@@ -23,7 +23,7 @@ from data_prep.studio.anatomy.surface import hand_surface
 from data_prep.studio.template.atlas import make_atlas
 from data_prep.studio.template.remesh import remesh
 from data_prep.studio.template.skin_weights import skin_weights
-from dhm.formats.template_npz import read_template, write_template
+from dhm.formats.hand_template import read_template, write_template
 from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.geometry.topology import boundary_loops
 from dhm.types import HandTemplate

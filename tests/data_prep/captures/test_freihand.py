@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.captures.foreign_hand import NO_PICTURE
+from data_prep.captures.frames import NO_PICTURE
 from data_prep.captures.freihand import TEST_SEQUENCES, VERSIONS, read_freihand
 from data_prep.prepare import PrepareOptions, main, prepare_views
 from data_prep.records.splits import assign_sequences

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.captures.foreign_hand import NO_PICTURE, TOO_FEW_JOINTS
+from data_prep.captures.frames import NO_PICTURE, TOO_FEW_JOINTS
 from data_prep.captures.interhand import read_interhand
 from data_prep.prepare import prepare
 from data_prep.studio.template.hand_template import hand_template

@@ -16,10 +16,9 @@ from data_prep.captures.release_capture import (
     read_release_capture,
 )
 from dhm.errors import BadInputError
-from dhm.formats.hand_model import write_hand_model
-from dhm.formats.keypoints import Keypoints, write_keypoints
-from dhm.formats.krt import KrtCamera, write_krt
-from tests.formats.test_hand_model import small_template
+from dhm.formats.hand_template import write_hand_model
+from dhm.formats.release_annotations import Keypoints, KrtCamera, write_keypoints, write_krt
+from tests.formats.samples import small_template
 
 CAMERAS = ("400002", "400009", "410001")
 

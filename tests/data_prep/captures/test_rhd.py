@@ -1,18 +1,18 @@
 """RHD in its own layout, read, mirrored and cropped; and what is no RHD."""
 
 import pickle
+import pickletools
 
 import numpy as np
 import pytest
 
 from data_prep.captures.datasets import read_dataset
-from data_prep.captures.foreign_hand import NO_PICTURE, TOO_FEW_JOINTS
-from data_prep.captures.rhd import read_rhd
+from data_prep.captures.frames import NO_PICTURE, TOO_FEW_JOINTS
+from data_prep.captures.rhd import read_annotations, read_rhd
 from data_prep.prepare import prepare
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
-from dhm.formats.rhd_pickle import read_rhd_pickle
 from tests.data_prep.captures import foreign
 
 RIGHT, LEFT = foreign.hand([-40, 10, 420]), foreign.hand([45, -5, 400], is_left=True)
@@ -268,12 +268,12 @@ def test_missing_files_and_wrong_options_are_named(tmp_path, root, template):
         read_dataset("rhd", root, None, every=0)
 
 
-def test_many_pictures_are_read_and_what_is_but_opcodes_is_refused(tmp_path):
-    entry = foreign.rhd_entry(right=RIGHT)
-    many = {number: {name: array.copy() for name, array in entry.items()} for number in range(4000)}
-    for protocol in (2, 4):
-        (tmp_path / "many.pickle").write_bytes(pickle.dumps(many, protocol))
-        assert len(read_rhd_pickle(tmp_path / "many.pickle")) == 4000
-    (tmp_path / "many.pickle").write_bytes(b"\x80\x02" + b"}" * 1_000_000 + b".")
-    with pytest.raises(BadInputError, match="more than 190536 opcodes"):
-        read_rhd_pickle(tmp_path / "many.pickle")
+def test_the_number_of_opcodes_is_bounded_by_the_size_of_the_file(tmp_path):
+    path, entry = tmp_path / "many.pickle", foreign.rhd_entry(right=RIGHT)
+    many = {number: {name: array.copy() for name, array in entry.items()} for number in range(1100)}
+    path.write_bytes(pickle.dumps(many, 4))
+    assert len(list(pickletools.genops(path.read_bytes()))) > 1 << 16
+    assert len(read_annotations(path)) == 1100
+    path.write_bytes(b"\x80\x02" + b"}" * 200_000 + b".")
+    with pytest.raises(BadInputError, match="more than 90536 opcodes"):
+        read_annotations(path)

@@ -11,8 +11,8 @@ from data_prep.records import crop
 from data_prep.records.crop import crop_view, limit_depth, plan_crop
 from dhm.data.depth_codec import DEPTH_RANGE_MM
 from dhm.errors import BadInputError
-from dhm.formats.depth_pickle import write_depth_pickle
 from dhm.formats.picture import read_picture
+from dhm.formats.release_annotations import write_depth_pickle
 from tests.data_prep import synthetic
 
 SIZE = 24

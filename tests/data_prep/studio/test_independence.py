@@ -6,7 +6,7 @@ import pytest
 
 from configs import tiny
 from data_prep.studio.template.hand_template import hand_template
-from dhm.formats.hand_model import write_hand_model
+from dhm.formats.hand_template import write_hand_model
 from dhm.runs import tasks
 
 

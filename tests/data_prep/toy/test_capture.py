@@ -12,8 +12,8 @@ from data_prep.toy import capture as toy_capture
 from data_prep.toy.capture import TOY_SEQUENCES, write_toy_capture
 from data_prep.toy.motion import TOY_POSES, finger_motion, joint_limits
 from dhm.errors import BadInputError
-from dhm.formats.depth_pickle import read_depth_pickle
-from dhm.formats.scan import read_scan
+from dhm.formats.mesh import read_scan
+from dhm.formats.release_annotations import read_depth_pickle
 from dhm.rendering.shading import vertex_normals
 
 SEQUENCES = {"0001_RT_fist": "fist", "0002_RT_spread": "spread"}

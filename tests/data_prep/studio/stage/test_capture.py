@@ -21,11 +21,10 @@ from data_prep.studio.stage import film as film_module
 from data_prep.studio.stage.capture import held_out_sequences, write_capture
 from data_prep.studio.stage.film import film, pictured_cameras, truth_path
 from dhm.errors import BadInputError
-from dhm.formats.depth_pickle import read_depth_pickle
-from dhm.formats.hand_model import read_hand_model
-from dhm.formats.krt import read_krt
+from dhm.formats.hand_template import read_hand_model
+from dhm.formats.mesh import read_scan
 from dhm.formats.npz import Arrays
-from dhm.formats.scan import read_scan
+from dhm.formats.release_annotations import read_depth_pickle, read_krt
 from dhm.geometry.hand_rig import JOINT_NAMES
 from tests.data_prep.studio.conftest import SMALL
 

@@ -10,7 +10,7 @@ from data_prep.studio.motion.spheres import sphere_hand
 from data_prep.studio.sheets import skin
 from data_prep.studio.template.hand_template import FOLDER, build_template, hand_template
 from data_prep.studio.template.remesh import triangle_quality
-from dhm.formats.hand_model import read_hand_model, write_hand_model
+from dhm.formats.hand_template import read_hand_model, write_hand_model
 from dhm.geometry.hand_rig import JOINT_NAMES, REQUIRED_JOINTS
 from dhm.geometry.topology import boundary_loops, unique_edges
 

@@ -1,4 +1,7 @@
-"""Depth pickles: what loads, what is refused, and that nothing runs."""
+"""The released capture's annotation files: cameras, keypoints and depth maps.
+
+Of the depth maps, which are pickles: what loads, what is refused, and that nothing runs.
+"""
 
 import io
 import os
@@ -10,7 +13,177 @@ import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
-from dhm.formats.depth_pickle import read_depth_pickle, write_depth_pickle
+from dhm.formats.release_annotations import (
+    KEYPOINT_NAMES,
+    Keypoints,
+    KrtCamera,
+    read_depth_pickle,
+    read_keypoints,
+    read_krt,
+    write_depth_pickle,
+    write_keypoints,
+    write_krt,
+)
+
+KRT = """400002
+1180.0 0.5 166.8
+0.0 1184.7 263.1
+0.0 0.0 1.0
+0.01 -0.004 0.0001 0.0002 0.0
+0 -1 0 10.5
+1 0 0 -20.25
+0 0 1 900
+
+410001
+1000 0 160
+0 1000 250
+0 0 1
+0 0 0 0 0
+1 0 0 0
+0 1 0 0
+0 0 1 800
+
+"""
+
+
+@pytest.fixture
+def krt(tmp_path):
+    path = tmp_path / "KRT_512"
+    path.write_text(KRT)
+    return path
+
+
+def test_cameras_are_read_by_name(krt):
+    cameras = read_krt(krt)
+    assert list(cameras) == ["400002", "410001"]
+    camera = cameras["400002"]
+    np.testing.assert_array_equal(camera.K, [[1180, 0.5, 166.8], [0, 1184.7, 263.1], [0, 0, 1]])
+    np.testing.assert_array_equal(camera.distortion, [0.01, -0.004, 0.0001, 0.0002, 0])
+    np.testing.assert_array_equal(
+        camera.T_camera_world, [[0, -1, 0, 10.5], [1, 0, 0, -20.25], [0, 0, 1, 900], [0, 0, 0, 1]]
+    )
+
+
+def test_written_cameras_are_read_back(krt, tmp_path):
+    cameras = read_krt(krt)
+    write_krt(tmp_path / "again", cameras)
+    again = read_krt(tmp_path / "again")
+    assert list(again) == list(cameras)
+    for name, camera in cameras.items():
+        for found, expected in zip(again[name], camera, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_the_foreign_capture_has_ten_cameras(release_mini):
+    cameras = read_krt(release_mini / "annotations" / "KRT_512")
+    assert len(cameras) == 10
+    assert sum(name.startswith("40") for name in cameras) == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0 -1 0 10.5", "0 -1.01 0 10.5", r"KRT_512:6: found an R of camera 400002 with .R R.T"),
+        ("0 -1 0 10.5", "0 1 0 10.5", r"KRT_512:6: .*det -1.*expected a rotation"),
+        ("0 -1 0 10.5", "0 0 0 10.5", "expected a rotation"),
+        ("0 -1 0 10.5", "0 -1 nan 10.5", r"KRT_512:6: found 'nan', expected a finite number"),
+        ("0 -1 0 10.5", "0 -1 0", r"KRT_512:6: found 3 values, expected 4 numbers of camera"),
+        ("0.0 0.0 1.0", "0.0 0.0 2.0", r"KRT_512:2: found K = .* of camera 400002"),
+        ("0.0 1184.7 263.1", "3.0 1184.7 263.1", "an upper triangular K"),
+        ("1180.0", "-1180.0", "positive focal lengths"),
+        ("410001", "400002", r"KRT_512:10: found camera 400002 a second time"),
+        ("400002\n", "400002 \n5\n", r"KRT_512:2: found 1 values, expected 3 numbers"),
+        ("400002", "400002 x", r"KRT_512:1: found 2 values, expected a camera's name"),
+        (
+            "0 0 1 800\n",
+            "",
+            r"KRT_512:16: found the end of the file after 7 lines of camera 410001",
+        ),
+    ],
+)
+def test_bad_cameras_are_refused(krt, old, new, message):
+    krt.write_text(KRT.replace(old, new, 1))
+    with pytest.raises(BadInputError, match=message):
+        read_krt(krt)
+
+
+def test_a_file_without_cameras_is_refused(krt):
+    krt.write_text("\n")
+    with pytest.raises(BadInputError, match="found no camera"):
+        read_krt(krt)
+
+
+def test_cameras_far_from_the_origin_are_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    cameras = {}
+    for index in range(10):
+        rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        T = np.eye(4)
+        T[:3, :3], T[:3, 3] = rotation * np.linalg.det(rotation), rng.normal(size=3) * 1e4
+        cameras[f"cam{index}"] = KrtCamera(np.diag([1200.0, 1200.0, 1.0]), np.zeros(5), T)
+    write_krt(tmp_path / "KRT", cameras)
+    again = read_krt(tmp_path / "KRT")
+    for name, camera in cameras.items():
+        np.testing.assert_allclose(again[name].T_camera_world, camera.T_camera_world, atol=1e-6)
+
+
+def test_keypoint_names_are_in_the_released_order():
+    assert len(KEYPOINT_NAMES) == len(set(KEYPOINT_NAMES)) == 42
+    assert KEYPOINT_NAMES[:5] == (
+        "b_r_thumb_null", "b_r_thumb3", "b_r_thumb2", "b_r_thumb1", "b_r_index_null",
+    )  # fmt: skip
+    assert KEYPOINT_NAMES[20] == "b_r_wrist"
+    assert KEYPOINT_NAMES[21] == "b_l_thumb_null"
+
+
+def test_absent_keypoints_are_invalid(tmp_path):
+    path = tmp_path / "keypoints0001.pts"
+    path.write_text("20 1.5 -2 3e2 7.25 8\n3 4 5 6 1 2\n")
+    keypoints = read_keypoints(path)
+    assert np.flatnonzero(keypoints.valid).tolist() == [3, 20]
+    np.testing.assert_array_equal(keypoints.points[20], [1.5, -2, 300])
+    assert (keypoints.score[20], keypoints.num_views[20]) == (7.25, 8)
+    assert not keypoints.points[~keypoints.valid].any()
+
+
+def test_written_keypoints_are_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    valid = rng.random(42) < 0.7
+    points = rng.normal(size=(42, 3)) * 1000 * valid[:, None]
+    score, views = rng.random(42) * valid, rng.integers(2, 9, 42) * valid
+    write_keypoints(tmp_path / "k.pts", Keypoints(points, valid, score, views.astype(float)))
+    again = read_keypoints(tmp_path / "k.pts")
+    np.testing.assert_array_equal(again.valid, valid)
+    np.testing.assert_allclose(again.points, points, atol=1e-6)
+    np.testing.assert_array_equal(again.num_views, views)
+
+
+def test_the_foreign_capture_lacks_three_keypoints(release_mini):
+    folder = release_mini / "annotations" / "keypoints" / "subject_4"
+    right = read_keypoints(folder / "keypoints1210.pts").valid[:21]
+    assert len(right) - right.sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found no keypoint"),
+        ("0 1 2 3 4\n", r"k.pts:1: found 4 values, expected 5 numbers of a keypoint"),
+        ("0 1 2 3 4 5 6\n", "found 6 values, expected 5"),
+        ("0 1 2 3 4 5\n0 1 2 3 4 5\n", r"k.pts:2: found keypoint 0 a second time"),
+        ("42 1 2 3 4 5\n", "found keypoint 42, expected an index from 0 to 41"),
+        ("-1 1 2 3 4 5\n", "found keypoint -1"),
+        ("0 1 2 inf 4 5\n", "found 'inf', expected a finite number"),
+        ("0 1 2 x 4 5\n", "found 'x', expected a number"),
+        ("wrist 1 2 3 4 5\n", "found 'wrist', expected an integer"),
+    ],
+)
+def test_bad_keypoints_are_refused(tmp_path, text, message):
+    path = tmp_path / "k.pts"
+    path.write_text(text)
+    with pytest.raises(BadInputError, match=message):
+        read_keypoints(path)
+
 
 DEPTH = np.array([[0.0, 950.5, 1023.25], [0.0, 0.0, 7.0]])
 
@@ -23,7 +196,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", "<u2", "<i8"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_numpy_pickles_load_whatever_their_protocol(path, protocol, dtype, order):
+def test_pickled_arrays_of_every_protocol_load(path, protocol, dtype, order):
     depth = np.array(DEPTH, dtype, order=order)
     path.write_bytes(pickle.dumps(depth, protocol=protocol))
     found = read_depth_pickle(path)
@@ -62,7 +235,7 @@ def test_python_2_pickles_load(path):
     np.testing.assert_array_equal(read_depth_pickle(path), DEPTH)
 
 
-def test_round_trip_and_plain_pickle_agree(path):
+def test_written_depth_maps_are_read_back_and_are_plain_pickles(path):
     depth = np.random.default_rng(0).random((31, 17), np.float32) * 1000
     write_depth_pickle(path, depth)
     np.testing.assert_array_equal(read_depth_pickle(path), depth)
@@ -93,7 +266,7 @@ def global_call(module: str, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_nothing_runs(path, tmp_path, protocol):
+def test_nothing_in_a_pickle_runs(path, tmp_path, protocol):
     path.write_bytes(pickle.dumps(Touches(tmp_path / "pwned"), protocol=protocol))
     with pytest.raises(BadInputError, match=r"refers to \w+\.open, expected NumPy's array"):
         read_depth_pickle(path)
@@ -111,10 +284,10 @@ def test_nothing_runs(path, tmp_path, protocol):
         ("numpy.core.multiarray", "scalar"),
         ("numpy.core", "multiarray._reconstruct"),
         ("numpy.testing._private.utils", "runstring"),
-        ("dhm.formats.depth_pickle", "read_depth_pickle"),
+        ("dhm.formats.release_annotations", "read_depth_pickle"),
     ],
 )
-def test_every_other_global_is_refused_by_name(path, module, name, monkeypatch):
+def test_other_globals_are_refused_by_name(path, module, name, monkeypatch):
     monkeypatch.setattr(os, "system", lambda *_: pytest.fail("ran"))
     path.write_bytes(global_call(module, name))
     with pytest.raises(BadInputError, match=f"refers to {module}.{name}, "):
@@ -163,13 +336,13 @@ def hostile_states() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", hostile_states())
-def test_admitted_globals_cannot_make_anything_else(path, case):
+def test_pickles_of_anything_but_a_depth_map_are_refused(path, case):
     path.write_bytes(hostile_states()[case])
     with pytest.raises(BadInputError, match=r"expected a pickled 2-D NumPy array of depths"):
         read_depth_pickle(path)
 
 
-def test_a_hostile_file_leaves_nothing_behind(path):
+def test_a_hostile_file_does_not_affect_the_next_read(path):
     poison = b"cnumpy\ndtype\n(N(dS'args'\nS'poison'\nstb."
     path.write_bytes(poison)
     with pytest.raises(BadInputError):
@@ -207,7 +380,7 @@ def test_a_frame_that_ends_within_a_length_is_refused(path):
             read_depth_pickle(path)
 
 
-def test_every_numpy_spelling_uses_admitted_opcodes_only(path):
+def test_numpy_pickles_of_this_version_use_admitted_opcodes_only(path):
     # A guard for new NumPy or Python versions: a new opcode would show here, with its name.
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         buffer = io.BytesIO(pickle.dumps(DEPTH, protocol=protocol))

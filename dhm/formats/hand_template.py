@@ -1,23 +1,73 @@
-"""The released hand_model folder: an artist's mesh, rig and skinning weights."""
+"""Files of hand templates: the released hand_model folder, and one .npz file.
 
+The folder holds an artist's mesh, rig and skinning weights as text in centimetres and millimetres;
+the .npz file holds the arrays of a `HandTemplate` exactly.
+"""
+
+import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dhm.errors import BadInputError
-from dhm.formats.obj import ObjMesh, read_obj, write_obj
-from dhm.formats.skeleton import Skeleton, read_skeleton, write_skeleton
+from dhm.formats.mesh import ObjMesh, read_obj, write_obj
+from dhm.formats.npz import Arrays
 from dhm.formats.text import Line, read_bytes, read_lines
 from dhm.types import HandTemplate
+
+MAX_JOINTS = 1000
+"""Of a skeleton; a body with hands has a hundred."""
 
 _MM_PER_CM = 10.0
 # Of a complete template hardly any vertex is in no face; of one cut inside its faces many are.
 _MAX_LOOSE_VERTICES = 0.01
 _SIDE = "b_r_"
+_A_PARENT = "the id of a joint, or -1 for the root"
+
+
+def write_template(path: Path, template: HandTemplate) -> None:
+    """Writes a template as one .npz file, exactly."""
+    arrays = {f.name: np.asarray(getattr(template, f.name)) for f in dataclasses.fields(template)}
+    np.savez_compressed(path, **arrays)
+
+
+def read_template(path: Path) -> HandTemplate:
+    """Reads a template that `write_template` wrote.
+
+    Raises:
+        BadInputError: The file is missing or damaged, lacks an array, or the arrays are no hand:
+            shapes, indices or parents do not fit.
+    """
+    arrays = Arrays(path)
+    names = arrays.of("joint_names", "U", None).tolist()
+    vertices = arrays.of("v_template", "f", None, 3)
+    faces = arrays.of("faces", "iu", None, 3)
+    template = HandTemplate(
+        joint_names=tuple(names),
+        parents=tuple(arrays.of("parents", "iu", len(names)).tolist()),
+        T_parent_joint=arrays.of("T_parent_joint", "f", len(names), 4, 4),
+        v_template=vertices,
+        faces=faces,
+        lbs_weights=arrays.of("lbs_weights", "f", len(vertices), len(names)),
+        uvs=arrays.of("uvs", "f", None, 2),
+        faces_uv=arrays.of("faces_uv", "iu", len(faces), 3),
+    )
+    _check_indices(path, template)
+    return template
+
+
+def _check_indices(path: Path, template: HandTemplate) -> None:
+    for name, count in {"faces": template.num_vertices, "faces_uv": len(template.uvs)}.items():
+        indices = getattr(template, name)
+        if indices.size and not (indices.min() >= 0 and indices.max() < count):
+            found = f"{name} from {indices.min()} to {indices.max()}"
+            raise BadInputError(path, found, f"indices below {count}")
+    check_tree(path, Skeleton(template.joint_names, template.parents))
 
 
 def read_hand_model(folder: str | Path) -> HandTemplate:
-    """Reads hand.obj, skeleton.txt, skinning_weight.txt and the three pose files.
+    """Reads a folder of hand.obj, skeleton.txt, skinning_weight.txt and three pose files.
 
     Joints keep the ids of skeleton.txt and lose the right hand's prefix in their names; the other
     files refer to them by name, in any order.
@@ -73,8 +123,92 @@ def write_hand_model(template: HandTemplate, folder: str | Path) -> None:
     )
 
 
+class Skeleton(NamedTuple):
+    """A tree of joints: the name and the parent (-1 for the root) of each id, in any order."""
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+
+    def index(self, line: Line, name: str) -> int:
+        """Returns the id of a joint that a line refers to, or raises BadInputError."""
+        if name not in self.names:
+            raise line.refusal(f"unknown joint {name!r}", "a joint of skeleton.txt")
+        return self.names.index(name)
+
+    def root_first(self) -> list[int]:
+        """Returns the ids, parents before their children."""
+        order = [self.parents.index(-1)]
+        for joint in order:
+            order += [child for child, parent in enumerate(self.parents) if parent == joint]
+        return order
+
+
+def read_skeleton(path: str | Path) -> Skeleton:
+    """Reads `name id parent_id` lines in any order.
+
+    Raises:
+        BadInputError: A truncated line, a name or id twice, ids with gaps, a parent that does
+            not exist, no root or two, or a cycle.
+    """
+    lines = read_lines(path)
+    if not 0 < len(lines) <= MAX_JOINTS:
+        found = f"{len(lines)} joints" if lines else "no joint"
+        raise BadInputError(path, found, f"1 to {MAX_JOINTS} lines `name id parent_id`")
+    rows: dict[int, tuple[str, int, Line]] = {}
+    for line in lines:
+        if len(line.tokens) != 3:
+            raise line.refusal(f"{len(line.tokens)} values", "a line `name id parent_id`")
+        name, joint, parent = line.tokens[0], *(line.int(t, "an id") for t in line.tokens[1:])
+        if joint in rows or name in (row[0] for row in rows.values()):
+            raise line.refusal(f"joint {name} {joint}: name or id a second time", "each once")
+        rows[joint] = (name, parent, line)
+    if sorted(rows) != list(range(len(rows))):
+        raise BadInputError(path, f"ids {sorted(rows)}", f"the ids 0 to {len(rows) - 1}")
+    names, parents, ordered = zip(*(rows[joint] for joint in range(len(rows))), strict=True)
+    skeleton = Skeleton(names, parents)
+    for parent, line in zip(parents, ordered, strict=True):
+        if not -1 <= parent < len(names):
+            raise line.refusal(f"parent {parent}", _A_PARENT)
+    check_tree(Path(path), skeleton)
+    return skeleton
+
+
+def check_tree(path: Path, skeleton: Skeleton) -> None:
+    """Checks that a skeleton is one tree.
+
+    Args:
+        path: Its file, for error messages.
+        skeleton: Names and parents.
+
+    Raises:
+        BadInputError: There are more than MAX_JOINTS joints, a parent does not exist, there is no
+            root or two, or a cycle.
+    """
+    if len(skeleton.names) > MAX_JOINTS:
+        raise BadInputError(path, f"{len(skeleton.names)} joints", f"at most {MAX_JOINTS}")
+    for parent in skeleton.parents:
+        if not -1 <= parent < len(skeleton.names):
+            raise BadInputError(path, f"parent {parent}", _A_PARENT)
+    num_roots = skeleton.parents.count(-1)
+    if num_roots != 1:
+        raise BadInputError(path, f"{num_roots} roots (parent -1)", "one root")
+    cut_off = set(range(len(skeleton.names))) - set(skeleton.root_first())
+    if cut_off:
+        cycle = ", ".join(skeleton.names[joint] for joint in sorted(cut_off))
+        raise BadInputError(path, f"a cycle in the parents of {cycle}", "a tree under the root")
+
+
+def write_skeleton(path: str | Path, skeleton: Skeleton) -> None:
+    """Writes a skeleton in the layout that `read_skeleton` reads."""
+    rows = [
+        f"{name} {joint} {parent}\n"
+        for joint, (name, parent) in enumerate(zip(*skeleton, strict=True))
+    ]
+    Path(path).write_text("".join(["# joint_name joint_id joint_parent_id\n", *rows]))
+
+
 def _read_rest_pose(folder: Path, skeleton: Skeleton) -> np.ndarray:
-    """Returns local_pose.txt's transforms, after holding the two global files against them."""
+    """Returns local_pose.txt's transforms; the two global files must agree with them."""
     local = _read_transforms(folder / "local_pose.txt", skeleton)
     stored = _read_transforms(folder / "global_pose.txt", skeleton)
     inverse = _read_transforms(folder / "global_pose_inv.txt", skeleton)
@@ -105,22 +239,14 @@ def _read_transforms(path: Path, skeleton: Skeleton) -> np.ndarray:
 
 
 def _check_rigid(T: np.ndarray, line: Line) -> None:
-    R = T[:3, :3]
-    error = np.abs(R @ R.T - np.eye(3)).max()
-    if not (error <= 1e-3 and np.linalg.det(R) > 0):
-        raise line.refusal(
-            f"a 3x3 part with |R R^T - I| = {error:.3g}, det {np.linalg.det(R):.3g}",
-            "a rotation (orthonormal within 1e-3, determinant +1)",
-        )
+    line.check_rotation(T[:3, :3], "a 3x3 part")
     if np.abs(T[3] - [0, 0, 0, 1]).max() > 1e-6:
         raise line.refusal(f"last row {T[3].tolist()}", "last row 0 0 0 1")
 
 
 def _check_close(path: Path, name: str, found: np.ndarray, wanted: np.ndarray, what: str) -> None:
-    rotation, translation = (
-        np.abs(found - wanted)[:3, :3].max(),
-        np.abs(found - wanted)[:3, 3].max(),
-    )
+    difference = np.abs(found - wanted)
+    rotation, translation = difference[:3, :3].max(), difference[:3, 3].max()
     if rotation > 1e-2 or translation > 1.0:
         raise BadInputError(
             path,

@@ -1,13 +1,18 @@
-"""The hand_model folder: reading, writing back, and refusing what contradicts itself."""
+"""Files of hand templates: the hand_model folder and template.npz, and what contradicts itself."""
 
-from dataclasses import fields
+import dataclasses
 
 import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
-from dhm.formats.hand_model import read_hand_model, write_hand_model
-from dhm.formats.skeleton import read_skeleton
+from dhm.formats.hand_template import (
+    read_hand_model,
+    read_skeleton,
+    read_template,
+    write_hand_model,
+    write_template,
+)
 from dhm.types import HandTemplate
 from tests.formats.samples import small_template
 
@@ -19,7 +24,7 @@ def folder(tmp_path):
 
 
 def assert_same_template(found: HandTemplate, expected: HandTemplate) -> None:
-    for field in fields(HandTemplate):
+    for field in dataclasses.fields(HandTemplate):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         if isinstance(other, tuple):
             assert one == other
@@ -28,7 +33,7 @@ def assert_same_template(found: HandTemplate, expected: HandTemplate) -> None:
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_round_trip(folder):
+def test_a_written_folder_is_read_back(folder):
     assert_same_template(read_hand_model(folder), small_template())
 
 
@@ -121,7 +126,7 @@ def test_weights_just_off_one_are_renormalised(folder):
         ("skinning_weight", "2 b_r_index_null 1 ", "2", ":4: found 0 values after the id"),
     ],
 )  # fmt: skip
-def test_contradictions_are_refused(folder, file, old, new, message):
+def test_bad_folders_are_refused(folder, file, old, new, message):
     path = folder / f"{file}.txt"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
@@ -135,7 +140,7 @@ def test_a_mesh_without_texture_coordinates_is_refused(folder):
         read_hand_model(folder)
 
 
-def test_missing_files_are_refused(folder, tmp_path):
+def test_missing_files_of_the_folder_are_refused(folder, tmp_path):
     with pytest.raises(BadInputError, match="no such folder"):
         read_hand_model(tmp_path / "absent")
     for path in sorted(folder.iterdir()):
@@ -152,7 +157,7 @@ def test_an_empty_skeleton_is_refused(tmp_path):
         read_skeleton(tmp_path / "skeleton.txt")
 
 
-def test_a_mesh_cut_inside_its_faces_is_refused(folder):
+def test_a_mesh_cut_off_within_its_faces_is_refused(folder):
     path = folder / "hand.obj"
     text = path.read_text()
     lines = text.splitlines(keepends=True)
@@ -163,3 +168,71 @@ def test_a_mesh_cut_inside_its_faces_is_refused(folder):
     path.write_text(text.rstrip()[:-1])
     with pytest.raises(BadInputError, match=r"hand\.obj: found a last line without its end"):
         read_hand_model(folder)
+
+
+def assert_identical(found, expected):
+    for field in dataclasses.fields(expected):
+        assert type(getattr(found, field.name)) is type(getattr(expected, field.name))
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
+def test_template_npz_is_read_back_exactly(tmp_path):
+    template = small_template()
+    write_template(tmp_path / "template.npz", template)
+    back = read_template(tmp_path / "template.npz")
+    assert_identical(back, template)
+    assert all(type(parent) is int for parent in back.parents)
+
+
+@pytest.mark.parametrize("keep", [0, 40, 0.5, 0.98])
+def test_a_truncated_npz_is_refused(tmp_path, keep):
+    write_template(tmp_path / "template.npz", small_template())
+    path = tmp_path / "template.npz"
+    data = path.read_bytes()
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
+    with pytest.raises(BadInputError, match=r"template\.npz: found a damaged file"):
+        read_template(tmp_path / "template.npz")
+
+
+def test_a_changed_byte_of_the_npz_is_refused_or_harmless(tmp_path):
+    write_template(tmp_path / "template.npz", small_template())
+    path = tmp_path / "template.npz"
+    data = path.read_bytes()
+    refused = 0
+    for position in range(0, len(data), 13):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :])
+        try:
+            back = read_template(tmp_path / "template.npz")
+        except BadInputError:
+            refused += 1
+        else:
+            assert_identical(back, small_template())
+    assert refused > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("faces", lambda a: a + 4, "found faces from 4 to 7, expected indices below 4"),
+        ("faces_uv", lambda a: a[:0], r"found faces_uv as int32 \[0, 3\]"),
+        ("parents", lambda a: a * 0 - 1, "found 4 roots"),
+        ("parents", lambda a: np.array([1, 0, -1, 2]), "found a cycle"),
+        ("lbs_weights", lambda a: a[:, :3], r"found lbs_weights as float32 \[4, 3\], expected"),
+        ("v_template", lambda a: a * np.nan, "found v_template with NaN or infinity"),
+        ("uvs", lambda a: a.astype(str), "found uvs as <U32"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path, name, change, message):
+    path = tmp_path / "template.npz"
+    write_template(path, small_template())
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays | {name: change(arrays[name])})
+    with pytest.raises(BadInputError, match=rf"template\.npz: {message}"):
+        read_template(path)
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    np.savez(tmp_path / "template.npz", joint_names=np.array([{"a": 1}], object))
+    with pytest.raises(BadInputError, match=r"template\.npz: found a damaged file"):
+        read_template(tmp_path / "template.npz")

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
-from dhm.formats.obj import ObjMesh, read_obj, write_obj
-from dhm.formats.ply import read_ply, write_ply
-from dhm.formats.scan import read_scan
+from dhm.formats.mesh import ObjMesh, read_obj, read_ply, read_scan, write_obj, write_ply
 from tests.formats.samples import ASCII_PLY, FACES, OBJ, VERTICES, binary_ply
 
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from data_prep.captures.foreign_hand import (
+from data_prep.captures.frames import (
     TIP_TO_PALM_THEN_WRIST,
     WRIST_THEN_PALM_TO_TIP,
     WRIST_THEN_TIP_TO_PALM,
     Pinhole,
     as_template_joints,
-    mirrored_camera,
-    mirrored_points,
+    mirror_camera,
+    mirror_points,
 )
-from dhm.formats.keypoints import KEYPOINT_NAMES
+from dhm.formats.release_annotations import KEYPOINT_NAMES
 
 
 def camera(seed):
@@ -35,18 +35,18 @@ def pixels(camera, points):
 def test_the_mirrored_world_projects_onto_the_flipped_picture(seed):
     one, points = camera(seed), np.random.default_rng(seed).uniform(-90, 90, (30, 3))
     here = pixels(one, points)
-    there = pixels(mirrored_camera(one), mirrored_points(points))
+    there = pixels(mirror_camera(one), mirror_points(points))
     np.testing.assert_allclose(there, np.stack([333 - here[:, 0], here[:, 1]], axis=1), atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_mirrored_camera_is_a_camera_and_mirroring_undoes_itself(seed):
+def test_a_mirror_camera_is_a_camera_and_mirroring_undoes_itself(seed):
     one = camera(seed)
-    other = mirrored_camera(one)
+    other = mirror_camera(one)
     R = other.T_camera_world[:3, :3]
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(R) == pytest.approx(1)
-    for a, b in zip(mirrored_camera(other), one, strict=True):
+    for a, b in zip(mirror_camera(other), one, strict=True):
         np.testing.assert_allclose(a, b)
 
 

@@ -1,0 +1,182 @@
+"""Annotation files of the released capture.
+
+Cameras (`KRT_512`), keypoints (`keypoints<FRAME>.pts`) and depth maps (`depthmap<CAMERA>.pkl`). The
+depth maps are pickled NumPy arrays, which are read without running anything: the array is built
+from the records that `restricted_pickle` makes of the file.
+"""
+
+import pickle
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from dhm.errors import BadInputError
+from dhm.formats.restricted_pickle import (
+    ARRAY_GLOBALS,
+    ONLY_ARRAYS,
+    brief,
+    build_array,
+    load_records,
+)
+from dhm.formats.text import MAX_MAGNITUDE, Line, read_lines
+
+_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+_ONE_HAND = (*(f"{f}{part}" for f in _FINGERS for part in ("_null", "3", "2", "1")), "wrist")
+
+KEYPOINT_NAMES: tuple[str, ...] = tuple(
+    side + name for side in ("b_r_", "b_l_") for name in _ONE_HAND
+)
+"""Joint of each of the 42 indices: the right hand's 21, then the left hand's."""
+
+
+_LINES_PER_CAMERA = 8
+_DEPTH_MAP = "a pickled 2-D NumPy array of depths in mm"
+
+
+class KrtCamera(NamedTuple):
+    """One camera of a KRT file.
+
+    Attributes:
+        K: Intrinsics.
+        distortion: Lens coefficients; the released pictures are already undistorted.
+        T_camera_world: World to camera, mm.
+    """
+
+    K: Float[np.ndarray, "3 3"]
+    distortion: Float[np.ndarray, " d"]
+    T_camera_world: Float[np.ndarray, "4 4"]
+
+
+def read_krt(path: str | Path) -> dict[str, KrtCamera]:
+    """Reads the cameras of a KRT file by name, in the file's order.
+
+    Raises:
+        BadInputError: The file is empty or truncated, a number is not finite, a camera comes
+            twice, K is not an intrinsic matrix or R is not a rotation.
+    """
+    lines = read_lines(path)
+    if not lines:
+        raise BadInputError(path, "no camera", "blocks of a name, K, distortion and [R | t]")
+    cameras: dict[str, KrtCamera] = {}
+    for start in range(0, len(lines), _LINES_PER_CAMERA):
+        block = lines[start : start + _LINES_PER_CAMERA]
+        name_line = block[0]
+        if len(name_line.tokens) != 1:
+            raise name_line.refusal(f"{len(name_line.tokens)} values", "a camera's name alone")
+        name = name_line.tokens[0]
+        if name in cameras:
+            raise name_line.refusal(f"camera {name} a second time", "each camera once")
+        cameras[name] = _parse_camera(name, block)
+    return cameras
+
+
+def _parse_camera(name: str, block: list[Line]) -> KrtCamera:
+    if len(block) < _LINES_PER_CAMERA:
+        raise block[-1].refusal(
+            f"the end of the file after {len(block)} lines of camera {name}",
+            f"{_LINES_PER_CAMERA} lines: name, K (3), distortion, [R | t] (3)",
+        )
+    K = np.array([line.floats(0, 3, f"camera {name}'s K") for line in block[1:4]])
+    distortion = np.array([block[4].float(t, "the distortion") for t in block[4].tokens])
+    T = np.eye(4)
+    T[:3] = [line.floats(0, 4, f"camera {name}'s [R | t]") for line in block[5:8]]
+    _check_intrinsics(K, block[1], name)
+    block[5].check_rotation(T[:3, :3], f"an R of camera {name}")
+    return KrtCamera(K, distortion, T)
+
+
+def _check_intrinsics(K: np.ndarray, line: Line, name: str) -> None:
+    below = np.array([K[1, 0], K[2, 0], K[2, 1], K[2, 2] - 1.0])
+    if np.abs(below).max() > 1e-6 or min(K[0, 0], K[1, 1]) <= 0:
+        raise line.refusal(
+            f"K = {K.tolist()} of camera {name}",
+            "an upper triangular K with positive focal lengths and last row 0 0 1",
+        )
+
+
+def write_krt(path: str | Path, cameras: dict[str, KrtCamera]) -> None:
+    """Writes a KRT file."""
+    blocks = []
+    for name, camera in cameras.items():
+        rows = [*camera.K, camera.distortion, *camera.T_camera_world[:3]]
+        numbers = [" ".join(f"{value:.9f}" for value in row) for row in rows]
+        blocks.append("\n".join([name, *numbers]) + "\n")
+    Path(path).write_text("\n".join(blocks) + "\n")
+
+
+class Keypoints(NamedTuple):
+    """The joints of one frame, at the indices of `KEYPOINT_NAMES`.
+
+    Attributes:
+        points: World mm; 0 where not annotated.
+        valid: Whether the file has the joint.
+        score: Detection scores summed over the views.
+        num_views: Number of views the joint was triangulated from.
+    """
+
+    points: Float[np.ndarray, "42 3"]
+    valid: Bool[np.ndarray, " 42"]
+    score: Float[np.ndarray, " 42"]
+    num_views: Float[np.ndarray, " 42"]
+
+
+def read_keypoints(path: str | Path) -> Keypoints:
+    """Reads a .pts file: `index x y z score_sum view_count` a line, in any order.
+
+    Raises:
+        BadInputError: The file is empty, a line is truncated, a number is not finite, or an
+            index is unknown or comes twice.
+    """
+    lines = read_lines(path)
+    if not lines:
+        raise BadInputError(path, "no keypoint", "a line `index x y z score views` for each joint")
+    table = np.zeros((len(KEYPOINT_NAMES), 5))
+    valid = np.zeros(len(KEYPOINT_NAMES), bool)
+    for line in lines:
+        index = line.int(line.tokens[0], "a keypoint's index")
+        if not 0 <= index < len(valid):
+            raise line.refusal(f"keypoint {index}", f"an index from 0 to {len(valid) - 1}")
+        if valid[index]:
+            raise line.refusal(f"keypoint {index} a second time", "each keypoint once")
+        table[index] = line.floats(1, 5, "a keypoint (x y z score views)")
+        valid[index] = True
+    return Keypoints(table[:, :3], valid, table[:, 3], table[:, 4])
+
+
+def write_keypoints(path: str | Path, keypoints: Keypoints) -> None:
+    """Writes a .pts file of the valid keypoints."""
+    rows = [
+        f"{index} {x:.6f} {y:.6f} {z:.6f} {keypoints.score[index]:.4f}"
+        f" {keypoints.num_views[index]:.0f}\n"
+        for index, (x, y, z) in enumerate(keypoints.points)
+        if keypoints.valid[index]
+    ]
+    Path(path).write_text("".join(rows))
+
+
+def read_depth_pickle(path: str | Path) -> Float[np.ndarray, "h w"]:
+    """Reads a depth map: float32 mm along the camera's z, 0 = background.
+
+    Raises:
+        BadInputError: The pickle refers to anything but NumPy's array reconstruction (nothing of
+            it runs), is damaged or truncated, or does not hold finite depths >= 0 in two axes.
+    """
+    path = Path(path)
+    record = load_records(path, ARRAY_GLOBALS, ONLY_ARRAYS, _DEPTH_MAP)
+    try:
+        depth = build_array(record)
+        if depth.ndim != 2:
+            raise ValueError(f"shape {brief(depth.shape)}")
+    except ValueError as error:
+        raise BadInputError(path, f"a damaged pickle ({error})", _DEPTH_MAP) from None
+    if not ((depth >= 0) & (depth.astype(np.float64) <= MAX_MAGNITUDE)).all():
+        raise BadInputError(path, "a depth that is negative or not finite", "depths >= 0 in mm")
+    return depth.astype(np.float32)
+
+
+def write_depth_pickle(path: str | Path, depth: Float[np.ndarray, "h w"]) -> None:
+    """Writes a depth map as a pickled float32 array."""
+    with Path(path).open("wb") as file:
+        pickle.dump(np.ascontiguousarray(depth, np.float32), file, protocol=4)
