@@ -1,6 +1,6 @@
-"""What `config.augment` does to pictures: `python -m data_prep.augmentation_sheet OUT.jpg`.
+"""Draws what `config.augment` does: `python -m data_prep.augmentation_sheet OUT.jpg`.
 
-A row for each change at its limit, on crops of the studio; with `--prepared DIR` on that folder's.
+A row for each change at its limit, on crops of the studio, or of a folder with `--prepared DIR`.
 """
 
 import argparse
@@ -15,13 +15,12 @@ from jaxtyping import UInt8
 from data_prep.prepare import prepare
 from data_prep.studio.stage.capture import write_capture
 from data_prep.studio.stage.settings import StudioSettings
-from dhm.data.augmentation import Augmentation, InputView, augment
-from dhm.data.backgrounds import Backgrounds
+from dhm.data.augmentation import Augmentation, Backgrounds, InputView, augment
 from dhm.data.prepared_data import PreparedData
 from dhm.data.schema import TRAIN
 
 ROWS = {
-    "as it was": {},
+    "original": {},
     "rotation 60": {"rotation_deg": 60.0},
     "scale, shift": {"scale": 0.2, "shift": 0.08},
     "light": {"brightness": 0.4, "contrast": 0.4, "gamma": 0.5},
@@ -36,7 +35,7 @@ ROWS = {
             "hue_deg": 10.0, "blur_px": 1.5, "motion_px": 6.0, "jpeg": 0.3, "occlusion": 0.35,
             "background": 1.0},
 }  # fmt: skip
-"""A title, and the limits that are not zero."""
+"""Title of each row, and its limits that are not zero."""
 
 COLUMNS = 8
 _TITLE_PX = 116
@@ -47,12 +46,12 @@ _BONE = (255, 220, 0)
 def sheet(
     data: PreparedData, records: list[int], backgrounds: Backgrounds
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Draws the changes, a row each; the target's joints lie over the first three rows' hands.
+    """Draws a row for each change; in the first three the target's joints are marked.
 
     Args:
         data: Records with depth maps or masks.
-        records: Of the training split, one a column.
-        backgrounds: To replace theirs.
+        records: Training records, one a column.
+        backgrounds: New backgrounds.
     """
     rows = []
     for row, (title, limits) in enumerate(ROWS.items()):
@@ -90,7 +89,7 @@ def _title(text: str) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _filmed(folder: Path) -> PreparedData:
-    """A few frames of the studio."""
+    """Films and prepares a few frames in the studio."""
     settings = StudioSettings(
         subject=3, frames=40, test_frames=15, frame_step=30, cameras=16, pictures=1,
         depth_maps="pictured", scans="held_out", resolution_mm=2.0,

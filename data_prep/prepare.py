@@ -1,4 +1,4 @@
-"""From a capture or a data set to records.
+"""Prepares records from a capture or a data set.
 
 `python -m data_prep.prepare --capture DIR --subject S --out DIR`, or `--dataset rhd` and others.
 """
@@ -13,23 +13,12 @@ from tqdm import tqdm
 
 from data_prep.captures.datasets import DATASETS, RELEASE, official_split, read_dataset
 from data_prep.captures.frames import Capture
-from data_prep.captures.release_capture import read_release_capture
 from data_prep.captures.rhd import HAND, PERSON
-from data_prep.records.fingerprint import fingerprint
-from data_prep.records.hand_dataset import PlannedView, WrittenView, write_dataset
-from data_prep.records.index import build_index
-from data_prep.records.output_folder import exclusive, replaced_when_done
+from data_prep.records.hand_dataset import PlannedView, WrittenView, build_index, write_dataset
+from data_prep.records.output_folder import fingerprint, replaced_when_done, up_to_date
 from data_prep.records.splits import Pattern, plan_splits
-from dhm.data.prepared_files import (
-    check_files,
-    file_sizes,
-    read_info,
-    write_index,
-    write_info,
-    write_scan,
-)
+from dhm.data.lock import hold
 from dhm.data.schema import (
-    INFO_FILE,
     MAX_IMAGE_SIZE,
     MIN_IMAGE_SIZE,
     SCHEMA_VERSION,
@@ -37,6 +26,10 @@ from dhm.data.schema import (
     TEST,
     TRAIN,
     PreparedInfo,
+    file_sizes,
+    write_index,
+    write_info,
+    write_scan,
 )
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.hand_template import write_template
@@ -48,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """The options of `prepare`, which explains them."""
+    """Options of a preparation; see `prepare`."""
 
     subject: int
     image_size: int = 256
@@ -73,38 +66,36 @@ def prepare(
 ) -> PreparedInfo:
     """Prepares a capture in the released layout, or another data set.
 
-    Does nothing where `out` already holds the records of the same inputs and options; otherwise
-    builds them beside it and puts them in its place when they are complete.
+    Does nothing if `out` already holds the records of the same inputs and options. Otherwise builds
+    them beside `out` and moves them there when they are complete.
 
     Args:
-        capture: The folder that holds images, annotations and hand_model; or the data set's.
-        subject: Number of the subject; of a data set of many people any, which becomes the key
-            of the identity code.
+        capture: The folder of images, annotations and hand_model; or that of the data set.
+        subject: Number of the subject, the key of the identity code; any number for a data set of
+            many people.
         out: The folder to write.
         dataset: "release", or "rhd", "freihand", "interhand" (see their readers).
-        template: File of another hand model than the capture's; of the one for a data set without
-            any, the studio's by default.
+        template: template.npz of the hand model to use; by default the capture's own, or the
+            studio's for a data set without one.
         every: Takes every n-th picture of a data set only.
         foreground: What RHD's masks keep, "person" or "hand".
         image_size: Side of the square crops, pixels (256 in paper section 7).
         test_sequences: Regular expression or list of names of the sequences to hold out. The
-            paper holds out the conversational gestures (section 8.1). "" holds out none: the
-            evaluation is then on training frames. Of other data sets it is the official split.
-        train_sequences: Likewise of those to train on; all the others by default.
-        workers: Threads that read, cut and encode.
+            paper holds out the conversational gestures (section 8.1). "" holds out the official
+            test split of a data set and nothing of a capture, whose evaluation is then on training
+            frames.
+        train_sequences: The sequences to train on; by default all others.
+        workers: Threads that read, crop and encode.
 
     Returns:
-        What is in the folder.
+        The info of the folder.
 
     Raises:
-        BadInputError: If the capture, one of its files, a pattern or the folder cannot be used.
+        BadInputError: The capture, one of its files, a pattern or the folder cannot be used.
     """
-    if dataset == RELEASE:
-        if every != 1:
-            raise BadInputError("every", "a value with the released layout", "another data set")
-        frames = read_release_capture(capture, subject, template)
-    else:
-        frames = read_dataset(dataset, Path(capture), template, every=every, foreground=foreground)
+    frames = read_dataset(
+        dataset, Path(capture), template, subject=subject, every=every, foreground=foreground
+    )
     names = frames.template.joint_names
     if missing := [name for name in REQUIRED_JOINTS if name not in names]:
         file = template or Path(capture) / "hand_model" / "skeleton.txt"
@@ -115,24 +106,24 @@ def prepare(
 
 
 def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOptions) -> PreparedInfo:
-    """Prepares a capture of any layout that became frames, as `prepare` does.
+    """Prepares the views of a capture of any layout; see `prepare`.
 
     Args:
         frames: The capture.
         root: Its folder.
         out: The folder to write.
-        options: As in `prepare`.
+        options: See `prepare`.
 
     Returns:
-        What is in the folder.
+        The info of the folder.
 
     Raises:
-        BadInputError: If an option, a file or the folder cannot be used.
+        BadInputError: An option, a file or the folder cannot be used.
     """
     _check_options(options)
     digest = fingerprint(frames, root, dataclasses.asdict(options) | {"workers": None})
-    with exclusive(out):
-        if info := _up_to_date(out, digest):
+    with hold(out.parent / f".{out.name}.lock"):
+        if info := up_to_date(out, digest):
             log.info("%s is up to date", out)
             return info
         splits, skipped = plan_splits(
@@ -160,7 +151,7 @@ def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOption
 
 
 def format_table(info: PreparedInfo) -> str:
-    """Lays out the counts of a preparation, one line each."""
+    """Formats the counts of a preparation, one a line."""
     rows = []
     for split, count in info.num_records.items():
         rows += [
@@ -183,21 +174,6 @@ def _check_options(options: PrepareOptions) -> None:
         )
     if options.workers < 1:
         raise BadInputError("workers", f"{options.workers}", "1 or more threads")
-
-
-def _up_to_date(out: Path, digest: str) -> PreparedInfo | None:
-    if not (out / INFO_FILE).is_file():
-        return None
-    try:
-        info = read_info(out)
-        check_files(out, info)
-    except BadInputError as error:
-        log.info("building again: %s", error)
-        return None
-    if info.fingerprint != digest:
-        log.info("building again: inputs or options of %s changed", out)
-        return None
-    return info
 
 
 def _write_records(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dhm.data.lock import in_turn
+from dhm.data.lock import hold
 from dhm.data.prepared_data import PreparedData
 from dhm.data.schema import TEMPLATE_FILE
 from dhm.errors import BadInputError
@@ -41,14 +41,14 @@ def prepared_data(config: ConfigDict) -> PreparedData:
     capture, test_sequences = Path(config.capture), config.data.test_sequences
     dataset = _dataset(config)
     if not config.capture:
-        with in_turn(DATA_FOLDER):  # runs of a sweep may want the same
+        with hold(DATA_FOLDER / ".lock"):  # runs of a sweep may want the same
             capture, held_out = _built_in_capture(config)
         test_sequences = test_sequences or held_out
         dataset |= _other_template(config)
     train_sequences = config.data.train_sequences or None
     name = _name(capture, config, (test_sequences, train_sequences, *dataset.values()))
     out = Path(config.prepared or DATA_FOLDER / "prepared" / name)
-    with in_turn(out.parent):
+    with hold(out.parent / ".lock"):
         prepare(
             capture,
             config.subject,
@@ -87,7 +87,7 @@ def linear_model_file(config: ConfigDict) -> Path:
         return Path(config.mano.path)
     from data_prep.studio.linear_hand import linear_hand
 
-    with in_turn(DATA_FOLDER):
+    with hold(DATA_FOLDER / ".lock"):
         return linear_hand(DATA_FOLDER / "linear_hand.pkl")
 
 
@@ -144,7 +144,7 @@ def _built_in_people(config: ConfigDict) -> PreparedData:
         ", ".join(map(str, subjects)),
         root,
     )
-    with in_turn(DATA_FOLDER):
+    with hold(DATA_FOLDER / ".lock"):
         people = film_people(settings, subjects, root, os.cpu_count() or 1)
     test_sequences = config.data.test_sequences or held_out_people(subjects)
     train_sequences = config.data.train_sequences or None
@@ -153,7 +153,7 @@ def _built_in_people(config: ConfigDict) -> PreparedData:
     options = PrepareOptions(
         config.subject, config.data.image_size, test_sequences, train_sequences
     )
-    with in_turn(out.parent):
+    with hold(out.parent / ".lock"):
         prepare_views(people, root, out, options)
     return PreparedData(out)
 

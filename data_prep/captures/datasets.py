@@ -1,4 +1,4 @@
-"""Other people's data sets of hands, by name, as captures."""
+"""The captures and data sets that can be prepared, by name."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from data_prep.captures import freihand, interhand, rhd
 from data_prep.captures.frames import Capture
+from data_prep.captures.release_capture import read_release_capture
 from data_prep.records.splits import Pattern
 from dhm.errors import BadInputError
 from dhm.formats.hand_template import read_template
@@ -16,7 +17,7 @@ RELEASE = "release"
 
 
 class _Dataset(NamedTuple):
-    """A reader, and the sequences of its official split."""
+    """A reader of a data set without a hand model, and the sequences of its official split."""
 
     read: Callable[..., Capture]
     test: Pattern
@@ -34,25 +35,36 @@ DATASETS = (RELEASE, *_DATASETS)
 
 
 def read_dataset(
-    name: str, root: Path, template: Path | None, *, every: int = 1, foreground: str = rhd.PERSON
+    name: str,
+    root: Path,
+    template: Path | None,
+    *,
+    subject: int = 0,
+    every: int = 1,
+    foreground: str = rhd.PERSON,
 ) -> Capture:
-    """Lists the hands of a data set.
+    """Lists the views of a capture in the released layout or of another data set.
 
     Args:
-        name: Among DATASETS, but not the released capture.
+        name: One of DATASETS.
         root: Its folder.
-        template: File of the hand model that its joints are brought to, such as template.npz of
-            an exported model; the studio's by default.
-        every: Takes every n-th picture (FreiHAND: frame) only.
+        template: template.npz of an exported model: the hand model that joints are sorted for. By
+            default the capture's own, or the studio's for a data set without one.
+        subject: Number of the subject of a capture.
+        every: Takes every n-th picture (FreiHAND: frame) of a data set only.
         foreground: What RHD's masks keep; see `rhd.read_rhd`.
 
     Raises:
-        BadInputError: There is no such data set, or a file cannot be used.
+        BadInputError: There is no such data set, or a file or option cannot be used.
     """
-    if name not in _DATASETS:
+    if name not in DATASETS:
         raise BadInputError("dataset", repr(name), f"one of {', '.join(DATASETS)}")
     if every < 1:
         raise BadInputError("every", f"{every}", "1 or more")
+    if name == RELEASE:
+        if every != 1:
+            raise BadInputError("every", "a value with the released layout", "another data set")
+        return read_release_capture(root, subject, template)
     read = _DATASETS[name].read
     if name == "rhd":
         read = partial(read, foreground=foreground)
@@ -62,15 +74,14 @@ def read_dataset(
 def official_split(
     name: str, test: Pattern, train: Pattern | None
 ) -> tuple[Pattern, Pattern | None]:
-    """The sequences to test and to train on: those asked for, else those of the data set."""
+    """Returns the sequences to test and to train on: the given ones, else the official ones."""
     if name == RELEASE:
         return test, train
     return test or _DATASETS[name].test, train or _DATASETS[name].train
 
 
 def _studio_template() -> HandTemplate:
-    from data_prep.studio.template.hand_template import (
-        hand_template,  # needs more than the readers do
-    )
+    # Needs more packages than the readers do.
+    from data_prep.studio.template.hand_template import hand_template
 
     return hand_template("full")

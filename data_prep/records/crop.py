@@ -1,8 +1,9 @@
-"""Cuts the hand out of a view and folds the cut into the camera.
+"""Crops views to the hand and folds the crop into the camera.
 
-After this step nothing knows about crops: K belongs to the cut-out picture.
+Nothing after this step knows about crops: K belongs to the cropped picture.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,32 +11,43 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from data_prep.captures.frames import CaptureView
-from dhm.data.crop import MIN_BOX_PX, MIN_JOINTS, clipped_box, crop_matrix
+from dhm.data.crop import (
+    MIN_BOX_PX,
+    MIN_JOINTS,
+    clipped_box,
+    crop_matrix,
+    scale_matrix,
+    warp_depth,
+    warp_image,
+    warp_mask,
+)
 from dhm.data.depth_codec import DEPTH_RANGE_MM
-from dhm.data.resample import scale_matrix, warp_depth, warp_image, warp_mask
 from dhm.errors import BadInputError
 from dhm.formats.picture import read_picture
 from dhm.formats.release_annotations import read_depth_pickle
 
 MAX_NEARER_THAN_JOINTS_MM = 200.0
-"""A hand is about this long: no part of it is nearer than this before any of its joints."""
+"""Length of a hand: no part of it is nearer to the camera than its joints by more than this."""
 
 MAX_ASPECT_CHANGE = 0.02
-"""Rounding of the sides when a picture of a few hundred pixels is scaled down."""
+"""Largest relative change of the aspect ratio: that of rounding the sides of a small picture."""
 
-TOO_FEW_JOINTS = f"fewer than {MIN_JOINTS} valid joints"
-BEHIND_CAMERA = "hand behind the camera"
-OUTSIDE_IMAGE = "hand outside the image"
-TOO_SMALL = f"hand smaller than {MIN_BOX_PX:g} pixels"
-REASONS = (TOO_FEW_JOINTS, BEHIND_CAMERA, OUTSIDE_IMAGE, TOO_SMALL)
+
+class Unusable(StrEnum):
+    """Reasons for which a view cannot be cropped, in the order in which the rules apply."""
+
+    TOO_FEW_JOINTS = f"fewer than {MIN_JOINTS} valid joints"
+    BEHIND_CAMERA = "hand behind the camera"
+    OUTSIDE_IMAGE = "hand outside the image"
+    TOO_SMALL = f"hand smaller than {MIN_BOX_PX:g} pixels"
 
 
 class CropPlan(NamedTuple):
-    """How a view is cut, decided before any picture is read.
+    """How a view is cropped; planned before any picture is read.
 
     Attributes:
         A_crop_view: Maps pixels of a picture of `K_size` to pixels of the crop.
-        nearest_mm: Smallest depth that can belong to the hand.
+        nearest_mm: Smallest depth that can belong to the hand, mm.
         size: Side of the crop, pixels.
     """
 
@@ -45,15 +57,15 @@ class CropPlan(NamedTuple):
 
 
 class CroppedView(NamedTuple):
-    """A view after the cut.
+    """The crop of a view.
 
     Attributes:
         image: RGB.
         depth: Depth in mm, 0 = background; None without a depth map.
         K: Intrinsics of the crop.
-        dropped_pixels: Foreground pixels that became background, being too near or too far to
-            belong to the hand.
-        mask: What is not background, None where no file tells it.
+        dropped_pixels: Number of foreground pixels that became background because they are too
+            near or too far to belong to the hand.
+        mask: The foreground; None without a mask file.
     """
 
     image: UInt8[np.ndarray, "s s 3"]
@@ -63,43 +75,40 @@ class CroppedView(NamedTuple):
     mask: Bool[np.ndarray, "s s"] | None
 
 
-def plan_crop(view: CaptureView, size: int) -> CropPlan | str:
-    """Chooses the crop of a view.
-
-    The bounding box of the valid joints, each side times BOX_SCALE around its centre, clipped to
-    the picture and stretched to a square.
+def plan_crop(view: CaptureView, size: int) -> CropPlan | Unusable:
+    """Plans the crop of a view: `clipped_box` of its valid joints, stretched to a square.
 
     Args:
         view: The view.
         size: Side of the crop, pixels.
 
     Returns:
-        The plan, or which of REASONS rules the view out.
+        The plan, or the first reason for which the view cannot be cropped.
     """
     joints = view.joints[view.joint_valid].astype(np.float64)
     if len(joints) < MIN_JOINTS:
-        return TOO_FEW_JOINTS
+        return Unusable.TOO_FEW_JOINTS
     in_camera = joints @ view.T_camera_world[:3, :3].T + view.T_camera_world[:3, 3]
     if in_camera[:, 2].min() <= 0:
-        return BEHIND_CAMERA
+        return Unusable.BEHIND_CAMERA
     pixels = (in_camera / in_camera[:, 2:]) @ view.K.T
     low, high = clipped_box(pixels[:, :2], view.K_size)
     if np.any(high < low):
-        return OUTSIDE_IMAGE
+        return Unusable.OUTSIDE_IMAGE
     if np.any(high - low < MIN_BOX_PX):
-        return TOO_SMALL
+        return Unusable.TOO_SMALL
     nearest = float(in_camera[:, 2].min()) - MAX_NEARER_THAN_JOINTS_MM
     return CropPlan(crop_matrix(low, high, size), nearest, size)
 
 
 def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
-    """Reads a view's picture, depth map and mask and cuts them.
+    """Reads and crops a view's picture, depth map and mask.
 
-    Picture and depth map may have another size than K belongs to, each its own, unless the view
+    Picture and depth map may each have another size than that which K belongs to, unless the view
     is mirrored.
 
     Raises:
-        BadInputError: If a file is missing or damaged, or has another aspect ratio or size.
+        BadInputError: A file is missing or damaged, or has another aspect ratio or size.
     """
     image = _read_image(view)
     M_image = _source_from_crop(view, plan, image.shape[:2], view.image_path)
@@ -120,10 +129,10 @@ def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
 def limit_depth(
     depth: Float[np.ndarray, "h w"], nearest_mm: float
 ) -> tuple[Float[np.ndarray, "h w"], int]:
-    """Turns into background what the depth codes from `nearest_mm` on cannot hold.
+    """Turns depths outside the codes' range from `nearest_mm` on into background.
 
     Returns:
-        The depth map, and the number of foreground pixels that were dropped.
+        The depth map, and the number of foreground pixels that became background.
     """
     far = (depth < nearest_mm) | (depth > nearest_mm + DEPTH_RANGE_MM)
     dropped = far & (depth > 0)
@@ -134,7 +143,7 @@ def _read_image(view: CaptureView) -> UInt8[np.ndarray, "h w 3"]:
     image = read_picture(view.image_path)
     if not view.mirrored:
         return image
-    # The first pixel keeps its place when a picture is scaled; of a flipped one it was the last.
+    # Scaling keeps the first pixel's centre in place, which in a flipped picture was the last's.
     _require_size(view.image_path, image, view.K_size)
     return np.ascontiguousarray(image[:, ::-1])
 

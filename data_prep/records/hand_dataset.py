@@ -1,7 +1,7 @@
 """Writes views as records of a tfds data set in array_record files, without TensorFlow.
 
-Records are streamed with tfds's sequential writer: a `GeneratorBasedBuilder` keeps a whole
-ordered split in memory before it writes.
+tfds's sequential writer streams the records; a `GeneratorBasedBuilder` would keep a whole ordered
+split in memory before it writes.
 """
 
 import io
@@ -18,15 +18,15 @@ import tensorflow_datasets as tfds
 from data_prep.captures.frames import CaptureView
 from data_prep.records.crop import CropPlan, crop_view
 from dhm.data.depth_codec import DEPTH_STEP_MM, encode_depth
-from dhm.data.schema import RECORDS_FOLDER, SCHEMA_VERSION, HandRecord
+from dhm.data.schema import RECORDS_FOLDER, SCHEMA_VERSION, HandRecord, Index, SplitIndex
 
 DATASET_NAME = "hand_dataset"
 RECORDS_PER_FILE = 1000
-# The writer renews its metadata with every call, and this bounds the records in memory.
+# Bounds the records in memory; the writer rewrites its metadata with every call.
 _CHUNK = 64
 
-# A third of a PNG's size and decoding time at an error of one grey level on average; the captures
-# themselves are JPEG.
+# A third of a PNG's size and decoding time, with a mean error of one grey level; the pictures of
+# captures are JPEG already.
 _JPEG = [
     *(cv2.IMWRITE_JPEG_QUALITY, 95),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
@@ -34,18 +34,18 @@ _JPEG = [
 
 
 class PlannedView(NamedTuple):
-    """A view that becomes a record, and how it is cut."""
+    """A view that becomes a record, and how it is cropped."""
 
     view: CaptureView
     plan: CropPlan
 
 
 class WrittenView(NamedTuple):
-    """What the index and the counts keep of a record.
+    """What the index and the counts need of a record.
 
     Attributes:
         has_depth: Whether the crop holds foreground depth.
-        dropped_pixels: Foreground depth pixels outside the code's range.
+        dropped_pixels: Number of foreground depth pixels outside the codes' range.
     """
 
     has_depth: bool
@@ -59,20 +59,20 @@ def write_dataset(
     workers: int,
     on_records: Callable[[int], Any],
 ) -> dict[str, list[WrittenView]]:
-    """Writes the records of all splits, in the order given.
+    """Writes the records of all splits in the given order.
 
     Args:
         prepared: The folder under construction.
         splits: The views of each split; none may be empty.
         subject: Number of the subject.
-        workers: Threads that read, cut and encode.
+        workers: Threads that read, crop and encode.
         on_records: Called with the number of records after each chunk.
 
     Returns:
         What was written, in record order.
 
     Raises:
-        BadInputError: If a picture or depth map cannot be used.
+        BadInputError: A picture, depth map or mask cannot be used.
     """
     first = next(iter(splits.values()))[0]
     folder = prepared / RECORDS_FOLDER
@@ -96,11 +96,49 @@ def write_dataset(
     return written
 
 
+def build_index(
+    splits: dict[str, list[PlannedView]], written: dict[str, list[WrittenView]]
+) -> Index:
+    """Builds the index of a prepared folder.
+
+    Args:
+        splits: The views of each split, in record order.
+        written: What was written of them.
+    """
+    views = [planned.view for planned_views in splits.values() for planned in planned_views]
+    sequences = tuple(sorted({view.sequence for view in views}))
+    cameras = tuple(sorted({view.camera for view in views}))
+    columns = {
+        split: _index_split(planned, written[split], sequences, cameras)
+        for split, planned in splits.items()
+    }
+    return Index(columns, sequences, cameras)
+
+
+def _index_split(
+    planned: list[PlannedView],
+    written: list[WrittenView],
+    sequences: tuple[str, ...],
+    cameras: tuple[str, ...],
+) -> SplitIndex:
+    views = [view for view, _ in planned]
+    sequence_id = np.array([sequences.index(view.sequence) for view in views], np.int32)
+    frame = np.array([view.frame for view in views], np.int64)
+    _, frame_id = np.unique(np.stack([sequence_id, frame]), axis=1, return_inverse=True)
+    return SplitIndex(
+        frame_id=frame_id.ravel().astype(np.int32),
+        frame=frame,
+        sequence_id=sequence_id,
+        camera_id=np.array([cameras.index(view.camera) for view in views], np.int32),
+        has_depth=np.array([view.has_depth for view in written]),
+    )
+
+
 def make_record(planned: PlannedView, subject: int) -> tuple[HandRecord, WrittenView]:
-    """Reads, cuts and encodes one view.
+    """Reads, crops and encodes one view.
 
     Raises:
-        BadInputError: If its picture, depth map or mask cannot be used.
+        BadInputError: Its picture, depth map or mask cannot be used.
     """
     view, plan = planned
     cropped = crop_view(view, plan)
@@ -125,17 +163,17 @@ def make_record(planned: PlannedView, subject: int) -> tuple[HandRecord, Written
 
 
 def encode_image(image: np.ndarray) -> bytes:
-    """Packs an RGB picture as JPEG."""
+    """Encodes an RGB picture as JPEG."""
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG)[1].tobytes()
 
 
 def encode_mask(mask: np.ndarray) -> bytes:
-    """Packs a mask as a PNG of one bit a pixel."""
+    """Encodes a mask as a PNG of one bit a pixel."""
     return cv2.imencode(".png", mask.astype(np.uint8), [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
 
 
 def _as_example(record: HandRecord) -> dict[str, Any]:
-    # tfds takes an encoded picture only as an open file.
+    # tfds accepts an encoded picture only as an open file.
     return record._asdict() | {"image": io.BytesIO(record.image)}
 
 

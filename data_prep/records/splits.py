@@ -1,11 +1,11 @@
-"""Decides which split each view goes to; a sequence never lies in two."""
+"""Assigns views to splits; no sequence lies in two."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
 
 from data_prep.captures.frames import Capture
-from data_prep.records.crop import REASONS, plan_crop
+from data_prep.records.crop import CropPlan, Unusable, plan_crop
 from data_prep.records.hand_dataset import PlannedView
 from dhm.data.schema import TEST, TRAIN
 from dhm.errors import BadInputError
@@ -13,26 +13,26 @@ from dhm.errors import BadInputError
 NO_SPLIT = "sequence in neither split"
 
 Pattern = str | Sequence[str]
-"""A regular expression that is searched for in the names, or a list of names."""
+"""A regular expression that is searched for in names, or a list of names."""
 
 
 def assign_sequences(
     names: Sequence[str], test: Pattern, train: Pattern | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """Chooses the sequences of each split.
+    """Assigns sequences to splits.
 
     Args:
         names: All sequences.
-        test: Those to hold out. Empty ("" or an empty list) holds out none: there is no test
-            split then, and the evaluation is on training frames.
-        train: Those to train on; all that are not held out by default.
+        test: Those to hold out. An empty pattern holds out none: there is then no test split, and
+            the evaluation is on training frames.
+        train: Those to train on; by default all that are not held out.
 
     Returns:
         The names by split; no "test" where none is held out.
 
     Raises:
-        BadInputError: If a pattern is no regular expression or matches nothing, a listed name
-            does not exist, both patterns match a sequence, or nothing is left to train on.
+        BadInputError: A pattern is no regular expression or matches nothing, a listed name does
+            not exist, both patterns match a sequence, or nothing is left to train on.
     """
     held_out = _select(names, test, "test_sequences") if test else ()
     if train is None:
@@ -51,14 +51,14 @@ def assign_sequences(
 def plan_splits(
     frames: Capture, image_size: int, test: Pattern, train: Pattern | None
 ) -> tuple[dict[str, list[PlannedView]], dict[str, int]]:
-    """Decides on every view, before any picture is read.
+    """Plans every view before any picture is read.
 
     Returns:
-        The planned views by split, in the capture's order, and the number of images left out by
+        The planned views by split, in the capture's order, and the number of skipped views by
         reason.
 
     Raises:
-        BadInputError: If the patterns are impossible or a split is left without views.
+        BadInputError: A pattern cannot be used, or a split has no usable view.
     """
     names = sorted({view.sequence for view in frames.views})
     sequences = assign_sequences(names, test, train)
@@ -66,12 +66,16 @@ def plan_splits(
     splits: dict[str, list[PlannedView]] = {split: [] for split in sequences}
     counts: Counter[str] = Counter()
     for view in frames.views:
-        plan = plan_crop(view, image_size) if view.sequence in split_of else NO_SPLIT
-        if isinstance(plan, str):
-            counts[plan] += 1
-        else:
+        if view.sequence not in split_of:
+            counts[NO_SPLIT] += 1
+            continue
+        plan = plan_crop(view, image_size)
+        if isinstance(plan, CropPlan):
             splits[split_of[view.sequence]].append(PlannedView(view, plan))
-    skipped = frames.skipped | {reason: counts[reason] for reason in (NO_SPLIT, *REASONS)}
+        else:
+            counts[plan.value] += 1
+    reasons = NO_SPLIT, *(reason.value for reason in Unusable)
+    skipped = frames.skipped | {reason: counts[reason] for reason in reasons}
     for split, views in splits.items():
         if not views:
             found = f"no usable view in {list(sequences[split])} ({dict(counts)})"

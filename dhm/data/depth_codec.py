@@ -1,8 +1,8 @@
 """Depth maps as 16-bit codes under zstd.
 
-A code q stands for z = offset + step (q - 1); q = 0 is background, exactly. With a step of
-0.01 mm the codes reach 655.34 mm beyond the offset, several times a hand's depth, so the crop
-step clears what lies outside instead of letting codes wrap.
+A code q stands for z = offset + step (q - 1); q = 0 is background. With a step of 0.01 mm the codes
+reach 655.34 mm beyond the offset, several times a hand's depth; `data_prep.records.crop` turns
+depths outside into background.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ ZSTD_LEVEL = 3
 
 
 def encode_depth(depth: Float[np.ndarray, "h w"], offset: float) -> bytes:
-    """Packs a depth map; decoding gives it back within half a step (0.005 mm).
+    """Compresses a depth map; its decoding differs by at most half a step (0.005 mm).
 
     Args:
         depth: Depth along the camera's z in mm, 0 = background.
@@ -30,7 +30,7 @@ def encode_depth(depth: Float[np.ndarray, "h w"], offset: float) -> bytes:
         The compressed codes, little-endian and row by row, with a checksum.
 
     Raises:
-        ValueError: If a foreground depth lies outside [offset, offset + DEPTH_RANGE_MM].
+        ValueError: A foreground depth lies outside [offset, offset + DEPTH_RANGE_MM].
     """
     foreground = depth > 0
     codes = np.round((depth.astype(np.float64) - offset) / DEPTH_STEP_MM) + 1
@@ -58,23 +58,23 @@ class DepthCodes(NamedTuple):
     step: float
 
     def fill(self, depth: Float[np.ndarray, "h w"]) -> None:
-        """Writes the depth in mm into an array of float32 that is there already."""
+        """Writes the depth in mm into an existing float32 array."""
         nearer = self.offset - self.step
         cv2.addWeighted(self.codes, self.step, self.codes, 0, nearer, dst=depth, dtype=cv2.CV_32F)
-        # The background has become `nearer`, half a step below anything else.
+        # The background is now `nearer`; any other depth is a step or more above.
         cv2.threshold(depth, self.offset - self.step / 2, 0, cv2.THRESH_TOZERO, dst=depth)
 
 
 def decode_depth(
     data: bytes, shape: tuple[int, int], offset: float, step: float
 ) -> Float[np.ndarray, "h w"]:
-    """Unpacks what `encode_depth` packed.
+    """Decompresses a depth map.
 
     Returns:
         Depth in mm as float32, 0 = background.
 
     Raises:
-        ValueError: If the data are damaged or belong to a map of another shape.
+        ValueError: The data are damaged or belong to a map of another shape.
     """
     depth = np.empty(shape, np.float32)
     decode_codes(data, shape, offset, step).fill(depth)
@@ -82,7 +82,7 @@ def decode_depth(
 
 
 def decode_codes(data: bytes, shape: tuple[int, int], offset: float, step: float) -> DepthCodes:
-    """Unpacks what `encode_depth` packed as far as its codes.
+    """Decompresses the codes of a depth map.
 
     Args:
         data: The compressed codes.
@@ -91,7 +91,7 @@ def decode_codes(data: bytes, shape: tuple[int, int], offset: float, step: float
         step: Depth between two codes, mm.
 
     Raises:
-        ValueError: If the data are damaged or belong to a map of another shape.
+        ValueError: The data are damaged or belong to a map of another shape.
     """
     expected = 2 * shape[0] * shape[1]
     try:

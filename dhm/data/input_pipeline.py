@@ -1,32 +1,34 @@
-"""Records to batches: input views with random target views of the same frame (paper section 6)."""
+"""Streams batches: input views with random target views of the same frame (paper section 6).
+
+What is drawn at a position of the stream depends on the seed and the position alone, so that a
+stream can start anywhere and be sliced for any number of processes.
+"""
 
 import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import grain
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from dhm.data.augmentation import Augmentation, InputView, augment
-from dhm.data.backgrounds import Backgrounds
+from dhm.data.augmentation import Augmentation, Backgrounds, InputView, augment
 from dhm.data.depth_codec import DepthCodes
 from dhm.data.prepared_data import PreparedData
-from dhm.data.sampling import depth_views_by_frame, draw_views, global_position, shuffled_record
-from dhm.data.schema import HandRecord
+from dhm.data.schema import HandRecord, SplitIndex
 from dhm.errors import BadInputError, DamagedRecordError
 from dhm.types import Batch, Camera
 
 log = logging.getLogger(__name__)
 
-# Keeps its draws apart from those of `sampling`, which are 0 and 1.
-_AUGMENTATION = 2
+# Each kind of random draw has a stream of its own.
+_ORDER, _VIEWS, _AUGMENTATION = 0, 1, 2
 PADDING = -1
-"""`Batch.record` of the rows that fill up the last batch of an ordered pass."""
+"""`Batch.record` of the rows that pad the last batch of an ordered pass."""
 
 
 def make_dataset(
@@ -48,42 +50,40 @@ def make_dataset(
 ) -> Iterable[Batch]:
     """Streams this process's slice of each global batch, as NumPy arrays.
 
-    With `shuffle` the stream never ends: epochs follow each other without a seam, each a new
-    permutation of the records, so batches may be larger than the split. Without it the records
-    come once and in order; the last batch is filled up with copies of the last record, marked by
-    `record == PADDING` (-1).
+    With `shuffle` the stream is endless: each epoch is a new permutation of the records, and
+    batches may span epochs. Without it the records come once and in order; the last batch is padded
+    with copies of the last record, marked by `record == PADDING` (-1).
 
-    The sample at position i of the global stream depends on `seed` and i alone. The slices of
-    all processes, concatenated in the order of their indices, are therefore the batches of a
-    single process, and a stream that starts at step k goes on exactly where one from 0 would be.
+    The slices of all processes, concatenated in the order of their indices, are the batches of a
+    single process, and a stream that starts at step k equals one from 0 after k batches.
 
-    A sample's target views are drawn among the views with depth of its frame (see
-    `sampling.draw_views`). A frame without any gets its input view with an all-background map,
-    on which the depth loss is zero.
+    A sample's target views are drawn among the views with depth of its frame (see `draw_views`). A
+    frame without any gets its input view with an all-background map, on which the depth loss is
+    zero.
 
     Args:
-        prepared: A folder written by `data_prep.prepare`, or one that is open already.
+        prepared: A folder written by `data_prep.prepare`, or the opened folder.
         split: "train" or "test".
         batch_size: Global, over all processes.
         num_views: Target views C_out of each sample; 0 reads no depth.
-        seed: Of the order and of the target views.
+        seed: Seed of the order, the target views and the augmentation.
         shuffle: Endless shuffled stream instead of one ordered pass.
         start_step: Global step to start from.
         process_index: This process.
         process_count: All processes; has to divide `batch_size`.
-        num_threads: Threads that read and decode; 0 does it in the caller's.
-        prefetch_batches: Batches that are kept ready.
-        augmentation: How far input pictures may change; not at all by default.
-        target_stride: Only the first of every so many samples brings target views; the others'
-            are not even read. Divides this process's slice.
-        damaged_share: With `shuffle`, how large a share of the split's records may be damaged.
-            Such a record is logged once and its neighbour, or another view of the frame, taken
-            instead: always the same, so that streams stay as reproducible as without damage.
+        num_threads: Threads that read and decode; 0 for the caller's own.
+        prefetch_batches: Number of batches that are kept ready.
+        augmentation: Limits of the changes of input images; none by default.
+        target_stride: Only the first of every `target_stride` samples has target views; those of
+            the others are not read. Must divide this process's slice.
+        damaged_share: With `shuffle`, the share of the split's records that may be damaged. A
+            damaged record is logged once and replaced by the next record, or by another view of
+            the frame: always the same, so that streams stay reproducible.
 
     Raises:
-        BadInputError: If an argument is impossible or the folder, or that of the augmentation's
-            backgrounds, cannot be used.
-        DamagedRecordError: While iterating, if more records are damaged than may be.
+        BadInputError: An argument is out of range, or the folder or that of the augmentation's
+            backgrounds cannot be used.
+        DamagedRecordError: While iterating: more records are damaged than `damaged_share` allows.
     """
     data = prepared if isinstance(prepared, PreparedData) else PreparedData(prepared)
     _check_sizes(batch_size, process_index, process_count, target_stride)
@@ -115,14 +115,63 @@ def make_dataset(
 
 
 def num_batches(num_records: int, batch_size: int) -> int:
-    """Number of batches of one ordered pass."""
+    """Returns the number of batches of one ordered pass."""
     return -(-num_records // batch_size)
 
 
-class _Sample(NamedTuple):
-    """One sample before it is stacked; the target views are still apart, to be copied once.
+def global_position(
+    step: int, k: int, batch_size: int, process_index: int, process_count: int
+) -> int:
+    """Returns the stream position of the k-th sample of a process's slice of batch `step`."""
+    local_size = batch_size // process_count
+    return step * batch_size + process_index * local_size + k
 
-    `targets` is None where the sample brings none.
+
+@lru_cache(maxsize=4)
+def epoch_order(seed: int, epoch: int, num_records: int) -> Int[np.ndarray, " n"]:
+    """Returns the order of the records in an epoch: a permutation."""
+    return np.random.default_rng((seed, _ORDER, epoch)).permutation(num_records)
+
+
+def shuffled_record(seed: int, position: int, num_records: int) -> int:
+    """Returns the record at a position of the endless stream; each epoch holds each record once."""
+    epoch, k = divmod(position, num_records)
+    return int(epoch_order(seed, epoch, num_records)[k])
+
+
+def depth_views_by_frame(index: SplitIndex) -> tuple[Int[np.ndarray, " c"], ...]:
+    """Returns the records with depth of each frame, by `frame_id`."""
+    with_depth = np.flatnonzero(index.has_depth)
+    ids = index.frame_id[with_depth]
+    order = np.argsort(ids, kind="stable")
+    bounds = np.searchsorted(ids[order], np.arange(1, index.frame_id.max(initial=-1) + 1))
+    return tuple(np.split(with_depth[order], bounds))
+
+
+def draw_views(
+    views: Int[np.ndarray, " c"], num_views: int, seed: int, position: int
+) -> Int[np.ndarray, " n"]:
+    """Draws target views of a frame (paper section 6: C_out random views).
+
+    Args:
+        views: The frame's records with depth.
+        num_views: Number of views to draw.
+        seed: Seed of the stream.
+        position: Position in the stream.
+
+    Returns:
+        `num_views` of `views`: different ones if there are enough, otherwise each equally often
+        up to one. Empty if `views` is.
+    """
+    rng = np.random.default_rng((seed, _VIEWS, position))
+    shuffled = rng.permutation(views)
+    return np.resize(shuffled, num_views) if len(views) else shuffled
+
+
+class _Sample(NamedTuple):
+    """One sample before it is stacked; its depth maps are decoded straight into the batch.
+
+    `targets` is None for a sample without target views (see `target_stride`).
     """
 
     own: HandRecord
@@ -133,7 +182,7 @@ class _Sample(NamedTuple):
 
 
 class _Tolerance:
-    """Damaged records so far, of which there may be a share."""
+    """The damaged records of a stream, of which a share is tolerated."""
 
     def __init__(self, share: float, num_records: int):
         self._share, self._num_records = share, num_records
@@ -141,10 +190,10 @@ class _Tolerance:
         self._lock = threading.Lock()
 
     def note(self, error: DamagedRecordError) -> None:
-        """Logs a record when it is met first.
+        """Logs a damaged record the first time.
 
         Raises:
-            DamagedRecordError: If it is one too many.
+            DamagedRecordError: There are more damaged records than tolerated.
         """
         with self._lock:
             is_new = error.record not in self._found
@@ -153,7 +202,7 @@ class _Tolerance:
                 raise error
             if is_new:
                 log.warning(
-                    "%s; it is passed over, %d of %d so far",
+                    "%s; another record replaces it (%d of %d records are damaged so far)",
                     error, len(self._found), self._num_records,
                 )  # fmt: skip
 
@@ -190,7 +239,7 @@ class _Samples:
 
     def _shuffled(self, position: int, with_targets: bool) -> _Sample:
         record = shuffled_record(self._seed, position, self.num_records)
-        # What other samples found out must not matter here: it depends on the order of threads.
+        # Damage that other samples found must not matter: its order depends on the threads.
         damaged: set[int] = set()
         while True:
             try:
@@ -234,7 +283,7 @@ class _Samples:
 
 
 class _Stream:
-    """The process's part of the stream, as grain wants a source: a length and an item."""
+    """A process's part of the stream as a grain source."""
 
     def __init__(
         self,
@@ -279,7 +328,7 @@ def _stack(samples: list[_Sample]) -> Batch:
 
 
 def _depth_maps(depths: list[DepthCodes], shape: tuple[int, int]) -> Float[np.ndarray, "n h w"]:
-    """Writes the maps to where they stay: of all that is read they are the most."""
+    """Decodes depth maps in place: they are most of the bytes of a batch."""
     result = np.empty((len(depths), *shape), np.float32)
     for depth, place in zip(depths, result, strict=True):
         depth.fill(place)

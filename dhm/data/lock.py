@@ -1,4 +1,7 @@
-"""One process at a time trains in a workdir, or makes data in a folder."""
+"""Locks between processes: a file that one process holds until it lets go or ends.
+
+A workdir is locked while it is trained in, a folder of data while it is made.
+"""
 
 import errno
 import fcntl
@@ -8,72 +11,51 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from dhm.errors import DhmError
 
 log = logging.getLogger(__name__)
 
-LOCK_FILE = "lock"
 
-
-class WorkdirInUseError(DhmError):
-    """Another process trains in the workdir."""
-
-
-@contextmanager
-def only_one(workdir: Path) -> Iterator[None]:
-    """Holds a workdir, which is made if it is missing, for this process alone.
-
-    The system lets go of it when the process ends, however it does.
-
-    Raises:
-        WorkdirInUseError: If another process holds it; names the process.
-        OSError: If the workdir cannot be made or written to.
-    """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / LOCK_FILE).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise WorkdirInUseError(
-                f"{workdir}: {holder} is training here; wait for it, or give another --workdir"
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+class InUseError(DhmError):
+    """Another process holds a lock."""
 
 
 @contextmanager
-def in_turn(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process alone, after any other that holds it now.
+def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds a lock file, which is made if it is missing, for this process alone.
 
-    A folder that nobody can write to needs no holding.
+    The system releases the lock when the process ends, however it ends.
+
+    Args:
+        file: The lock file; says which process holds it.
+        wait: Whether to wait for another process that holds it. A folder that is read-only needs
+            no lock then: nobody can change it.
 
     Raises:
-        OSError: If the system fails otherwise.
+        InUseError: Another process holds the file, and `wait` is False.
+        OSError: The file cannot be made.
     """
-    file = _lock_file(folder)
-    if file is None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stream = file.open("a+")
+    except OSError as error:
+        if not (wait and error.errno in (errno.EROFS, errno.EACCES)):
+            raise
         yield
         return
-    with file:
+    with stream:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process that makes data in %s", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            if not wait:
+                found = f"{file.parent}: {holder} is at work here"
+                raise InUseError(f"{found}; wait until it ends, or use another folder") from error
+            log.info("waiting for %s, which holds %s", holder, file)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+        stream.flush()
         yield
-
-
-def _lock_file(folder: Path) -> IO[str] | None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return (folder / f".{LOCK_FILE}").open("a")
-    except OSError as error:
-        if error.errno in (errno.EROFS, errno.EACCES):
-            return None
-        raise

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dhm.data.crop import crop_matrix
-from dhm.data.resample import warp_image
+from dhm.data.crop import crop_matrix, warp_image
 from dhm.errors import BadInputError
 from dhm.export.package import CONFIG_FILE, load_model
 from dhm.formats.json_file import read_json

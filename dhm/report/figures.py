@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from dhm.data.prepared_data import PreparedData
-from dhm.data.prepared_files import Scan
-from dhm.data.schema import HandRecord
+from dhm.data.schema import HandRecord, Scan
 from dhm.evaluation.evaluate import batch_of, eval_step, fitted_step
 from dhm.evaluation.metrics import joint_errors, scan_distance
 from dhm.networks.aligned import of_known_joints

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from data_prep.sources import prepared_data
 from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import make_dataset
-from dhm.data.lock import only_one
+from dhm.data.lock import hold
 from dhm.data.prepared_data import PreparedData
 from dhm.evaluation.details import evaluate_details, summarise_details
 from dhm.evaluation.encoders import (
@@ -99,7 +99,7 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
             make_missing_decoder(config, partial(run, ("train", "export")))
             if is_first():
                 _announce_length(config)
-                stack.enter_context(only_one(workdir))
+                stack.enter_context(hold(workdir / "lock", wait=False))
                 claim_workdir(config, workdir)
         else:
             configuration.check_config(config)

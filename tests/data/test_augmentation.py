@@ -1,11 +1,29 @@
-"""Turns, shifts and sizes of known pictures and their cameras; that nothing happens unasked."""
+"""Random changes of input images: their limits, and the camera that moves with an image."""
+
+import colorsys
+import logging
 
 import cv2
 import numpy as np
 import pytest
 
-from dhm.data.augmentation import Augmentation, InputView, augment, moved
-from dhm.data.backgrounds import Backgrounds
+from dhm.data import augmentation as module
+from dhm.data.augmentation import (
+    Augmentation,
+    Backgrounds,
+    InputView,
+    augment,
+    blur,
+    change_colours,
+    colour_matrix,
+    motion_blur_kernel,
+    move_camera,
+    occlude,
+    random_background,
+    recompress,
+    replace_background,
+)
+from dhm.errors import BadInputError
 
 SQUARE = np.array([[200.0, 0, 31.5], [0, 200.0, 31.5], [0, 0, 1]], np.float32)
 ALL_ON = Augmentation(
@@ -117,7 +135,7 @@ def scene(seed, K=STRETCHED, side=128):
 def test_points_in_space_land_on_their_spots(seed, turn, zoom, shift):
     views, world = scene(seed)
     for before, point in zip(views, world, strict=True):
-        after = moved(before, turn, zoom, shift)
+        after = move_camera(before, turn, zoom, shift)
         T = after.T_camera_world
         pixel = after.K @ (T[:3, :3] @ point + T[:3, 3])
         np.testing.assert_allclose(centre_of(after.image), pixel[:2] / pixel[2], atol=0.15)
@@ -128,7 +146,7 @@ def test_points_in_space_land_on_their_spots(seed, turn, zoom, shift):
 
 def test_a_turn_is_a_rotation_of_the_target_and_keeps_the_focal_lengths():
     (before, *_), world = scene(0)
-    after = moved(before, 0.5, 1.0, (0, 0))
+    after = move_camera(before, 0.5, 1.0, (0, 0))
     np.testing.assert_allclose(after.K, before.K, rtol=1e-6)
     R = after.T_camera_world[:3, :3] @ before.T_camera_world[:3, :3].T
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-5)
@@ -147,7 +165,7 @@ def test_a_turn_is_a_rotation_of_the_target_and_keeps_the_focal_lengths():
 def test_a_turned_stretched_picture_is_not_sheared():
     """Four corners of a square that faces the camera stay a square of the same size in space."""
     (before, *_), _ = scene(1)
-    after = moved(before, 0.7, 1.0, (0, 0))
+    after = move_camera(before, 0.7, 1.0, (0, 0))
     K, R = before.K.astype(float), after.T_camera_world[:3, :3] @ before.T_camera_world[:3, :3].T
     ray = np.linalg.solve(K, [63.5, 63.5, 1])
     H = K @ R @ np.linalg.inv(K)
@@ -162,7 +180,7 @@ def test_a_turned_stretched_picture_is_not_sheared():
 
 def test_outside_of_the_picture_all_is_background():
     view = view_of(np.full((64, 64, 3), 9, np.uint8), np.ones((64, 64), bool))
-    after = moved(view, 0.0, 1.0, (0.25, 0.0))
+    after = move_camera(view, 0.0, 1.0, (0.25, 0.0))
     assert not after.mask[:, :15].any() and after.mask[:, 17:].all()
 
 
@@ -178,3 +196,209 @@ def test_every_limit_alone_changes_pictures_and_only_with_a_mask_the_background(
         changed = [(change(blob(), limits, seed, mask) != blob()).any() for seed in range(8)]
         assert sum(changed) >= 6, name
     assert (change(blob(), Augmentation(background=1.0)) == blob()).all()
+
+
+# Colours, blur, compression and occlusion --------------------------------------------------
+
+COLOURS = np.random.default_rng(1).integers(30, 190, (16, 16, 3)).astype(np.uint8)
+
+
+def recolour(limits, picture=COLOURS, count=200):
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        yield change_colours(picture, rng.uniform(-1, 1), limits, rng).astype(float)
+
+
+def test_brightness_scales_all_colours_alike_and_saturates():
+    one = COLOURS[3, 4].astype(float)
+    ratios = np.array([picture[3, 4] / one for picture in recolour(Augmentation(brightness=0.3))])
+    assert 0.69 < ratios.min() < 0.75 and 1.25 < ratios.max() < 1.31
+    assert np.ptp(ratios, axis=1).max() < 0.03
+    assert (
+        change_colours(COLOURS, 1.0, Augmentation(brightness=9.0), np.random.default_rng(0)).max()
+        == 255
+    )
+
+
+def test_contrast_keeps_the_mean_and_changes_the_spread():
+    spreads = []
+    for picture in recolour(Augmentation(contrast=0.2)):
+        assert picture.mean() == pytest.approx(COLOURS.mean(), abs=0.6)
+        spreads.append(picture.std() / COLOURS.std())
+    assert 0.79 < min(spreads) < 0.83 and 1.17 < max(spreads) < 1.21
+
+
+def test_gamma_keeps_black_and_white_and_the_order():
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    exponents = []
+    for picture in recolour(Augmentation(gamma=0.5), ramp):
+        assert picture[0, 0, 0] == 0 and picture[0, 255, 0] == 255
+        assert (np.diff(picture[0, :, 0]) >= 0).all()
+        exponents.append(np.log(picture[0, 128, 0] / 255) / np.log(128 / 255))
+    assert 0.66 < min(exponents) < 0.7 and 1.43 < max(exponents) < 1.51
+
+
+def test_channel_gains_are_independent():
+    gains = np.array(
+        [(p / COLOURS).mean(axis=(0, 1)) for p in recolour(Augmentation(channel_gain=0.2))]
+    )
+    assert (gains.min(axis=0) < 0.83).all() and (gains.max(axis=0) > 1.17).all()
+    assert np.abs(np.corrcoef(gains.T) - np.eye(3)).max() < 0.25
+
+
+def test_grey_stays_grey_under_any_hue_and_saturation():
+    for hue in np.linspace(-3, 3, 13):
+        for saturation in (0.0, 0.5, 2.0):
+            M = colour_matrix(hue, saturation)
+            np.testing.assert_allclose(M @ [90, 90, 90], [90, 90, 90], atol=1e-9)
+            np.testing.assert_allclose(M.sum(axis=0), 1, atol=1e-9)  # and the mean of a colour
+
+
+def test_a_third_of_a_turn_makes_red_green_and_it_is_a_turn():
+    np.testing.assert_allclose(colour_matrix(2 * np.pi / 3, 1.0) @ [9, 1, 1], [1, 9, 1], atol=1e-9)
+    M = colour_matrix(0.7, 1.0)
+    np.testing.assert_allclose(M @ M.T, np.eye(3), atol=1e-12)
+    before = colorsys.rgb_to_hsv(0.7, 0.4, 0.3)[0]
+    after = colorsys.rgb_to_hsv(*colour_matrix(np.radians(20), 1.0) @ [0.7, 0.4, 0.3])[0]
+    assert 360 * (after - before) == pytest.approx(20, abs=3)  # HSV's circle is a hexagon
+
+
+def test_no_saturation_is_grey():
+    picture = cv2.transform(COLOURS, colour_matrix(0.0, 0.0))
+    assert np.ptp(picture.astype(int), axis=2).max() == 0
+
+
+def spot(side=41):
+    picture = np.zeros((side, side, 3), np.uint8)
+    picture[side // 2, side // 2] = 255
+    return picture
+
+
+def spread_of(kernel):
+    """Standard deviations of a picture of light, along its own axes."""
+    light = kernel.astype(float) / kernel.sum()
+    rows, columns = np.indices(light.shape)
+    middle = np.array([(light * rows).sum(), (light * columns).sum()])
+    r, c = rows - middle[0], columns - middle[1]
+    covariance = [[(light * r * r).sum(), (light * r * c).sum()],
+                  [(light * r * c).sum(), (light * c * c).sum()]]  # fmt: skip
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0)), middle
+
+
+@pytest.mark.parametrize("length", [1.5, 4.0, 9.3])
+@pytest.mark.parametrize("angle", [0.0, 0.4, np.pi / 2, 2.5])
+def test_a_streak_is_a_line_about_the_middle(length, angle):
+    kernel = motion_blur_kernel(length, angle)
+    assert kernel.sum() == pytest.approx(1) and kernel.min() >= 0
+    (across, along), middle = spread_of(kernel)
+    np.testing.assert_allclose(middle, (len(kernel) - 1) / 2, atol=1e-6)
+    assert across < 0.6
+    assert along == pytest.approx(length / np.sqrt(12), abs=0.45)  # of an even line
+
+
+def test_blurs_keep_the_light_and_reach_their_limits():
+    flat = np.full((32, 32, 3), 77, np.uint8)
+    sigmas = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        np.testing.assert_array_equal(blur(flat, 2.0, 5.0, rng), flat)
+        soft = blur(spot(), 2.0, 0.0, np.random.default_rng(seed))[..., 0].astype(float)
+        sigmas.append(spread_of(np.where(soft > 0, soft, 0))[0].mean())
+    assert max(sigmas) < 2.1 and max(sigmas) > 1.5 and min(sigmas) == 0
+
+
+def test_a_poor_jpeg_is_worse_than_a_good_one_and_keeps_the_size():
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.integers(0, 255, (64, 48, 3)).astype(np.uint8), (0, 0), 1.0)
+    errors = []
+    for seed in range(30):
+        packed = recompress(picture, np.random.default_rng(seed))
+        assert packed.shape == picture.shape and packed.dtype == np.uint8
+        errors.append(np.abs(packed.astype(int) - picture).mean())
+    assert 0.5 < min(errors) < max(errors) < 20 and max(errors) > 1.3 * min(errors)
+
+
+def test_patches_cover_up_to_the_limit_and_leave_the_rest():
+    picture = np.full((64, 64, 3), 111, np.uint8)
+    covered, backgrounds = [], Backgrounds(64)
+    for seed in range(200):
+        after = occlude(picture, 0.5, np.random.default_rng(seed), backgrounds)
+        differs = (after != picture).any(axis=2)
+        covered.append(differs.mean())
+        rows, columns = np.nonzero(differs)
+        if len(rows):
+            assert max(np.ptp(rows), np.ptp(columns)) <= 32 * np.sqrt(2) + 2
+    assert 0 <= min(covered) < 0.01 and 0.15 < max(covered) <= 0.27
+
+
+# Backgrounds --------------------------------------------------------------------------------
+
+
+def test_a_background_comes_behind_the_mask_alone():
+    image, other = np.full((40, 40, 3), 200, np.uint8), np.full((40, 40, 3), 30, np.uint8)
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 10:30] = True
+    after = replace_background(image, mask, other)
+    assert (after[13:27, 13:27] == 200).all()
+    assert (after[:7] == 30).all() and (after[:, 33:] == 30).all()
+    edge = after[20, 7:14, 0].astype(int)
+    assert (np.diff(edge) >= 0).all() and 60 < edge[3] < 185
+
+
+def test_made_up_ones_differ_and_are_not_flat():
+    pictures = [random_background(48, np.random.default_rng(seed)) for seed in range(50)]
+    assert all(p.shape == (48, 48, 3) and p.dtype == np.uint8 for p in pictures)
+    assert len({p.tobytes() for p in pictures}) == 50
+    assert np.median([p.std() for p in pictures]) > 15
+    means = np.array([p.mean() for p in pictures])
+    assert means.min() < 90 and means.max() > 160
+    np.testing.assert_array_equal(random_background(48, np.random.default_rng(7)), pictures[7])
+
+
+def write_flat(path, colour, size=(60, 90)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((*size, 3), colour[::-1], np.uint8))
+
+
+def test_pieces_of_all_pictures_of_a_folder_and_its_folders_are_drawn(tmp_path):
+    colours = [(250, 10, 10), (10, 250, 10), (10, 10, 250)]
+    for i, colour in enumerate(colours):
+        write_flat(tmp_path / f"{i}" / "picture.PNG", colour, ((60, 90), (20, 300), (500, 20))[i])
+    (tmp_path / "readme.txt").write_text("no picture")
+    source = Backgrounds(32, tmp_path)
+    drawn = [source.draw(np.random.default_rng(seed)) for seed in range(40)]
+    assert all(d.shape == (32, 32, 3) for d in drawn)
+    assert {tuple(d[16, 16]) for d in drawn} == set(colours)
+
+
+def test_pieces_come_from_everywhere_in_a_picture(tmp_path):
+    rows, columns = np.indices((100, 200))
+    ramp = np.stack([columns, 2 * rows, np.full_like(rows, 9)], axis=2).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "ramp.png"), ramp[..., ::-1])
+    source = Backgrounds(32, tmp_path)
+    drawn = np.array([source.draw(np.random.default_rng(seed))[..., :2] for seed in range(200)])
+    assert drawn[..., 0].min() < 10 and drawn[..., 0].max() > 190
+    assert drawn[..., 1].min() < 10 and drawn[..., 1].max() > 190
+    flipped = drawn[:, 16, 0, 0].astype(int) > drawn[:, 16, -1, 0]
+    assert 0.35 < flipped.mean() < 0.65
+
+
+def test_large_pictures_are_kept_small_and_many_are_thinned(tmp_path, monkeypatch, caplog):
+    for i in range(7):
+        write_flat(tmp_path / f"{i}.jpg", (30 * i, 0, 0), (400, 800))
+    monkeypatch.setattr(module, "MAX_BACKGROUNDS", 3)
+    caplog.set_level(logging.INFO)
+    source = Backgrounds(64, tmp_path)
+    assert [p.shape for p in source._pictures] == [(96, 192, 3)] * 3
+    reds = {int(source.draw(np.random.default_rng(seed))[0, 0, 0]) for seed in range(30)}
+    assert len(reds) == 3 and max(reds) > 170 and min(reds) < 5
+    assert "of the 7 backgrounds" in caplog.text
+
+
+def test_empty_missing_and_damaged_folders_are_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(BadInputError, match=f"{folder}: found no picture"):
+            Backgrounds(32, folder)
+    (tmp_path / "a.jpg").write_text("no picture")
+    with pytest.raises(BadInputError, match=r"a\.jpg: found a picture that does not decode"):
+        Backgrounds(32, tmp_path)

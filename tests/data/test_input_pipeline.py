@@ -1,3 +1,5 @@
+"""Streams of batches: order, slices of processes, target views, damage and augmentation."""
+
 import itertools
 
 import cv2
@@ -5,8 +7,17 @@ import numpy as np
 import pytest
 
 from dhm.data.augmentation import Augmentation
-from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
+from dhm.data.input_pipeline import (
+    PADDING,
+    depth_views_by_frame,
+    draw_views,
+    global_position,
+    make_dataset,
+    num_batches,
+    shuffled_record,
+)
 from dhm.data.prepared_data import PreparedData
+from dhm.data.schema import SplitIndex
 from dhm.errors import BadInputError, DamagedRecordError
 from dhm.types import Batch, Camera
 
@@ -29,6 +40,59 @@ def assert_same(found, expected):
     for one, other in zip(found, expected, strict=True):
         for a, b in zip(leaves(one), leaves(other), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def index_of(frame_id, has_depth):
+    frame_id = np.asarray(frame_id)
+    zeros = np.zeros(len(frame_id), int)
+    return SplitIndex(frame_id, zeros, zeros, zeros, np.asarray(has_depth, bool))
+
+
+def test_each_epoch_holds_every_record_once_and_epochs_differ():
+    epochs = [[shuffled_record(3, 15 * e + k, 15) for k in range(15)] for e in range(4)]
+    assert all(sorted(epoch) == list(range(15)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert epochs[0] != [shuffled_record(4, k, 15) for k in range(15)]
+
+
+def test_slices_of_processes_make_up_the_batch_in_order():
+    slices = [global_position(2, k, 8, p, 4) for p in range(4) for k in range(2)]
+    assert slices == list(range(16, 24))
+
+
+def test_views_of_a_frame_are_its_records_with_depth():
+    rng = np.random.default_rng(0)
+    frame_id, has_depth = rng.permutation(np.arange(40) % 7), rng.random(40) < 0.4
+    has_depth[frame_id == 5] = False
+    views = depth_views_by_frame(index_of(frame_id, has_depth))
+    expected = [
+        [r for r in range(40) if frame_id[r] == frame and has_depth[r]] for frame in range(7)
+    ]
+    assert [v.tolist() for v in views] == expected
+    assert len(views[5]) == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10])
+def test_drawn_views_repeat_only_when_there_are_too_few(count):
+    views = np.array([4, 9, 2])
+    drawn = draw_views(views, count, seed=1, position=5)
+    assert len(drawn) == count
+    times = np.array([np.sum(drawn == view) for view in views])
+    assert times.sum() == count
+    assert times.max() - times.min() <= 1
+
+
+def test_drawn_views_depend_on_position_and_seed_and_favour_none():
+    views = np.arange(5)
+    draws = np.array([draw_views(views, 2, 7, i) for i in range(600)])
+    np.testing.assert_array_equal(draws[17], draw_views(views, 2, 7, 17))
+    assert np.any(draws != np.array([draw_views(views, 2, 8, i) for i in range(600)]))
+    # 240 expected of each, standard deviation 12.
+    assert np.all(np.abs(np.bincount(draws.ravel()) - 240) < 60)
+
+
+def test_no_views_gives_none():
+    assert len(draw_views(np.array([], int), 3, 0, 0)) == 0
 
 
 def test_shapes_and_types(prepared):
@@ -69,13 +133,13 @@ def test_four_processes_see_the_batches_of_one(prepared):
             np.testing.assert_array_equal(np.concatenate(part), leaf)
 
 
-def test_a_stream_goes_on_where_it_was_left(prepared):
+def test_a_stream_can_start_at_any_step(prepared):
     whole = take(make_dataset(prepared, "train", **OPTIONS), 9)
     assert_same(take(make_dataset(prepared, "train", start_step=6, **OPTIONS), 3), whole[6:])
 
 
 @pytest.mark.parametrize("num_threads", [0, 1, 5])
-def test_threads_change_nothing(prepared, num_threads):
+def test_the_number_of_threads_does_not_matter(prepared, num_threads):
     whole = take(make_dataset(prepared, "train", **OPTIONS), 4)
     options = OPTIONS | {"num_threads": num_threads}
     assert_same(take(make_dataset(prepared, "train", **options), 4), whole)
@@ -216,7 +280,7 @@ def _damage(monkeypatch, records: set[int]) -> None:
     monkeypatch.setattr(PreparedData, "record", record)
 
 
-def test_damaged_records_are_passed_over_in_the_same_way_every_time(prepared, monkeypatch, caplog):
+def test_damaged_records_are_replaced_in_the_same_way_every_time(prepared, monkeypatch, caplog):
     before = take(make_dataset(prepared, "train", **OPTIONS), 12)
     bad = {int(before[0].record[0]), int(before[1].record[2])}
     _damage(monkeypatch, bad)
@@ -235,10 +299,10 @@ def test_damaged_records_are_passed_over_in_the_same_way_every_time(prepared, mo
         np.testing.assert_array_equal(batch.frame, index.frame[batch.record])
     for record in bad:
         lines = [line for line in caplog.messages if f"record {record}: found" in line]
-        assert len(lines) == 3 and "it is passed over, " in lines[0]  # once for each stream
+        assert len(lines) == 3 and "another record replaces it" in lines[0]  # once for each stream
 
 
-def test_one_damaged_record_too_many_ends_the_stream(prepared, monkeypatch):
+def test_more_damaged_records_than_tolerated_end_the_stream(prepared, monkeypatch):
     _damage(monkeypatch, {0, 1})
     count = PreparedData(prepared).num_train
     for share in (0.0, 1.5 / count):
@@ -262,7 +326,7 @@ def test_augmentation_changes_the_input_pictures_alone_and_depends_on_the_positi
     assert_same(again, changed[3:])
 
 
-def test_a_background_of_a_folder_comes_where_the_depth_map_has_none(prepared, tmp_path):
+def test_backgrounds_of_a_folder_replace_what_the_depth_map_leaves_out(prepared, tmp_path):
     cv2.imwrite(str(tmp_path / "green.png"), np.full((50, 50, 3), (0, 255, 0), np.uint8))
     data, limits = PreparedData(prepared), Augmentation(background=1.0, backgrounds=str(tmp_path))
     with_depth = data.split_index("train").has_depth
@@ -277,9 +341,9 @@ def test_a_background_of_a_folder_comes_where_the_depth_map_has_none(prepared, t
                 assert off.min() > 60
 
 
-def test_a_folder_without_backgrounds_is_refused_at_once_where_it_is_needed(prepared, tmp_path):
+def test_a_folder_without_pictures_is_refused_at_once_if_it_is_needed(prepared, tmp_path):
     limits = Augmentation(background=0.5, backgrounds=str(tmp_path))
-    with pytest.raises(BadInputError, match="found no picture, expected pictures to be"):
+    with pytest.raises(BadInputError, match="found no picture, expected pictures for"):
         make_dataset(prepared, "train", **OPTIONS | {"augmentation": limits})
     unused = limits._replace(background=0.0)
     take(make_dataset(prepared, "train", **OPTIONS | {"augmentation": unused}), 1)

@@ -1,3 +1,5 @@
+"""Locks between processes."""
+
 import errno
 import os
 import subprocess
@@ -5,63 +7,71 @@ import sys
 
 import pytest
 
-from dhm.data.lock import WorkdirInUseError, in_turn, only_one
+from dhm.data.lock import InUseError, hold
 
 _HOLD = """
+import sys
+from pathlib import Path
+from dhm.data.lock import hold
+with hold(Path(sys.argv[1]), wait=False):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+_ADD_ONE = """
 import sys, time
 from pathlib import Path
-from dhm.data.lock import only_one
-with only_one(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
+from dhm.data.lock import hold
+file = Path(sys.argv[1])
+with hold(file.parent / ".lock"):
+    count = int(file.read_text()) if file.exists() else 0
+    time.sleep(0.2)
+    file.write_text(str(count + 1))
 """
 
 
-def test_the_second_process_is_refused_until_the_first_is_dead(tmp_path):
-    workdir = tmp_path / "a" / "run"
-    command = [sys.executable, "-c", _HOLD, str(workdir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
+    file = tmp_path / "a" / "run" / "lock"
+    command = [sys.executable, "-c", _HOLD, str(file)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         try:
             assert holder.stdout.readline() == "held\n"
             with (
-                pytest.raises(WorkdirInUseError, match=rf"run: process {holder.pid} on .* is tr"),
-                only_one(workdir),
+                pytest.raises(InUseError, match=rf"run: process {holder.pid} on .* is at"),
+                hold(file, wait=False),
             ):
                 pass
         finally:
             holder.kill()
-    with only_one(workdir):
-        assert f"process {os.getpid()} on " in (workdir / "lock").read_text()
+    with hold(file, wait=False):
+        assert file.read_text().startswith(f"process {os.getpid()} on ")
 
 
-def test_it_is_free_after_use_and_after_an_error(tmp_path):
-    with pytest.raises(RuntimeError), only_one(tmp_path):
+def test_a_lock_is_free_after_use_and_after_an_error(tmp_path):
+    with pytest.raises(RuntimeError), hold(tmp_path / "lock", wait=False):
         raise RuntimeError
-    for _ in range(2):
-        with only_one(tmp_path):
+    for wait in (False, True):
+        with hold(tmp_path / "lock", wait=wait):
             pass
 
 
-def test_makers_of_data_wait_for_each_other(tmp_path):
-    """Four processes read a number, wait and write it back one higher: none is lost."""
-    code = (
-        "import sys, time; from pathlib import Path; from dhm.data.lock import in_turn\n"
-        "with in_turn(Path(sys.argv[1])):\n"
-        "    file = Path(sys.argv[1]) / 'n'; n = int(file.read_text()) if file.exists() else 0\n"
-        "    time.sleep(0.3); file.write_text(str(n + 1))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "data")]
-    processes = [subprocess.Popen(command) for _ in range(4)]
-    assert [process.wait() for process in processes] == [0] * 4
-    assert (tmp_path / "data" / "n").read_text() == "4"
+def test_processes_wait_for_each_other(tmp_path):
+    """Processes read a number, wait and write it back one higher: no increment is lost."""
+    command = [sys.executable, "-c", _ADD_ONE, str(tmp_path / "count")]
+    processes = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0] * 3
+    assert (tmp_path / "count").read_text() == "3"
 
 
-def test_where_nobody_can_write_nobody_waits(tmp_path, monkeypatch):
+def test_a_read_only_folder_needs_no_lock_unless_it_must_be_written_to(tmp_path, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise OSError(errno.EROFS, "read-only")
 
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
     entered = False
-    with in_turn(tmp_path):
+    with hold(tmp_path / "lock"):
         entered = True
-    assert entered
+    assert entered and not (tmp_path / "lock").exists()
+    with pytest.raises(OSError, match="read-only"), hold(tmp_path / "lock", wait=False):
+        pass

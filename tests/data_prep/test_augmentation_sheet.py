@@ -3,8 +3,7 @@
 import numpy as np
 
 from data_prep.augmentation_sheet import _SHOWN_PX, _TITLE_PX, ROWS, sheet
-from dhm.data.augmentation import Augmentation
-from dhm.data.backgrounds import Backgrounds
+from dhm.data.augmentation import Augmentation, Backgrounds
 from dhm.data.prepared_data import PreparedData
 
 

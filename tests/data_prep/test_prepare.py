@@ -14,7 +14,6 @@ import pytest
 from data_prep import prepare as module
 from data_prep.captures.frames import MaskFile
 from data_prep.prepare import PrepareOptions, format_table, main, prepare, prepare_views
-from data_prep.toy.capture import write_toy_capture
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from tests.conftest import REPOSITORY
@@ -225,16 +224,13 @@ def run_python(*arguments):
     return result.stdout
 
 
-def test_command_line(tmp_path):
-    poses = {"0001_RT_fist": "fist", "0002_RT_spread": "spread"}
-    capture = write_toy_capture(
-        tmp_path / "capture", sequences=poses, frames_per_sequence=1, num_cameras=2
-    )
-    out = tmp_path / "out"
+def test_command_line(toy_prepared, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    capture, out = toy_prepared.parent / "capture", tmp_path / "out"
     arguments = ["--capture", capture, "--subject", 1, "--out", out, "--image-size", 32]
-    table = run_python("-m", "data_prep.prepare", *arguments, "--test-sequences", "spread")
-    assert re.search("test: records +2", table)
-    assert json.loads((out / "prepared.json").read_text())["num_records"]["train"] == 2
+    assert main([*map(str, arguments), "--test-sequences", "spread"]) == 0
+    assert re.search("test: records +6", caplog.text)
+    assert json.loads((out / "prepared.json").read_text())["num_records"]["train"] == 6
     assert PreparedData(out).scan("test", 1) is not None
 
 

@@ -23,10 +23,8 @@ from data_prep.captures.interhand import read_interhand
 from data_prep.captures.rhd import read_annotations
 from data_prep.prepare import PrepareOptions, prepare_views
 from data_prep.studio.template.hand_template import hand_template
-from dhm.data import prepared_files
-from dhm.data.prepared_data import PreparedData
-from dhm.data.records import Records
-from dhm.data.schema import scan_file
+from dhm.data import schema
+from dhm.data.prepared_data import PreparedData, Records
 from dhm.errors import BadInputError
 from dhm.evidence.files import read_evidence
 from dhm.export import package
@@ -196,7 +194,7 @@ def _of_prepared(folder: Path) -> dict[str, Reader]:
     prepare_views(capture, folder / "capture", prepared, PrepareOptions(4, image_size=24))
     data = PreparedData(prepared)
     (shard,) = (prepared / "records").glob("*.array_record*")
-    index = partial(prepared_files.read_index, prepared)
+    index = partial(schema.read_index, prepared)
     frame = data.sequence("train", 0), int(data.split_index("train").frame[0])
 
     def all_records() -> None:
@@ -217,13 +215,11 @@ def _of_prepared(folder: Path) -> dict[str, Reader]:
 
     pack = partial(_as_array_record, folder / "packed")
     return {
-        "prepared, info": Reader(
-            prepared / "prepared.json", partial(prepared_files.read_info, prepared)
-        ),
+        "prepared, info": Reader(prepared / "prepared.json", partial(schema.read_info, prepared)),
         "prepared, index": Reader(prepared / "index.npz", index),
         **_arrays("prepared, index", prepared / "index.npz", index),
         "prepared, scan": Reader(
-            scan_file(prepared, *frame), partial(prepared_files.read_scan, prepared, *frame)
+            schema.scan_file(prepared, *frame), partial(schema.read_scan, prepared, *frame)
         ),
         "prepared, file of records": Reader(shard, all_records),
         "prepared, record": Reader(alone / "records" / shard.name, one_record, example, pack),

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.captures.release_capture import read_release_capture
 from data_prep.studio.template.hand_template import hand_template
-from dhm.data.resample import scale_matrix
+from dhm.data.crop import scale_matrix
 from dhm.export.hand_files import placed
 from dhm.formats.photo import read_photo
 from dhm.networks.hand_model import inverse_bind_pose

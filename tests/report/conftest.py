@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dhm.data.lock import in_turn
+from dhm.data.lock import hold
 from tests.launcher import launch, make_home, small_job
 
 
@@ -17,7 +17,7 @@ def finished(shared_folder) -> Path:
     """
     home = shared_folder / "reported"
     done = home / "done"
-    with in_turn(home):
+    with hold(home / ".lock"):
         if not done.exists():
             _train(make_home(home))
             done.touch()

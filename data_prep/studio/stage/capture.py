@@ -15,7 +15,6 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.records.output_folder import exclusive
 from data_prep.studio.anatomy.proportions import subject
 from data_prep.studio.motion.motions import (
     Motion,
@@ -31,6 +30,7 @@ from data_prep.studio.stage.cameras import CENTRE, studio_cameras
 from data_prep.studio.stage.film import Take, film, pictured_cameras, truth_path
 from data_prep.studio.stage.settings import StudioSettings, as_dict, check_settings
 from data_prep.studio.template.hand_template import hand_template
+from dhm.data.lock import hold
 from dhm.errors import BadInputError
 from dhm.formats.hand_template import write_hand_model
 from dhm.formats.json_file import read_json
@@ -70,7 +70,7 @@ def write_capture(settings: StudioSettings, root: Path, workers: int = 2) -> Pat
     if workers < 1:
         raise BadInputError("workers", str(workers), "1 or more processes")
     root = Path(root)
-    with exclusive(root):
+    with hold(root.parent / f".{root.name}.lock"):
         if _is_complete(settings, root):
             log.info("%s is complete", root)
             return root

@@ -7,8 +7,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from data_prep.captures.release_capture import read_release_capture
-from data_prep.records import crop
-from data_prep.records.crop import crop_view, limit_depth, plan_crop
+from data_prep.records.crop import Unusable, crop_view, limit_depth, plan_crop
 from dhm.data.depth_codec import DEPTH_RANGE_MM
 from dhm.errors import BadInputError
 from dhm.formats.picture import read_picture
@@ -105,12 +104,12 @@ def moved(view, offset):
 def test_views_that_cannot_be_used_say_why(tmp_path):
     view = synthetic.view(tmp_path)
     two = np.array([True, False, True, False])
-    assert plan_crop(dataclasses.replace(view, joint_valid=two), SIZE) == crop.TOO_FEW_JOINTS
-    assert plan_crop(moved(view, [0, 0, -505]), SIZE) == crop.BEHIND_CAMERA
-    assert plan_crop(moved(view, [2000, 0, 0]), SIZE) == crop.OUTSIDE_IMAGE
-    assert plan_crop(moved(view, [0, 0, 5000]), SIZE) == crop.TOO_SMALL
+    assert plan_crop(dataclasses.replace(view, joint_valid=two), SIZE) is Unusable.TOO_FEW_JOINTS
+    assert plan_crop(moved(view, [0, 0, -505]), SIZE) is Unusable.BEHIND_CAMERA
+    assert plan_crop(moved(view, [2000, 0, 0]), SIZE) is Unusable.OUTSIDE_IMAGE
+    assert plan_crop(moved(view, [0, 0, 5000]), SIZE) is Unusable.TOO_SMALL
     on_a_line = view.joints * np.float32([1, 0, 1])
-    assert plan_crop(dataclasses.replace(view, joints=on_a_line), SIZE) == crop.TOO_SMALL
+    assert plan_crop(dataclasses.replace(view, joints=on_a_line), SIZE) is Unusable.TOO_SMALL
 
 
 def test_invalid_joints_do_not_move_the_box(tmp_path):

@@ -7,8 +7,7 @@ import tensorflow_datasets as tfds
 
 from data_prep.captures.frames import MaskFile
 from data_prep.records.crop import crop_view, plan_crop
-from data_prep.records.hand_dataset import PlannedView, make_record, write_dataset
-from data_prep.records.index import build_index
+from data_prep.records.hand_dataset import PlannedView, build_index, make_record, write_dataset
 from dhm.data.depth_codec import DEPTH_STEP_MM, decode_depth
 from dhm.data.schema import HandRecord
 from tests.data_prep import synthetic

@@ -1,8 +1,6 @@
-import threading
-
 import pytest
 
-from data_prep.records.output_folder import exclusive, replaced_when_done
+from data_prep.records.output_folder import replaced_when_done
 from dhm.data.schema import INFO_FILE
 from dhm.errors import BadInputError
 
@@ -40,18 +38,3 @@ def test_a_file_is_not_replaced(tmp_path):
     refused = pytest.raises(BadInputError, match="found a file, expected a folder")
     with refused, replaced_when_done(tmp_path / "out"):
         pass
-
-
-def test_one_at_a_time(tmp_path):
-    entered = threading.Event()
-
-    def enter():
-        with exclusive(tmp_path / "out"):
-            entered.set()
-
-    with exclusive(tmp_path / "out"):
-        thread = threading.Thread(target=enter)
-        thread.start()
-        assert not entered.wait(0.1)
-    thread.join(10)
-    assert entered.is_set()

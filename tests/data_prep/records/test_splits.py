@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_prep.records.crop import TOO_SMALL
+from data_prep.records.crop import Unusable
 from data_prep.records.splits import NO_SPLIT, assign_sequences, plan_splits
 from dhm.errors import BadInputError
 from tests.data_prep import synthetic
@@ -58,7 +58,7 @@ def test_every_view_is_planned_or_counted(tmp_path):
     assert {reason: n for reason, n in skipped.items() if n} == {
         "decoy": 2,
         NO_SPLIT: 2,
-        TOO_SMALL: 1,
+        Unusable.TOO_SMALL: 1,
     }
 
 

@@ -1,9 +1,15 @@
+"""The small files of a prepared folder, written, read and refused."""
+
 import json
 
 import numpy as np
 import pytest
 
-from dhm.data.prepared_files import (
+from dhm.data.schema import (
+    SCHEMA_VERSION,
+    Index,
+    PreparedInfo,
+    SplitIndex,
     read_index,
     read_info,
     read_scan,
@@ -11,7 +17,6 @@ from dhm.data.prepared_files import (
     write_info,
     write_scan,
 )
-from dhm.data.schema import SCHEMA_VERSION, Index, PreparedInfo, SplitIndex
 from dhm.errors import BadInputError
 
 INFO = PreparedInfo(SCHEMA_VERSION, "ab", 4, 24, "test", {"train": 2}, {}, {"x": 1}, {}, {})

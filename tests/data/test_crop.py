@@ -1,7 +1,9 @@
+"""Crops: the box around a hand, and the resampling of pictures, masks and depth maps."""
+
 import numpy as np
 import pytest
 
-from dhm.data.resample import (
+from dhm.data.crop import (
     MAX_DEPTH_STEP_MM,
     scale_matrix,
     warp_depth,
