@@ -1,7 +1,7 @@
 """The fuzzer: python -m tests.fuzz --files 10000
 
-Gives every reader of files so many damaged ones, and prints a table; stops at the first that is
-neither read nor refused by dhm's own error, or that takes longer than 2 s.
+Feeds damaged files to every reader and prints a table. Stops at the first file that is neither read
+nor refused by a `BadInputError`, or that takes longer than 2 s.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from tests.fuzz.readers import readers
 
 
 def main() -> None:
-    """Does it all."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--files", type=int, default=10_000, help="damaged files a reader")
     parser.add_argument("--readers", default="", help="regular expression for their names")

@@ -1,4 +1,4 @@
-"""Files with damage, for readers that must refuse it."""
+"""Damages files and feeds them to readers."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 from dhm.errors import BadInputError
 from tests.fuzz.readers import Reader
 
-LONGEST_READ = 2.0  # seconds
+LONGEST_READ = 2.0  # seconds of CPU time, which other programs do not change
 _TOKENS = [b"-", b"nan", b"1e99", b"/", b" ", b"\n", b"0", b"\xff" * 8, b"\x00" * 4, b"[" * 50]
 
 
@@ -39,24 +39,24 @@ def damaged(data: bytes, seed: int, count: int) -> Iterator[bytes]:
 
 
 def feed(reader: Reader, count: int, seed: int = 0) -> tuple[int, float]:
-    """Gives a reader damaged variants of its file; it takes them or raises BadInputError alone.
+    """Feeds a reader damaged variants of its file: it reads them or raises BadInputError.
 
-    The refusal must name the file or its folder, and come soon.
+    The error must name the file or its folder.
 
     Returns:
-        How many were refused, and the longest time that one took, seconds.
+        Number of refused variants, and the longest read, seconds.
     """
     path, whole = reader.path, reader.path.read_bytes()
     refused, longest = 0, 0.0
     for variant in damaged(whole if reader.content is None else reader.content, seed, count):
         path.write_bytes(reader.pack(variant))
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             reader.read()
         except BadInputError as error:
             refused += 1
             assert path.name in str(error) or path.parent.name in str(error), error
-        longest = max(longest, time.perf_counter() - began)
+        longest = max(longest, time.process_time() - began)
     path.write_bytes(whole)
     assert longest < LONGEST_READ, f"{path}: {longest} s"
     return refused, longest

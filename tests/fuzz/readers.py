@@ -1,4 +1,4 @@
-"""Every reader of files, each with a small valid one to be damaged."""
+"""Every reader of files, each with a small valid file to damage."""
 
 import hashlib
 import io
@@ -65,10 +65,10 @@ class Reader(NamedTuple):
 
     Attributes:
         path: A valid file.
-        read: Reads it.
-        content: What is damaged: by default the file's.
-        pack: Makes a file of damaged content. Checksums of the file itself are then right, and
-            what lies behind them is reached.
+        read: Reads the file.
+        content: The bytes to damage: by default the file's.
+        pack: Makes a file of damaged content. Checksums of the file are then right, so that the
+            reader gets past them.
     """
 
     path: Path
@@ -77,15 +77,20 @@ class Reader(NamedTuple):
     pack: Callable[[bytes], bytes] = bytes
 
 
-def readers(folder: Path) -> dict[str, Reader]:
-    """Every reader by a name; writes the files into an empty folder."""
+def readers(folder: Path, with_networks: bool = True) -> dict[str, Reader]:
+    """Returns every reader by name; writes the files into an empty folder.
+
+    Args:
+        folder: The folder.
+        with_networks: Whether to include files of networks, which take longest to make.
+    """
     return (
         _of_captures(folder)
         | _of_data_sets(folder)
         | _of_evidence(folder)
         | _of_prepared(folder)
         | _of_runs(folder)
-        | _of_networks(folder)
+        | (_of_networks(folder) if with_networks else {})
     )
 
 
@@ -150,7 +155,7 @@ def _of_data_sets(folder: Path) -> dict[str, Reader]:
 
 
 def _of_evidence(folder: Path) -> dict[str, Reader]:
-    """Evidence for the fit: what it holds, and the files that it names."""
+    """Evidence for the fit, and the files that it names."""
     evidence = folder / "evidence"
     evidence.mkdir()
     depth = np.pad(np.full((4, 5), 900, np.uint16), 1)
@@ -287,7 +292,7 @@ def _of_networks(folder: Path) -> dict[str, Reader]:
 
 
 def _arrays(name: str, path: Path, read: Callable[[], object]) -> dict[str, Reader]:
-    """The arrays of an .npz file, which have checksums in it."""
+    """Readers of the arrays of an .npz file, which have checksums in it."""
     with np.load(path) as file:
         arrays = dict(file)
 
