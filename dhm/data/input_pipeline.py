@@ -7,14 +7,14 @@ stream can start anywhere and be sliced for any number of processes.
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import grain
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from dhm.data.augmentation import Augmentation, Backgrounds, InputView, augment
 from dhm.data.depth_codec import DepthCodes
@@ -91,24 +91,23 @@ def make_dataset(
         if value < 0:
             raise BadInputError(name, f"{value}", "0 or more")
     local_size = batch_size // process_count
-    position_of = partial(
-        global_position,
-        batch_size=batch_size,
-        process_index=process_index,
-        process_count=process_count,
-    )
     tolerance = _Tolerance(damaged_share if shuffle else 0.0, len(data.split_index(split).frame))
     augmentation = augmentation or Augmentation()
     samples = _Samples(data, split, num_views, seed, shuffle, augmentation, tolerance)
     steps = max(num_batches(samples.num_records, batch_size) - start_step, 0)
-    length = sys.maxsize if shuffle else steps * local_size
-    stream = _Stream(samples, position_of, start_step, local_size, target_stride, length)
+
+    def sample(index: int) -> _Sample:
+        step, k = divmod(index, local_size)
+        position = global_position(start_step + step, k, batch_size, process_index, process_count)
+        return samples.at(position, with_targets=k % target_stride == 0)
+
     options = grain.ReadOptions(
         num_threads=num_threads,
         prefetch_buffer_size=max(prefetch_batches * local_size, num_threads) if num_threads else 0,
     )
     return (
-        grain.MapDataset.source(stream)
+        grain.MapDataset.range(sys.maxsize if shuffle else steps * local_size)
+        .map(sample)
         .to_iter_dataset(options, allow_nones=True)
         .batch(local_size, batch_fn=_stack)
     )
@@ -282,61 +281,26 @@ class _Samples:
         return targets or [record] * self._num_views
 
 
-class _Stream:
-    """A process's part of the stream as a grain source."""
-
-    def __init__(
-        self,
-        samples: _Samples,
-        position_of: Callable[[int, int], int],
-        start_step: int,
-        local_size: int,
-        target_stride: int,
-        length: int,
-    ):
-        self._samples, self._position_of = samples, position_of
-        self._start_step, self._local_size, self._length = start_step, local_size, length
-        self._target_stride = target_stride
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> _Sample:
-        step, k = divmod(index, self._local_size)
-        position = self._position_of(self._start_step + step, k)
-        return self._samples.at(position, with_targets=k % self._target_stride == 0)
-
-
 def _stack(samples: list[_Sample]) -> Batch:
     images = np.stack([sample.image for sample in samples])
-    depths = [depth for sample in samples for depth in sample.depths]
     groups = [sample.targets for sample in samples if sample.targets is not None]
     leading = (len(groups), len(groups[0]))
     targets = [target for group in groups for target in group]
+    K = np.array([target.K for target in targets], np.float32)
+    T = np.array([target.T_camera_world for target in targets], np.float32)
+    # Depth maps are most of the bytes of a batch, and are decoded in place.
+    depths = np.empty((len(targets), *images.shape[1:3]), np.float32)
+    for codes, depth in zip((d for s in samples for d in s.depths), depths, strict=True):
+        codes.fill(depth)
     return Batch(
         image=images,
         joints=np.stack([sample.own.joints for sample in samples]),
         joint_valid=np.stack([sample.own.joint_valid for sample in samples]),
-        target_depth=_depth_maps(depths, images.shape[1:3]).reshape(*leading, *images.shape[1:3]),
-        target_camera=Camera(
-            _matrices([target.K for target in targets], 3).reshape(*leading, 3, 3),
-            _matrices([target.T_camera_world for target in targets], 4).reshape(*leading, 4, 4),
-        ),
+        target_depth=depths.reshape(*leading, *images.shape[1:3]),
+        target_camera=Camera(K.reshape(*leading, 3, 3), T.reshape(*leading, 4, 4)),
         frame=np.array([sample.own.frame for sample in samples], np.int32),
         record=np.array([sample.record for sample in samples], np.int32),
     )
-
-
-def _depth_maps(depths: list[DepthCodes], shape: tuple[int, int]) -> Float[np.ndarray, "n h w"]:
-    """Decodes depth maps in place: they are most of the bytes of a batch."""
-    result = np.empty((len(depths), *shape), np.float32)
-    for depth, place in zip(depths, result, strict=True):
-        depth.fill(place)
-    return result
-
-
-def _matrices(matrices: list[np.ndarray], size: int) -> Float[np.ndarray, "n s s"]:
-    return np.array(matrices, np.float32).reshape(-1, size, size)
 
 
 def _check_sizes(
