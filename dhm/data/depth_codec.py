@@ -57,6 +57,12 @@ class DepthCodes(NamedTuple):
     offset: float
     step: float
 
+    def depth(self) -> Float[np.ndarray, "h w"]:
+        """Returns the depth in mm as float32, 0 = background."""
+        depth = np.empty(self.codes.shape, np.float32)
+        self.fill(depth)
+        return depth
+
     def fill(self, depth: Float[np.ndarray, "h w"]) -> None:
         """Writes the depth in mm into an existing float32 array."""
         nearer = self.offset - self.step
@@ -65,24 +71,8 @@ class DepthCodes(NamedTuple):
         cv2.threshold(depth, self.offset - self.step / 2, 0, cv2.THRESH_TOZERO, dst=depth)
 
 
-def decode_depth(
-    data: bytes, shape: tuple[int, int], offset: float, step: float
-) -> Float[np.ndarray, "h w"]:
-    """Decompresses a depth map.
-
-    Returns:
-        Depth in mm as float32, 0 = background.
-
-    Raises:
-        ValueError: The data are damaged or belong to a map of another shape.
-    """
-    depth = np.empty(shape, np.float32)
-    decode_codes(data, shape, offset, step).fill(depth)
-    return depth
-
-
-def decode_codes(data: bytes, shape: tuple[int, int], offset: float, step: float) -> DepthCodes:
-    """Decompresses the codes of a depth map.
+def decode_depth(data: bytes, shape: tuple[int, int], offset: float, step: float) -> DepthCodes:
+    """Decompresses what `encode_depth` compressed.
 
     Args:
         data: The compressed codes.

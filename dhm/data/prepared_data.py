@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from tensorflow_datasets.proto import tf_example_pb2
 
 from dhm.data import schema
-from dhm.data.depth_codec import DepthCodes, decode_codes
+from dhm.data.depth_codec import DepthCodes, decode_depth
 from dhm.data.schema import (
     RECORDS_FOLDER,
     TEMPLATE_FILE,
@@ -111,10 +111,7 @@ class PreparedData:
 
     def depth(self, split: str, record: int) -> Float[np.ndarray, "h w"]:
         """Reads the depth map of a record, mm; all background if it has none."""
-        codes = self.depth_codes(split, record, self.record(split, record))
-        depth = np.empty(codes.codes.shape, np.float32)
-        codes.fill(depth)
-        return depth
+        return self.depth_codes(split, record, self.record(split, record)).depth()
 
     def decode_image(
         self, split: str, record: int, fields: HandRecord
@@ -158,7 +155,7 @@ class PreparedData:
         if not fields.depth:
             return DepthCodes(np.zeros(shape, np.uint16), 1.0, 1.0)
         try:
-            return decode_codes(fields.depth, shape, fields.depth_offset, fields.depth_step)
+            return decode_depth(fields.depth, shape, fields.depth_offset, fields.depth_step)
         except ValueError as error:
             raise self._records[split].damaged(record, str(error)) from error
 

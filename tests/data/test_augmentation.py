@@ -96,7 +96,7 @@ def test_sizes_reach_the_limit():
     assert 0.75 < ratio.min() < 0.87 and 1.13 < ratio.max() < 1.25
 
 
-def test_no_black_corners_come_in():
+def test_moved_images_have_no_black_corners():
     white = np.full((32, 32, 3), 200, np.uint8)
     for seed in range(20):
         picture = change(white, Augmentation(45.0, 0.3, 0.2), seed)
@@ -132,7 +132,7 @@ def scene(seed, K=STRETCHED, side=128):
     [(0.6, 1.0, (0, 0)), (-0.4, 1.0, (0, 0)), (0, 1.1, (0, 0)), (0, 1, (0.05, -0.04)),
      (0.3, 0.9, (-0.03, 0.05))],
 )  # fmt: skip
-def test_points_in_space_land_on_their_spots(seed, turn, zoom, shift):
+def test_points_project_onto_the_content_that_moved_with_them(seed, turn, zoom, shift):
     views, world = scene(seed)
     for before, point in zip(views, world, strict=True):
         after = move_camera(before, turn, zoom, shift)
@@ -178,7 +178,7 @@ def test_a_turned_stretched_picture_is_not_sheared():
     np.testing.assert_allclose(rays[0] @ rays[0].T, rays[1] @ rays[1].T, atol=1e-6)
 
 
-def test_outside_of_the_picture_all_is_background():
+def test_the_mask_is_background_outside_the_image():
     view = view_of(np.full((64, 64, 3), 9, np.uint8), np.ones((64, 64), bool))
     after = move_camera(view, 0.0, 1.0, (0.25, 0.0))
     assert not after.mask[:, :15].any() and after.mask[:, 17:].all()
@@ -189,7 +189,7 @@ _LARGE = dict.fromkeys(("blur_px", "motion_px", "hue_deg", "rotation_deg"), 8.0)
 }  # fmt: skip
 
 
-def test_every_limit_alone_changes_pictures_and_only_with_a_mask_the_background():
+def test_every_limit_alone_changes_images():
     mask = np.indices((64, 64))[1] < 40
     for name in Augmentation._fields[:-1]:
         limits = Augmentation(**{name: _LARGE.get(name, 0.4)})
@@ -318,7 +318,7 @@ def test_a_poor_jpeg_is_worse_than_a_good_one_and_keeps_the_size():
     assert 0.5 < min(errors) < max(errors) < 20 and max(errors) > 1.3 * min(errors)
 
 
-def test_patches_cover_up_to_the_limit_and_leave_the_rest():
+def test_occlusion_covers_at_most_its_limit():
     picture = np.full((64, 64, 3), 111, np.uint8)
     covered, backgrounds = [], Backgrounds(64)
     for seed in range(200):
@@ -334,7 +334,7 @@ def test_patches_cover_up_to_the_limit_and_leave_the_rest():
 # Backgrounds --------------------------------------------------------------------------------
 
 
-def test_a_background_comes_behind_the_mask_alone():
+def test_backgrounds_are_replaced_outside_the_mask():
     image, other = np.full((40, 40, 3), 200, np.uint8), np.full((40, 40, 3), 30, np.uint8)
     mask = np.zeros((40, 40), bool)
     mask[10:30, 10:30] = True
@@ -345,7 +345,7 @@ def test_a_background_comes_behind_the_mask_alone():
     assert (np.diff(edge) >= 0).all() and 60 < edge[3] < 185
 
 
-def test_made_up_ones_differ_and_are_not_flat():
+def test_random_backgrounds_differ_and_are_not_flat():
     pictures = [random_background(48, np.random.default_rng(seed)) for seed in range(50)]
     assert all(p.shape == (48, 48, 3) and p.dtype == np.uint8 for p in pictures)
     assert len({p.tobytes() for p in pictures}) == 50
@@ -360,7 +360,7 @@ def write_flat(path, colour, size=(60, 90)):
     cv2.imwrite(str(path), np.full((*size, 3), colour[::-1], np.uint8))
 
 
-def test_pieces_of_all_pictures_of_a_folder_and_its_folders_are_drawn(tmp_path):
+def test_backgrounds_are_pieces_of_all_pictures_below_a_folder(tmp_path):
     colours = [(250, 10, 10), (10, 250, 10), (10, 10, 250)]
     for i, colour in enumerate(colours):
         write_flat(tmp_path / f"{i}" / "picture.PNG", colour, ((60, 90), (20, 300), (500, 20))[i])
@@ -371,7 +371,7 @@ def test_pieces_of_all_pictures_of_a_folder_and_its_folders_are_drawn(tmp_path):
     assert {tuple(d[16, 16]) for d in drawn} == set(colours)
 
 
-def test_pieces_come_from_everywhere_in_a_picture(tmp_path):
+def test_backgrounds_are_pieces_of_all_parts_of_a_picture(tmp_path):
     rows, columns = np.indices((100, 200))
     ramp = np.stack([columns, 2 * rows, np.full_like(rows, 9)], axis=2).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp[..., ::-1])

@@ -21,7 +21,7 @@ SHRINK = axis_aligned(2.3, 1.6, 4.2, 8.9)
 
 
 @pytest.mark.parametrize("M", [GROW, SHRINK], ids=["grow", "shrink"])
-def test_a_ramp_shows_where_each_pixel_came_from(M):
+def test_warped_ramps_have_the_values_of_their_source_pixels(M):
     rows, columns = np.mgrid[:100, :120]
     image = np.stack([2 * columns, 2 * rows, columns + rows], axis=-1).astype(np.uint8)
     warped = warp_image(image, M, 40).astype(float)
@@ -35,21 +35,21 @@ def test_a_ramp_shows_where_each_pixel_came_from(M):
     assert np.abs(error.mean(axis=(0, 1))).max() < 0.25
 
 
-def test_shrinking_removes_what_the_smaller_picture_cannot_hold():
+def test_shrinking_removes_frequencies_above_the_target_s():
     rows, columns = np.mgrid[:128, :128]
     checkers = np.repeat((((rows + columns) % 2) * 255)[..., None], 3, axis=-1).astype(np.uint8)
     shrunk = warp_image(checkers, axis_aligned(4, 4, 1.5, 1.5), 32)
     assert np.abs(shrunk.astype(float) - 127.5).max() < 8
 
 
-def test_scaling_keeps_the_first_pixel_and_multiplies_the_rest():
+def test_scaling_keeps_the_first_pixel_in_place():
     M = scale_matrix((10, 20), (25, 80))
     np.testing.assert_allclose(M @ [0, 0, 1], [0, 0, 1])
     np.testing.assert_allclose(M @ [19.5, 9.5, 1], [78, 23.75, 1])
 
 
 @pytest.mark.parametrize("M", [GROW, SHRINK], ids=["grow", "shrink"])
-def test_planes_are_exact(M):
+def test_depth_of_planes_is_exact(M):
     def plane(x, y):
         return 1 / (1e-3 + 1e-6 * x - 1.5e-6 * y)
 
@@ -61,7 +61,7 @@ def test_planes_are_exact(M):
 
 
 @pytest.mark.parametrize("scale", [0.27, 0.83, 1.7])
-def test_no_depth_lies_outside_its_foreground_neighbours(scale):
+def test_depth_is_between_its_foreground_neighbours_or_the_nearest(scale):
     """Slow twin: each pixel is its nearest neighbour, or between four neighbours of one surface."""
     rng = np.random.default_rng(int(scale * 100))
     depth = 600 + 3 * rng.random((30, 25))
@@ -86,7 +86,7 @@ def test_no_depth_lies_outside_its_foreground_neighbours(scale):
 
 
 @pytest.mark.parametrize("M", [GROW, SHRINK], ids=["grow", "shrink"])
-def test_a_mask_s_edge_is_where_the_map_puts_it(M):
+def test_the_edge_of_a_mask_moves_with_the_map(M):
     rows, columns = np.mgrid[:100, :120]
     warped = warp_mask(columns + 0.5 * rows > 61.3, M, 40)
     r, c = np.mgrid[:40, :40]

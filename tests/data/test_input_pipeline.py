@@ -55,7 +55,7 @@ def test_each_epoch_holds_every_record_once_and_epochs_differ():
     assert epochs[0] != [shuffled_record(4, k, 15) for k in range(15)]
 
 
-def test_slices_of_processes_make_up_the_batch_in_order():
+def test_slices_of_processes_concatenate_to_the_batch():
     slices = [global_position(2, k, 8, p, 4) for p in range(4) for k in range(2)]
     assert slices == list(range(16, 24))
 
@@ -73,7 +73,7 @@ def test_views_of_a_frame_are_its_records_with_depth():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 10])
-def test_drawn_views_repeat_only_when_there_are_too_few(count):
+def test_views_repeat_only_if_there_are_too_few(count):
     views = np.array([4, 9, 2])
     drawn = draw_views(views, count, seed=1, position=5)
     assert len(drawn) == count
@@ -82,7 +82,7 @@ def test_drawn_views_repeat_only_when_there_are_too_few(count):
     assert times.max() - times.min() <= 1
 
 
-def test_drawn_views_depend_on_position_and_seed_and_favour_none():
+def test_views_are_uniform_and_depend_on_position_and_seed():
     views = np.arange(5)
     draws = np.array([draw_views(views, 2, 7, i) for i in range(600)])
     np.testing.assert_array_equal(draws[17], draw_views(views, 2, 7, 17))
@@ -91,7 +91,7 @@ def test_drawn_views_depend_on_position_and_seed_and_favour_none():
     assert np.all(np.abs(np.bincount(draws.ravel()) - 240) < 60)
 
 
-def test_no_views_gives_none():
+def test_no_views_are_drawn_of_none():
     assert len(draw_views(np.array([], int), 3, 0, 0)) == 0
 
 
@@ -112,7 +112,7 @@ def test_shapes_and_types(prepared):
 
 
 @pytest.mark.parametrize("batch_size", [4, 32])
-def test_epochs_follow_each_other_without_a_seam(prepared, batch_size):
+def test_batches_may_span_epochs(prepared, batch_size):
     options = OPTIONS | {"batch_size": batch_size, "num_views": 0}
     batches = take(make_dataset(prepared, "train", **options), 120 // batch_size + 1)
     records = np.concatenate([batch.record for batch in batches])
@@ -223,7 +223,7 @@ def test_without_target_views_no_depth_is_read(prepared):
     assert batch.target_camera.K.shape == (4, 0, 3, 3)
 
 
-def test_only_the_first_of_each_stride_brings_target_views(prepared, monkeypatch):
+def test_only_the_first_sample_of_each_stride_has_target_views(prepared, monkeypatch):
     whole = take(make_dataset(prepared, "train", **OPTIONS), 3)
     data = PreparedData(prepared)
     reads, read = [], data.depth_codes
@@ -270,7 +270,7 @@ def test_a_damaged_record_is_named_while_iterating(prepared, monkeypatch):
 
 
 def _damage(monkeypatch, records: set[int]) -> None:
-    """Makes some training records unreadable, whoever opens the folder."""
+    """Makes some training records unreadable for every reader."""
     read = PreparedData.record
 
     def record(self, split, index):

@@ -57,7 +57,7 @@ def test_a_lock_is_free_after_use_and_after_an_error(tmp_path):
 
 
 def test_processes_wait_for_each_other(tmp_path):
-    """Processes read a number, wait and write it back one higher: no increment is lost."""
+    """Processes read a number and write it back one higher after a while: no increment is lost."""
     command = [sys.executable, "-c", _ADD_ONE, str(tmp_path / "count")]
     processes = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait() for process in processes] == [0] * 3

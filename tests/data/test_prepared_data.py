@@ -1,3 +1,5 @@
+"""Prepared folders: what is read, and damage that is found and named."""
+
 import json
 import re
 import shutil
@@ -41,7 +43,7 @@ def test_records_read_at_random(prepared):
     assert not data.depth("train", 1).any()
 
 
-def test_records_are_what_tensorflow_datasets_reads(prepared):
+def test_records_equal_those_that_tensorflow_datasets_reads(prepared):
     data = PreparedData(prepared)
     builder = tfds.builder_from_directory(prepared / "records")
     source = builder.as_data_source("train", decoders={"image": tfds.decode.SkipDecoding()})
@@ -55,7 +57,7 @@ def test_records_are_what_tensorflow_datasets_reads(prepared):
 
 
 def test_no_module_that_the_folder_names_is_imported(copy, tmp_path, monkeypatch):
-    """tensorflow_datasets would."""
+    """tensorflow_datasets imports it."""
     (tmp_path / "hostile.py").write_text(f"open({str(tmp_path / 'was_here')!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)
     path, info = copy / "records" / "features.json", copy / "prepared.json"
@@ -70,7 +72,7 @@ def test_no_module_that_the_folder_names_is_imported(copy, tmp_path, monkeypatch
     assert (tmp_path / "was_here").exists()
 
 
-def test_lost_records_are_seen(copy):
+def test_another_number_of_records_than_the_index_has_is_refused(copy):
     path = copy / "index.npz"
     with np.load(path) as file:
         arrays = {name: values[:-1] if "/" in name else values for name, values in file.items()}
@@ -103,7 +105,7 @@ def test_a_truncated_file_is_refused(copy, size):
 
 
 def test_a_flipped_bit_is_found_and_named(copy):
-    """Or it lies where it changes nothing."""
+    """Flipped bits are named, or lie where they change nothing."""
     path = shard(copy)
     original = PreparedData(copy)
     records = [original.record("train", i) for i in range(15)]
@@ -134,7 +136,7 @@ def test_a_missing_file_is_refused(copy, name):
         PreparedData(copy)
 
 
-def test_a_file_too_many_is_refused(copy):
+def test_an_unexpected_file_is_refused(copy):
     (copy / "records" / "more").write_text("x")
     with pytest.raises(BadInputError, match="more: found 1 bytes, expected no such file"):
         PreparedData(copy)

@@ -22,7 +22,7 @@ from dhm.errors import BadInputError
 INFO = PreparedInfo(SCHEMA_VERSION, "ab", 4, 24, "test", {"train": 2}, {}, {"x": 1}, {}, {})
 
 
-def test_info_comes_back(tmp_path):
+def test_a_written_info_is_read_back(tmp_path):
     write_info(tmp_path, INFO)
     assert read_info(tmp_path) == INFO
 
@@ -43,7 +43,7 @@ def lose_a_field(fields):
         (lambda fields: [fields], "found JSON of a list"),
     ],
 )
-def test_another_info_is_refused(tmp_path, change, message):
+def test_infos_of_other_versions_or_fields_are_refused(tmp_path, change, message):
     write_info(tmp_path, INFO)
     path = tmp_path / "prepared.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
@@ -59,7 +59,7 @@ def test_a_folder_without_or_with_damaged_info_is_refused(tmp_path):
         read_info(tmp_path)
 
 
-def test_index_comes_back(tmp_path):
+def test_a_written_index_is_read_back(tmp_path):
     columns = SplitIndex(*(np.arange(3) for _ in range(4)), np.array([True, False, True]))
     index = Index({"train": columns}, ("a", "b", "c"), ("400001", "400002", "400003"))
     write_index(tmp_path, index)
@@ -69,7 +69,7 @@ def test_index_comes_back(tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_scan_comes_back_and_may_be_absent(tmp_path):
+def test_a_written_scan_is_read_back_and_may_be_missing(tmp_path):
     vertices, faces = np.random.default_rng(0).random((3, 3)), np.array([[0, 1, 2]])
     write_scan(tmp_path, "0001_RT", 12, (vertices, faces))
     found = read_scan(tmp_path, "0001_RT", 12)

@@ -1,3 +1,5 @@
+"""Preparations: counts, when they are repeated, what stops them, the command line."""
+
 import dataclasses
 import json
 import logging
@@ -98,7 +100,7 @@ def damage_info(tmp_path, capture):
     "change",
     [touch_image, move_joint, add_mask, mirror, change_template, delete_records, damage_info],
 )
-def test_whatever_changes_is_built_again(tmp_path, capture, change):
+def test_changed_inputs_are_prepared_again(tmp_path, capture, change):
     build(tmp_path, capture)
     before = stamp(tmp_path)
     build(tmp_path, change(tmp_path, capture))
@@ -107,7 +109,7 @@ def test_whatever_changes_is_built_again(tmp_path, capture, change):
 
 
 @pytest.mark.parametrize("option", [{"image_size": 32}, {"test_sequences": "fist"}, {"subject": 3}])
-def test_other_options_are_built_again(tmp_path, capture, option):
+def test_changed_options_are_prepared_again(tmp_path, capture, option):
     first = build(tmp_path, capture)
     assert build(tmp_path, capture, **option).fingerprint != first.fingerprint
 
@@ -183,7 +185,7 @@ def test_without_held_out_sequences_the_training_frames_are_evaluated(tmp_path, 
     np.testing.assert_array_equal(faces, [[0, 1, 2]])
 
 
-def test_only_evaluated_frames_keep_their_scans(tmp_path, capture):
+def test_only_evaluated_frames_have_scans(tmp_path, capture):
     build(tmp_path, capture)
     data = PreparedData(tmp_path / "out")
     assert data.scan("train", 0) is None
@@ -254,7 +256,7 @@ def test_a_missing_depth_map_file_is_named(tmp_path, capture):
         build(tmp_path, capture)
 
 
-def test_pictures_of_the_capture_arrive_in_the_records(tmp_path, capture):
+def test_records_hold_the_pictures_of_the_capture(tmp_path, capture):
     build(tmp_path, capture)
     data = PreparedData(tmp_path / "out")
     original = cv2.cvtColor(cv2.imread(str(capture.views[0].image_path)), cv2.COLOR_BGR2RGB)

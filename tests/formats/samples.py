@@ -1,4 +1,4 @@
-"""Small files and what they hold."""
+"""Small valid files for the tests of readers."""
 
 import numpy as np
 

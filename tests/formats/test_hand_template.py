@@ -1,4 +1,4 @@
-"""Files of hand templates: the hand_model folder and template.npz, and what contradicts itself."""
+"""Files of hand templates: the hand_model folder and template.npz."""
 
 import dataclasses
 

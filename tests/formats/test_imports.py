@@ -1,4 +1,4 @@
-"""What an exported model is read with needs no package beyond the core's."""
+"""The readers of an exported model import only packages of the core installation."""
 
 import subprocess
 import sys

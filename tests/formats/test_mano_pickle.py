@@ -1,4 +1,4 @@
-"""MANO's files: what loads, what is refused and how it is said, and that nothing runs."""
+"""MANO's files: what loads, what is refused with which message, and that nothing runs."""
 
 import dataclasses
 import os
@@ -47,7 +47,7 @@ def _assert_same(found, expected):
 
 @pytest.fixture
 def chumpy(monkeypatch):
-    """Stand-ins for chumpy's modules, which are not there."""
+    """Stand-ins for the modules of chumpy, which cannot be installed."""
     modules = {}
     for name in ("chumpy", "chumpy.ch", "chumpy.reordering"):
         modules[name] = types.ModuleType(name)
@@ -111,7 +111,7 @@ def test_round_trip(path, model):
     assert hash(model) != hash(read_mano(path))
 
 
-def test_others_can_load_what_is_written(path):
+def test_written_files_are_plain_pickles(path):
     model = random_mano(1)
     write_mano(path, model)
     data = path.read_bytes()
@@ -247,7 +247,7 @@ _BAD = {
 
 
 @pytest.mark.parametrize("case", _BAD)
-def test_what_makes_no_hand_is_named(path, case):
+def test_entries_that_do_not_fit_are_named(path, case):
     key, value, said = _BAD[case]
     path.write_bytes(python2_pickle(_entries(**{key: value})))
     with pytest.raises(BadInputError, match=said) as refusal:
@@ -281,7 +281,7 @@ class Runs:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_nothing_runs_wherever_it_is(path, tmp_path, protocol, chumpy):
+def test_nothing_in_a_pickle_runs(path, tmp_path, protocol, chumpy):
     command = Runs(os.system, f"touch {tmp_path / 'pwned'}")
     write_mano(path, _small())
     with path.open("rb") as file:
@@ -379,7 +379,7 @@ _HOSTILE = {
 
 
 @pytest.mark.parametrize("case", _HOSTILE)
-def test_opcodes_cannot_make_anything_else(path, case):
+def test_hostile_opcodes_are_refused(path, case):
     path.write_bytes(_HOSTILE[case])
     with pytest.raises(BadInputError, match=r"damaged pickle .*, expected a MANO model"):
         read_mano(path)

@@ -1,4 +1,4 @@
-"""OBJ and PLY meshes, and the scans they hold."""
+"""OBJ and PLY files."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ def colours():
 @pytest.mark.parametrize(
     ("suffix", "off"), [("png", 0), ("bmp", 0), ("tiff", 0), ("jpg", 6), ("webp", 12)]
 )
-def test_kinds(colours, tmp_path, suffix, off):
+def test_usual_formats_are_read(colours, tmp_path, suffix, off):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(colours).save(path, quality=98)
     found = read_photo(path)
@@ -55,7 +55,7 @@ def test_modes_become_rgb(colours, tmp_path, mode):
     np.testing.assert_array_equal(read_photo(path).image, expected)
 
 
-def test_what_is_transparent_is_grey(colours, tmp_path):
+def test_transparent_pixels_become_grey(colours, tmp_path):
     alpha = np.full(colours.shape[:2], 255, np.uint8)
     alpha[:, :10] = 0
     Image.fromarray(np.dstack([colours, alpha])).save(tmp_path / "a.png")
@@ -125,7 +125,7 @@ def _huge_png() -> bytes:
         (b"\xff\xd8\xff\xe0", "found a "),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path, data, message):
+def test_other_files_are_refused(tmp_path, data, message):
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
     with pytest.raises(BadInputError, match=message) as refusal:
@@ -157,7 +157,7 @@ def test_cut_files_are_refused(tmp_path, suffix):
 
 
 def test_damaged_files_are_refused_or_read(tmp_path, colours):
-    """Never another exception, whatever byte is wrong."""
+    """Whatever byte is wrong, no other exception is raised."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(colours).save(tmp_path / "a.jpg", exif=exif)

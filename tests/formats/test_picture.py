@@ -1,3 +1,5 @@
+"""Pictures and depth pictures as stored, and damaged ones."""
+
 import cv2
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def png(request, tmp_path):
     return path, read, image
 
 
-def test_what_was_written_is_read_whatever_follows_it(png):
+def test_bytes_after_a_picture_are_ignored(png):
     path, read, image = png
     np.testing.assert_array_equal(read(path), image)
     path.write_bytes(path.read_bytes() + b"\xff" * 20)
@@ -28,7 +30,7 @@ def test_what_was_written_is_read_whatever_follows_it(png):
 
 
 @pytest.mark.parametrize("name", [b"IDAT", b"IEND"])
-def test_a_chunk_that_is_longer_than_the_file_is_refused_before_room_is_made_for_it(png, name):
+def test_chunks_longer_than_the_file_are_refused(png, name):
     path, read, _ = png
     content = path.read_bytes()
     at = content.index(name) - 4
@@ -37,3 +39,23 @@ def test_a_chunk_that_is_longer_than_the_file_is_refused_before_room_is_made_for
     path.write_bytes(content[:at] + (longest + 1).to_bytes(4) + content[at + 4 :])
     with pytest.raises(BadInputError, match=f"a.png: .*{longest + 1} bytes, {left} before the end"):
         read(path)
+
+
+def test_colours_keep_their_order(tmp_path):
+    path = tmp_path / "red.png"
+    cv2.imwrite(str(path), np.full((20, 20, 3), (0, 10, 200), np.uint8))
+    np.testing.assert_array_equal(read_picture(path)[0, 0], [200, 10, 0])
+
+
+def test_a_missing_picture_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match=r"gone\.jpg: found no such file"):
+        read_picture(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 400])
+def test_a_truncated_picture_is_refused(tmp_path, keep):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(cv2.imencode(".jpg", noise)[1].tobytes()[:keep])
+    with pytest.raises(BadInputError, match=r"a\.jpg: found a picture that does not decode"):
+        read_picture(path)

@@ -368,7 +368,7 @@ def test_every_truncation_is_refused(path):
             read_depth_pickle(path)
 
 
-def test_a_frame_that_ends_within_a_length_is_refused(path):
+def test_a_pickle_frame_that_ends_within_a_length_is_refused(path):
     """Python's own reader says MemoryError to some of these."""
     data = pickle.dumps(DEPTH.astype("f4"), protocol=5)
     frame = data.index(b"\x95") + 1

@@ -1,4 +1,4 @@
-"""Lines of tokens."""
+"""Text files of tokens, and numbers that are refused."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_numbers_that_are_not_finite_or_absurd_are_refused(tmp_path, token):
         line.floats(0, 1, "a thing")
 
 
-def test_words_and_wrong_counts_are_refused(tmp_path):
+def test_other_tokens_and_counts_are_refused(tmp_path):
     (line,) = read_lines(write(tmp_path, b"1 two\n"))
     with pytest.raises(BadInputError, match="found 'two', expected a number of a thing"):
         line.floats(0, 2, "a thing")

@@ -1,6 +1,6 @@
-"""Small data sets of others, in their own layouts: each joint is a disk of its own colour.
+"""Writes small data sets in other people's layouts; each joint is a disk of its own colour.
 
-Where a joint of a record projects to, its colour must be: that holds cameras, joint orders, units,
+A joint of a record must project onto its colour: this checks cameras, joint orders, units,
 mirroring and cropping against the pictures at once.
 """
 
@@ -29,7 +29,7 @@ def colour(name: str, is_left: bool = False) -> np.ndarray:
 
 
 def hand(centre, is_left: bool = False) -> dict[str, np.ndarray]:
-    """A flat hand in mm that looks up at a camera along z: its joints by name, none over another.
+    """A flat hand in mm seen along z: its joints by name, none of which hides another.
 
     A right hand shown by its back has its thumb at the left; a left hand is its mirror image.
     """
@@ -64,7 +64,7 @@ def save(path: Path, picture: np.ndarray) -> None:
 
 
 def assert_joints_on_their_colours(data, split: str, record: int) -> int:
-    """Returns how many joints it held against the picture."""
+    """Checks a record's joints against its picture; returns how many."""
     fields, names = data.record(split, record), data.template.joint_names
     image = data.image(split, record)
     is_left = "left" in fields.sequence
@@ -84,7 +84,7 @@ def assert_joints_on_their_colours(data, split: str, record: int) -> int:
 # RHD -----------------------------------------------------------------------------------------
 
 PERSON_FROM = 190
-"""Column from which on the person stands in the pictures."""
+"""First column of the person in the pictures."""
 RHD_ORDER = ("wrist", *(f"{f}{p}" for f in FINGERS for p in ("_null", "3", "2", "1")))
 
 

@@ -1,4 +1,4 @@
-"""Mirroring a hand against the definition of a mirror image."""
+"""Mirrored hands and the template's joint order."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_the_mirrored_world_projects_onto_the_flipped_picture(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_mirror_camera_is_a_camera_and_mirroring_undoes_itself(seed):
+def test_mirroring_a_camera_twice_gives_it_back(seed):
     one = camera(seed)
     other = mirror_camera(one)
     R = other.T_camera_world[:3, :3]
@@ -50,7 +50,7 @@ def test_a_mirror_camera_is_a_camera_and_mirroring_undoes_itself(seed):
         np.testing.assert_allclose(a, b)
 
 
-def test_the_orders_are_the_same_joints():
+def test_all_joint_orders_have_the_same_joints():
     right = [name.removeprefix("b_r_") for name in KEYPOINT_NAMES[:21]]
     assert list(TIP_TO_PALM_THEN_WRIST) == right
     assert sorted(WRIST_THEN_PALM_TO_TIP) == sorted(WRIST_THEN_TIP_TO_PALM) == sorted(right)
@@ -58,7 +58,7 @@ def test_the_orders_are_the_same_joints():
     assert WRIST_THEN_TIP_TO_PALM[17:] == ("pinky_null", "pinky3", "pinky2", "pinky1")
 
 
-def test_joints_go_by_name_and_unknown_ones_stay_zero():
+def test_joints_are_matched_by_name_and_unknown_ones_are_zero():
     order, points = ("a", "b", "c"), np.arange(9.0).reshape(3, 3)
     joints, valid = as_template_joints(
         ("c", "d", "a", "b"), order, points, np.array([True, False, True])

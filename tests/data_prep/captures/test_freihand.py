@@ -1,4 +1,4 @@
-"""FreiHAND in its own layout, read and cropped; and what is no FreiHAND."""
+"""FreiHAND in its own layout, read and cropped; and damaged files."""
 
 import json
 
@@ -27,13 +27,13 @@ def template():
 
 @pytest.fixture(scope="module")
 def prepared(root, template, tmp_path_factory):
-    """All of it to train on: so few frames are of no held-out thousand."""
+    """All frames as training records: the official test split has later frames only."""
     out = tmp_path_factory.mktemp("out") / "prepared"
     options = PrepareOptions(1, image_size=128)
     return prepare_views(read_freihand(root, template), root, out, options), PreparedData(out)
 
 
-def test_joints_land_on_their_own_colours_in_every_version(prepared):
+def test_joints_project_onto_their_colours_in_every_version(prepared):
     info, data = prepared
     assert info.num_records == {"train": 8}
     for record in range(8):
@@ -134,7 +134,7 @@ def test_damaged_annotations_are_named(tmp_path, template, case):
         read_freihand(root, template)
 
 
-def test_truncated_missing_and_pictureless_sets_are_refused(tmp_path, template):
+def test_truncated_and_missing_files_and_missing_pictures_are_refused(tmp_path, template):
     with pytest.raises(BadInputError, match=r"training_K\.json: found no such file"):
         read_freihand(tmp_path, template)
     root = foreign.write_freihand(tmp_path)

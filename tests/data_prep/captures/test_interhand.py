@@ -1,4 +1,4 @@
-"""InterHand2.6M in its own layout, read, mirrored and cropped; and what is no InterHand2.6M."""
+"""InterHand2.6M in its own layout, read, mirrored and cropped; and damaged files."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_each_hand_is_a_view_of_both_cameras(prepared, split):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_joints_land_on_their_own_colours_mirrored_or_not(prepared, split):
+def test_joints_project_onto_their_colours_mirrored_or_not(prepared, split):
     for record in range(8):
         is_left = "left" in prepared.sequence(split, record)
         checked = foreign.assert_joints_on_their_colours(prepared, split, record)
@@ -74,9 +74,7 @@ def test_every_nth_picture_and_splits_that_are_there(tmp_path, template):
     assert {v.sequence.split("_")[0] for v in read_interhand(root, template).views} == {"test"}
 
 
-def test_other_sequences_can_be_held_out_and_the_rest_of_the_official_test_set_stays_out(
-    root, tmp_path
-):
+def test_other_sequences_can_be_held_out(root, tmp_path):
     info = prepare(
         root, 1, tmp_path, dataset="interhand", image_size=32, test_sequences="^test.*_left$"
     )
@@ -113,7 +111,7 @@ def test_a_hand_with_few_joints_in_the_picture_is_left_out(tmp_path, template):
     }
 
 
-def test_what_is_not_valid_may_be_anything(tmp_path, template):
+def test_invalid_joints_may_have_any_coordinates(tmp_path, template):
     root = foreign.write_interhand(tmp_path)
 
     def spoil(joints):

@@ -1,4 +1,4 @@
-"""The released layout: which images are used, and what goes with each."""
+"""The released layout: which images are used, and the files of each."""
 
 import shutil
 from pathlib import Path
@@ -85,7 +85,7 @@ def keys(capture_views) -> list[tuple[str, int, str]]:
     return [(view.sequence, view.frame, view.camera) for view in capture_views]
 
 
-def test_keeps_right_hand_frames_with_keypoints_and_counts_the_rest(capture):
+def test_right_hand_frames_with_keypoints_are_kept_and_others_counted(capture):
     add_decoys(capture)
     found = read_release_capture(capture, 4)
     assert keys(found.views) == [
@@ -131,7 +131,7 @@ def test_scans_are_found_by_frame_number(capture, name):
     assert scans == {3: path, 12: None, 70000: None}
 
 
-def test_scans_that_cannot_be_told_apart_are_refused(capture):
+def test_two_scans_of_a_frame_are_refused(capture):
     folder = capture / "annotations" / "3D_scans_decimated" / "subject_4"
     folder.mkdir(parents=True)
     (folder / "scan.ply").touch()
@@ -143,7 +143,7 @@ def test_scans_that_cannot_be_told_apart_are_refused(capture):
         read_release_capture(capture, 4)
 
 
-def test_subject_1_names_its_right_hand_otherwise(capture):
+def test_subject_1_names_right_hand_sequences_differently(capture):
     shutil.move(capture / "images" / "subject_4", capture / "images" / "subject_1")
     shutil.move(
         capture / "annotations/keypoints/subject_4", capture / "annotations/keypoints/subject_1"
@@ -172,7 +172,7 @@ def test_an_unknown_camera_is_refused_only_where_it_is_used(capture):
         read_release_capture(capture, 4)
 
 
-def test_what_is_no_capture_is_refused(capture, tmp_path):
+def test_folders_that_are_no_capture_are_refused(capture, tmp_path):
     with pytest.raises(BadInputError, match="found no folder images in it, expected a capture"):
         read_release_capture(tmp_path / "absent", 4)
     with pytest.raises(BadInputError, match="found subject_4, expected a folder subject_2"):

@@ -1,4 +1,4 @@
-"""RHD in its own layout, read, mirrored and cropped; and what is no RHD."""
+"""RHD in its own layout, read, mirrored and cropped; and damaged files."""
 
 import pickle
 import pickletools
@@ -19,7 +19,7 @@ RIGHT, LEFT = foreign.hand([-40, 10, 420]), foreign.hand([45, -5, 400], is_left=
 
 
 def entries():
-    """A right hand; a left one; both; one that is hardly seen; and both of another split."""
+    """A right hand, a left one, both, both with few visible joints, and both of another split."""
     return {
         "training": {
             0: foreign.rhd_entry(right=RIGHT),
@@ -67,7 +67,7 @@ def test_each_hand_is_a_view_and_the_splits_are_the_official_ones(prepared):
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 5), ("test", 2)])
-def test_joints_land_on_their_own_colours_mirrored_or_not(prepared, split, count):
+def test_joints_project_onto_their_colours_mirrored_or_not(prepared, split, count):
     for record in range(count):
         assert foreign.assert_joints_on_their_colours(prepared, split, record) == 21
 
@@ -216,7 +216,7 @@ def test_damaged_entries_are_named(tmp_path, template, case):
 
 
 @pytest.mark.parametrize("content", [{}, [], {"a": {}}, {-1: {}}, {10**5: {}}, {3: []}])
-def test_what_holds_no_pictures_is_refused(root, tmp_path, template, content):
+def test_pickles_without_pictures_are_refused(root, tmp_path, template, content):
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "anno_training.pickle").write_bytes(pickle.dumps(content, 3))
     with pytest.raises(BadInputError, match="anno_training"):

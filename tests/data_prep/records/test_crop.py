@@ -1,3 +1,5 @@
+"""Plans and crops of views: pixels, depth maps and K agree; unusable views have a reason."""
+
 import dataclasses
 import itertools
 
@@ -10,7 +12,6 @@ from data_prep.captures.release_capture import read_release_capture
 from data_prep.records.crop import Unusable, crop_view, limit_depth, plan_crop
 from dhm.data.depth_codec import DEPTH_RANGE_MM
 from dhm.errors import BadInputError
-from dhm.formats.picture import read_picture
 from dhm.formats.release_annotations import write_depth_pickle
 from tests.data_prep import synthetic
 
@@ -91,17 +92,11 @@ def test_a_view_without_depth_map_is_cropped(tmp_path):
     assert cropped.image.shape == (SIZE, SIZE, 3)
 
 
-def test_colours_keep_their_order(tmp_path):
-    path = tmp_path / "red.png"
-    cv2.imwrite(str(path), np.full((20, 20, 3), (0, 10, 200), np.uint8))
-    np.testing.assert_array_equal(read_picture(path)[0, 0], [200, 10, 0])
-
-
 def moved(view, offset):
     return dataclasses.replace(view, joints=view.joints + np.float32(offset))
 
 
-def test_views_that_cannot_be_used_say_why(tmp_path):
+def test_unusable_views_have_a_reason(tmp_path):
     view = synthetic.view(tmp_path)
     two = np.array([True, False, True, False])
     assert plan_crop(dataclasses.replace(view, joint_valid=two), SIZE) is Unusable.TOO_FEW_JOINTS
@@ -131,20 +126,6 @@ def test_depth_that_cannot_belong_to_the_hand_is_dropped_and_counted():
     np.testing.assert_array_equal(limited, [[0, 0, 300.0], [500.0, 300 + DEPTH_RANGE_MM, 0]])
 
 
-def test_a_missing_picture_is_refused(tmp_path):
-    with pytest.raises(BadInputError, match=r"gone\.jpg: found no such file"):
-        read_picture(tmp_path / "gone.jpg")
-
-
-@pytest.mark.parametrize("keep", [0, 10, 400])
-def test_a_truncated_picture_is_refused(tmp_path, keep):
-    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
-    path = tmp_path / "a.jpg"
-    path.write_bytes(cv2.imencode(".jpg", noise)[1].tobytes()[:keep])
-    with pytest.raises(BadInputError, match=r"a\.jpg: found a picture that does not decode"):
-        read_picture(path)
-
-
 def test_a_picture_of_another_aspect_ratio_is_refused(tmp_path):
     view = synthetic.view(tmp_path)
     synthetic.write_view(view, size=(40, 60))
@@ -154,8 +135,6 @@ def test_a_picture_of_another_aspect_ratio_is_refused(tmp_path):
 
 def test_projected_joints_hit_the_hand_in_the_foreign_capture(release_mini):
     """Joints lie inside the hand: the surface before them is near, and there is foreground."""
-    from data_prep.captures.release_capture import read_release_capture
-
     hits = []
     for view in read_release_capture(release_mini, 4).views:
         cropped = crop_view(view, plan_crop(view, 256))

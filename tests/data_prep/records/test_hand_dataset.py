@@ -1,3 +1,5 @@
+"""Records and their index."""
+
 import dataclasses
 
 import cv2
@@ -21,11 +23,12 @@ def planned(tmp_path):
     return [PlannedView(view, plan_crop(view, SIZE)) for view in views]
 
 
-def test_a_record_holds_what_the_crop_gave(planned):
+def test_a_record_holds_the_crop(planned):
     cropped = crop_view(*planned[0])
     record, written = make_record(planned[0], subject=4)
     assert written == (True, 0)
-    depth = decode_depth(record.depth, (SIZE, SIZE), record.depth_offset, record.depth_step)
+    codes = decode_depth(record.depth, (SIZE, SIZE), record.depth_offset, record.depth_step)
+    depth = codes.depth()
     np.testing.assert_array_equal(depth == 0, cropped.depth == 0)
     np.testing.assert_allclose(depth, cropped.depth, atol=DEPTH_STEP_MM / 2 + 1e-4)
     image = cv2.cvtColor(cv2.imdecode(np.frombuffer(record.image, np.uint8), 1), cv2.COLOR_BGR2RGB)
@@ -40,7 +43,7 @@ def test_a_view_without_depth_map_has_no_depth(planned):
     assert record.depth == b""
 
 
-def test_a_mask_is_kept_where_no_depth_map_tells_it(planned, tmp_path):
+def test_masks_are_stored_only_without_a_depth_map(planned, tmp_path):
     labels = np.zeros(synthetic.K_SIZE, np.uint8)
     labels[:, 14:] = 5
     labels[:, 29:] = 9
@@ -72,7 +75,7 @@ def test_dropped_pixels_are_counted(planned):
     assert not written.has_depth
 
 
-def test_records_stand_in_order_and_the_index_agrees_with_them(planned, tmp_path):
+def test_records_are_in_order_and_agree_with_the_index(planned, tmp_path):
     splits = {"train": planned[9:], "test": planned[:9]}
     counts = []
     written = write_dataset(tmp_path, splits, 4, 2, counts.append)

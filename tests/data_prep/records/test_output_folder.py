@@ -1,3 +1,5 @@
+"""Output folders are replaced as a whole or not at all."""
+
 import pytest
 
 from data_prep.records.output_folder import replaced_when_done
@@ -16,7 +18,7 @@ def test_an_interrupted_build_leaves_the_old_folder(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_leftovers_of_a_killed_build_do_not_get_in(tmp_path):
+def test_leftovers_of_a_killed_build_are_removed(tmp_path):
     leftover = tmp_path / ".out.building"
     leftover.mkdir()
     (leftover / "half").write_text("")

@@ -1,3 +1,5 @@
+"""Sequences and views by split."""
+
 import dataclasses
 
 import numpy as np
@@ -12,7 +14,7 @@ NAMES = ("0001_RT_fist", "0002_RT_wave", "0003_RT_point")
 
 
 @pytest.mark.parametrize("test", ["wave|point", ["0002_RT_wave", "0003_RT_point"]])
-def test_the_rest_is_for_training(test):
+def test_all_other_sequences_are_for_training(test):
     assert assign_sequences(NAMES, test) == {"train": NAMES[:1], "test": NAMES[1:]}
 
 
