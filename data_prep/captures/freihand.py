@@ -5,7 +5,7 @@
     <root>/training_{K,xyz}.json          one entry a frame
 
 32,560 frames, each with four backgrounds: 130,240 pictures, ID = frame + 32,560 x version. The
-camera is the world.
+camera's frame is the world's.
 """
 
 from dataclasses import replace
@@ -29,12 +29,12 @@ from dhm.formats.json_file import json_numbers, read_json
 from dhm.types import HandTemplate
 
 VERSIONS = ("gs", "hom", "sample", "auto")
-"""The backgrounds: the studio's green screen, and three ways to replace it and to recolour."""
+"""Backgrounds of each frame: the green screen, and three automatic replacements of it."""
 
 SIZE = (224, 224)
 FRAMES_A_SEQUENCE = 1000
 TEST_SEQUENCES = "^frames_3[0-2]$"
-"""The data set has no split of its own with annotations: the last 2,560 frames are held out."""
+"""The last 2,560 frames: the data set has no test split with the same annotations."""
 
 _MASK_FROM = 128  # JPEG leaves greys
 
@@ -84,7 +84,7 @@ def read_freihand(root: str | Path, template: HandTemplate, *, every: int = 1) -
 def _view(
     training: Path, template: HandTemplate, frame: int, K: np.ndarray, points: np.ndarray
 ) -> CaptureView:
-    """A frame's first version."""
+    """Returns the view of a frame's first version."""
     known = np.ones(NUM_JOINTS, bool)
     joints, valid = as_template_joints(
         template.joint_names, WRIST_THEN_PALM_TO_TIP, 1000 * points, known
@@ -107,7 +107,7 @@ def _view(
 
 
 def _read_arrays(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "n ..."]:
-    """A list of arrays of one shape."""
+    """Reads a list of arrays of one shape."""
     expected = f"a list of arrays {list(shape)}, one a frame"
     entries = read_json(path, expected, list)
     if not entries:

@@ -88,7 +88,7 @@ class _Picture(NamedTuple):
 
 
 class _Split:
-    """The annotations of one split. What many pictures share is made once."""
+    """The annotations of one split; cameras and joints of several pictures are computed once."""
 
     def __init__(self, root: Path, split: str, template: HandTemplate):
         self._images, self._split, self._template = root / "images" / split, split, template

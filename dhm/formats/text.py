@@ -19,7 +19,7 @@ class Line(NamedTuple):
     Attributes:
         path: The file.
         number: 1-based number of the line in it.
-        tokens: What stands between the spaces.
+        tokens: Its words, without the comment.
     """
 
     path: Path
