@@ -209,8 +209,8 @@ def _apply(task: str, more: list[str]) -> None:
     if task == _PREDICT:
         refused = _predict(workdir, files, out)
     else:
-        from dhm.evidence.fit_task import fit
-        from dhm.photos.predict_task import find_files
+        from dhm.evidence.fit import fit
+        from dhm.evidence.input_files import find_files
 
         refused = fit(workdir, find_files("--evidence", files), out, _LEFT.value)
     if refused:
@@ -218,9 +218,9 @@ def _apply(task: str, more: list[str]) -> None:
 
 
 def _predict(workdir: Path, images: list[str], out: Path) -> int:
-    from dhm.photos.located import parse_bbox
-    from dhm.photos.mediapipe_detector import MediapipeDetector
-    from dhm.photos.predict_task import PredictOptions, predict
+    from dhm.photos.detectors import MediapipeDetector
+    from dhm.photos.locate import parse_bbox
+    from dhm.photos.predict import PredictOptions, predict
 
     options = PredictOptions(
         bbox=_BBOX.value and parse_bbox(_BBOX.value),

@@ -84,3 +84,23 @@ def toy_model(toy_prepared):
     model = build_model(PreparedData(toy_prepared).template, settings)
     variables = initial_variables(model, seed=0, subject=1, image_size=32)
     return settings, model, variables
+
+
+@pytest.fixture(scope="session")
+def exported_run(toy_model, tmp_path_factory) -> Path:
+    """Folder of a run with the exported toy model; not to be changed."""
+    from dhm.export.package import save_model
+
+    settings, model, variables = toy_model
+    folder = tmp_path_factory.mktemp("run")
+    config = {"data": {"image_size": 32}}
+    save_model(folder / "export", variables, model.template, settings, config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def predictor(exported_run):
+    """The exported toy model, compiled to predict hands."""
+    from dhm.photos.predictor import Predictor
+
+    return Predictor(exported_run / "export")

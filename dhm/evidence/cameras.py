@@ -1,6 +1,7 @@
-"""Cameras of evidence files: calibration, keypoints, depth map, picture."""
+"""Cameras of an evidence file: calibration, keypoints, depth map and picture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,34 +9,38 @@ import numpy as np
 from jaxtyping import Float
 
 from dhm.errors import BadInputError
-from dhm.evidence.values import (
-    LARGEST,
-    file_path,
-    named_by,
-    named_points,
-    numbers,
-    refuse_unknown,
-    rigid_transform,
+from dhm.evidence.keypoints import (
+    in_template_order,
+    read_intrinsics,
+    read_points,
+    refuse_unknown_fields,
 )
 from dhm.fitting.surface import depth_points
+from dhm.formats.json_file import MAX_MAGNITUDE, json_numbers
 from dhm.formats.npz import read_npy
 from dhm.formats.picture import read_depth_picture
 from dhm.formats.release_annotations import read_depth_pickle
 
 _MAX_PIXELS = 1 << 24  # of a depth map; no sensor has as many, and each takes 200 bytes
-_CAMERA = ("K", "T_camera_world", "R", "t", "points", "depth", "K_depth", "image")
+_FIELDS = ("K", "T_camera_world", "R", "t", "points", "depth", "K_depth", "image")
+# Bytes of a path and of a name in it; operating systems reject longer ones, and NUL.
+_MAX_PATH, _MAX_NAME = 1024, 255
+_ROTATION_TOLERANCE = 1e-3
+
+SkinPoints = tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]
+"""Points of the skin, world mm, and their unit normals."""
 
 
-class View(NamedTuple):
-    """What one camera shows.
+class CameraView(NamedTuple):
+    """A calibrated camera and the keypoints in its picture.
 
     Attributes:
-        name: Of the camera.
-        K: Of its pictures.
-        T_camera_world: Rigid, mm.
+        name: The camera's name.
+        K: Intrinsics of its picture.
+        T_camera_world: Extrinsics, mm.
         keypoints: Pixels, in the template's order.
-        confidence: 0 where there is none.
-        image: Picture for the overlay, or None.
+        confidence: 0 for missing keypoints.
+        image: The picture for the overlay, or None.
     """
 
     name: str
@@ -46,78 +51,117 @@ class View(NamedTuple):
     image: Path | None = None
 
 
-def read_view(
+def read_camera(
     where: str, name: str, content: Any, folder: Path, joint_names: Sequence[str]
-) -> tuple[View, list[tuple[np.ndarray, np.ndarray]]]:
-    """A camera, and the skin that its depth map shows."""
+) -> tuple[CameraView, list[SkinPoints]]:
+    """Reads one entry of "cameras".
+
+    Args:
+        where: The entry's place, for messages.
+        name: The camera's name.
+        content: The entry.
+        folder: The folder that its paths are relative to.
+        joint_names: The template's joint names.
+
+    Returns:
+        The camera, and the skin points of its depth map if there is one.
+
+    Raises:
+        BadInputError: If a field is unknown or invalid, or a file cannot be read.
+    """
     if not isinstance(content, dict):
-        raise BadInputError(where, f"a {type(content).__name__}", f"an object with {_CAMERA}")
-    refuse_unknown(where, content, _CAMERA)
-    K, T = _intrinsics(where, content, "K"), _extrinsics(where, content)
-    keypoints, confidence = named_points(where, "points", content.get("points", {}), joint_names, 2)
+        raise BadInputError(where, f"a {type(content).__name__}", f"an object with {_FIELDS}")
+    refuse_unknown_fields(where, content, _FIELDS)
+    K, T = read_intrinsics(where, content.get("K")), _read_extrinsics(where, content)
+    points = read_points(where, "points", content.get("points", {}), joint_names, 2)
     skin = []
     if (depth := content.get("depth")) is not None:
-        K_depth = _intrinsics(where, content, "K_depth") if "K_depth" in content else K
-        skin.append(_skin(where, _depth(where, depth, folder), K_depth, T))
+        has_own = "K_depth" in content
+        K_depth = read_intrinsics(where, content["K_depth"], "K_depth") if has_own else K
+        skin.append(_skin_points(where, _read_depth(where, depth, folder), K_depth, T))
     image = None
     if "image" in content:
-        image = file_path(where, content["image"], folder)
+        image = read_path(where, content["image"], folder)
         if not image.is_file():
             raise BadInputError(f"{where}, {image}", "no such file", "the camera's picture")
-    return View(name, K, T, keypoints, confidence, image), skin
+    return CameraView(name, K, T, *in_template_order(points, joint_names, 2), image), skin
 
 
-def _skin(
-    where: str, depth: np.ndarray, K: np.ndarray, T: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def read_path(where: str | Path, value: Any, folder: Path) -> Path:
+    """Returns the path of a file that an evidence file names, relative to `folder`.
+
+    Raises:
+        BadInputError: If it is no text that can be a path.
+    """
+    if not isinstance(value, str) or not _is_possible_path(value):
+        raise BadInputError(where, repr(value)[:80], "the path of a file")
+    return folder / value
+
+
+def _is_possible_path(text: str) -> bool:
+    encoded = text.encode(errors="replace")
+    longest = max(map(len, encoded.split(b"/")))
+    return 0 < len(encoded) <= _MAX_PATH and longest <= _MAX_NAME and b"\0" not in encoded
+
+
+@contextmanager
+def error_prefix(where: str | Path) -> Iterator[None]:
+    """Puts the place in the evidence before the name of the refused file in a BadInputError."""
+    try:
+        yield
+    except BadInputError as error:
+        place = f"{where}, {error.where}"
+        raise BadInputError(place, error.found, error.expected, error.line) from error
+
+
+def rigid_transform(where: str, T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+    """Returns a rigid transform with the rounding of its rotation removed.
+
+    Raises:
+        BadInputError: If it is no rigid transform.
+    """
+    R = T[:3, :3]
+    off = np.abs(R @ R.T - np.eye(3)).max()
+    if off > _ROTATION_TOLERANCE or np.linalg.det(R) < 0 or not np.allclose(T[3], [0, 0, 0, 1]):
+        expected = "a rotation (R R^T = 1, det R = 1) above the row 0 0 0 1"
+        raise BadInputError(where, f"R = {np.round(R, 4).tolist()}", expected)
+    U, _, Vt = np.linalg.svd(R)
+    return np.block([[U @ Vt, T[:3, 3:]], [T[3:]]])
+
+
+def _read_extrinsics(where: str, content: dict) -> Float[np.ndarray, "4 4"]:
+    expected = "T_camera_world [4 4], or R [3 3] and t [3], or none for a camera in the origin"
+    T = np.eye(4)
+    if "T_camera_world" in content:
+        T = json_numbers(where, content["T_camera_world"], (4, 4), expected)
+        if {"R", "t"} & content.keys():
+            raise BadInputError(where, "T_camera_world and R or t", "either")
+    elif {"R", "t"} & content.keys():
+        T[:3, :3] = json_numbers(where, content.get("R"), (3, 3), expected)
+        T[:3, 3] = json_numbers(where, content.get("t"), (3,), expected)
+    return rigid_transform(where, T)
+
+
+def _skin_points(where: str, depth: np.ndarray, K: np.ndarray, T: np.ndarray) -> SkinPoints:
     with np.errstate(all="ignore"):  # a forged K overflows, which is refused
         points, normals = depth_points(depth, K, T)
-    if not (np.abs(points) < LARGEST).all():
-        found = f"a depth map that K = {K.tolist()} spreads beyond {LARGEST:g} mm"
+    if not (np.abs(points) < MAX_MAGNITUDE).all():
+        found = f"a depth map that K = {K.tolist()} spreads beyond {MAX_MAGNITUDE:g} mm"
         raise BadInputError(where, found, "K_depth in the depth map's pixels, depths in mm")
     return points, normals
 
 
-def _intrinsics(where: str, content: dict, key: str) -> Float[np.ndarray, "3 3"]:
-    expected = f"{key} as [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy"
-    K = numbers(where, content.get(key), (3, 3), expected)
-    if min(K[0, 0], K[1, 1]) <= 0 or K[1, 0] or not np.array_equal(K[2], [0, 0, 1]):
-        raise BadInputError(where, f"{key} = {K.tolist()}", expected)
-    return K
-
-
-def _extrinsics(where: str, content: dict) -> Float[np.ndarray, "4 4"]:
-    expected = "T_camera_world [4 4], or R [3 3] and t [3], or none for a camera in the origin"
-    T = np.eye(4)
-    if "T_camera_world" in content:
-        T = numbers(where, content["T_camera_world"], (4, 4), expected)
-        if {"R", "t"} & content.keys():
-            raise BadInputError(where, "T_camera_world and R or t", "either")
-    elif {"R", "t"} & content.keys():
-        T[:3, :3] = numbers(where, content.get("R"), (3, 3), expected)
-        T[:3, 3] = numbers(where, content.get("t"), (3,), expected)
-    return rigid_transform(where, T)
-
-
-def _depth(where: str, value: Any, folder: Path) -> Float[np.ndarray, "h w"]:
-    """A depth map, mm, 0 = background: 16-bit PNG, .npy, the capture's .pkl, or an array."""
+def _read_depth(where: str, value: Any, folder: Path) -> Float[np.ndarray, "h w"]:
+    """Reads a depth map, mm, 0 = background: 16-bit PNG, .npy, the capture's .pkl, or an array."""
     if isinstance(value, np.ndarray):
         return _checked_depth(where, value)
-    path = file_path(where, value, folder)
-    with named_by(where):
-        return _depth_file(path)
-
-
-def _depth_file(path: Path) -> Float[np.ndarray, "h w"]:
-    suffix = path.suffix.lower()
-    if suffix == ".pkl":
-        return _checked_depth(str(path), read_depth_pickle(path))
-    if suffix == ".npy":
-        return _checked_depth(str(path), read_npy(path))
-    if suffix == ".png":
-        return _checked_depth(str(path), read_depth_picture(path))
-    expected = "a depth map in mm: .png of 16 bits, .npy of two axes, or .pkl"
-    raise BadInputError(path, f"a file of type {suffix!r}", expected)
+    path = read_path(where, value, folder)
+    readers = {".pkl": read_depth_pickle, ".npy": read_npy, ".png": read_depth_picture}
+    with error_prefix(where):
+        if (suffix := path.suffix.lower()) not in readers:
+            expected = "a depth map in mm: .png of 16 bits, .npy of two axes, or .pkl"
+            raise BadInputError(path, f"a file of type {suffix!r}", expected)
+        return _checked_depth(str(path), readers[suffix](path))
 
 
 def _checked_depth(where: str, depth: np.ndarray) -> Float[np.ndarray, "h w"]:
@@ -125,9 +169,9 @@ def _checked_depth(where: str, depth: np.ndarray) -> Float[np.ndarray, "h w"]:
         found = f"{depth.dtype} {list(depth.shape)}"
         raise BadInputError(where, found, "a depth map of two axes in mm")
     if depth.size > _MAX_PIXELS:
-        found = f"{depth.size} pixels"
-        raise BadInputError(where, found, f"a depth map of at most {_MAX_PIXELS} pixels")
+        expected = f"a depth map of at most {_MAX_PIXELS} pixels"
+        raise BadInputError(where, f"{depth.size} pixels", expected)
     depth = depth.astype(np.float64)
-    if not ((depth >= 0) & (depth < LARGEST)).all():
+    if not ((depth >= 0) & (depth < MAX_MAGNITUDE)).all():
         raise BadInputError(where, "a depth that is negative or not finite", "depths >= 0 in mm")
     return depth

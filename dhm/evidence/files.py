@@ -1,6 +1,6 @@
-"""Evidence of hands on disk: .json for people and detectors, .npz for batches.
+"""Evidence files: .json for people and detectors, .npz for batches; docs/fitting.md has the format.
 
-docs/fitting.md has the format. Everything is in mm and pixels, the first pixel's centre is (0, 0).
+Everything is in mm and pixels; the first pixel's centre is (0, 0).
 """
 
 from collections.abc import Sequence
@@ -11,56 +11,68 @@ import numpy as np
 from jaxtyping import Float
 
 from dhm.errors import BadInputError
-from dhm.evidence.arrays import content_of_arrays
-from dhm.evidence.cameras import View, read_view
-from dhm.evidence.values import (
-    file_path,
-    flag,
-    named_by,
-    named_points,
-    numbers,
-    refuse_unknown,
+from dhm.evidence.cameras import (
+    CameraView,
+    SkinPoints,
+    error_prefix,
+    read_camera,
+    read_path,
     rigid_transform,
 )
-from dhm.export.hand_files import LEFT, RIGHT
+from dhm.evidence.keypoints import (
+    in_template_order,
+    read_points,
+    read_side,
+    refuse_unknown_fields,
+)
 from dhm.fitting.surface import spread_sample, vertex_normals
-from dhm.formats.json_file import read_json
+from dhm.formats.json_file import json_numbers, read_json
 from dhm.formats.mesh import read_scan
+from dhm.formats.npz import Arrays
 from dhm.geometry.hand_rig import dof_names
 
 NUM_POINTS = 1500
-"""Points of the skin that are used of a frame's depth maps and scan together."""
+"""Skin points used of a frame's depth maps and scan together."""
+MIN_JOINTS = 3
+"""Joints with a known 3D position that determine the root transform."""
+_MIN_KEYPOINTS = 4
 
-_FRAME = ("joints", "cameras", "scan", "start", "side", "fit_scale")
-_FILE = (*_FRAME, "frames", "sequence")
+_FRAME_FIELDS = ("joints", "cameras", "scan", "start", "side", "fit_scale")
+_ARRAYS = ("joints", "joint_confidence", "joint_names", "keypoints", "keypoint_confidence", "K",
+           "T_camera_world", "depth", "K_depth", "sequence")  # fmt: skip
 _EXPECTED = 'evidence: {"joints": {"wrist": [x, y, z], ...}, "cameras": {...}, "scan": "a.ply"}'
-MIN_JOINTS, _MIN_KEYPOINTS = 3, 4
 
 
 class FrameEvidence(NamedTuple):
-    """What is known of one hand at one moment, as it was written: left hands are left ones.
+    """The evidence of one hand at one moment, as in its file: left hands are left hands.
 
     Attributes:
-        name: For the results' files.
+        name: Name of the frame, for messages.
         joints: World mm, in the template's order.
-        confidence: 0 where a joint is not given.
-        views: What cameras show.
-        points: Of the skin, world mm.
+        confidence: 0 for missing joints.
+        views: Cameras with their keypoints.
+        points: Skin points, world mm.
         normals: Their unit normals.
-        side: RIGHT, LEFT or None where it does not say.
+        side: RIGHT, LEFT, or None if the file does not say.
         start: Angles and T_frame_model to start from, or None.
-        fit_scale: Whether the hand's size is to be fitted.
+        fit_scale: Whether the hand's size is fitted.
     """
 
     name: str
     joints: Float[np.ndarray, "j 3"]
     confidence: Float[np.ndarray, " j"]
-    views: tuple[View, ...]
+    views: tuple[CameraView, ...]
     points: Float[np.ndarray, "n 3"]
     normals: Float[np.ndarray, "n 3"]
     side: str | None = None
     start: tuple[Float[np.ndarray, " d"], Float[np.ndarray, "4 4"]] | None = None
     fit_scale: bool = False
+
+    @property
+    def num_joints_in_space(self) -> int:
+        """Number of joints that are given in 3D or seen by two cameras."""
+        seen = sum((view.confidence > 0).astype(int) for view in self.views)
+        return int(((self.confidence > 0) | (np.asarray(seen) >= 2)).sum())
 
 
 class EvidenceFile(NamedTuple):
@@ -71,93 +83,84 @@ class EvidenceFile(NamedTuple):
 
 
 def read_evidence(path: Path, joint_names: Sequence[str]) -> EvidenceFile:
-    """Reads a .json or .npz file of evidence and the depth maps and scans that it names.
+    """Reads a .json or .npz evidence file and the depth maps and scans that it names.
 
     Args:
         path: The file.
-        joint_names: The template's.
+        joint_names: The template's joint names.
 
     Raises:
-        BadInputError: If it is missing or damaged, names a joint or a field that there is not,
-            has a number that is not finite or a rotation that is none, or says too little to
-            place a hand; the message names the frame.
+        BadInputError: If the file is missing or damaged, has an unknown joint or field, a number
+            that is not finite, an invalid rotation, or too little evidence to place a hand; the
+            message names the frame.
     """
-    if path.suffix.lower() == ".npz":
-        content = content_of_arrays(path, joint_names)
-    else:
-        content = read_json(path, _EXPECTED)
-    refuse_unknown(path, content, _FILE)
+    is_npz = path.suffix.lower() == ".npz"
+    content = _read_arrays(path, joint_names) if is_npz else read_json(path, _EXPECTED)
+    refuse_unknown_fields(path, content, (*_FRAME_FIELDS, "frames", "sequence"))
     entries = content.get("frames")
     if entries is None:
-        return EvidenceFile((_frame(path, path.stem, content, path.parent, joint_names),), False)
+        frame = _read_frame(path, path.stem, content, path.parent, joint_names)
+        return EvidenceFile((frame,), False)
     if not isinstance(entries, list) or not entries:
         raise BadInputError(path, f"frames of a {type(entries).__name__}", "a list of frames")
+    shared = {key: content[key] for key in _FRAME_FIELDS if key in content}
     frames = []
     for number, entry in enumerate(entries):
         where = f"{path}, frame {number}"
         if not isinstance(entry, dict):
             raise BadInputError(where, f"a {type(entry).__name__}", _EXPECTED)
+        merged = shared | entry
+        if "cameras" in shared and "cameras" in entry:
+            merged["cameras"] = _merge(shared["cameras"], entry["cameras"], levels=2)
         name = f"{path.stem}_{number:04d}"
-        frames.append(_frame(where, name, _merged(content, entry), path.parent, joint_names))
-    return EvidenceFile(tuple(frames), flag(path, content, "sequence"))
+        frames.append(_read_frame(where, name, merged, path.parent, joint_names))
+    return EvidenceFile(tuple(frames), _read_flag(path, content, "sequence"))
 
 
-def _merged(shared: dict, entry: dict) -> dict:
-    """A frame with what all frames share, camera by camera."""
-    own = {key: value for key, value in shared.items() if key not in ("frames", "sequence")}
-    mine, all_ = entry.get("cameras", {}), own.get("cameras", {})
-    if isinstance(mine, dict) and isinstance(all_, dict):
-        both = {
-            name: {**_as_dict(all_.get(name)), **_as_dict(mine.get(name))}
-            for name in (*all_, *(name for name in mine if name not in all_))
-        }
-        return own | entry | ({"cameras": both} if both else {})
-    return own | entry
+def _merge(shared: Any, own: Any, levels: int) -> Any:
+    """Puts a frame's own fields over the shared ones; returns what is no object, to be refused."""
+    if shared is None or own is None or levels == 0:
+        return shared if own is None else own
+    for value in (shared, own):
+        if not isinstance(value, dict):
+            return value
+    common = shared.keys() & own.keys()
+    return shared | own | {key: _merge(shared[key], own[key], levels - 1) for key in common}
 
 
-def _as_dict(value: Any) -> dict:
-    return value if isinstance(value, dict) else {}
-
-
-def _frame(
+def _read_frame(
     where: str | Path, name: str, entry: dict, folder: Path, joint_names: Sequence[str]
 ) -> FrameEvidence:
-    refuse_unknown(where, entry, _FRAME)
-    joints, confidence = named_points(where, "joints", entry.get("joints", {}), joint_names, 3)
+    refuse_unknown_fields(where, entry, _FRAME_FIELDS)
+    joints = read_points(where, "joints", entry.get("joints", {}), joint_names, 3)
     cameras = entry.get("cameras", {})
     if not isinstance(cameras, dict):
         raise BadInputError(where, f"cameras of a {type(cameras).__name__}", "cameras by name")
-    views, seen = [], []
+    views, skin = [], []
     for camera, content in cameras.items():
-        view, skin = read_view(f"{where}, camera {camera}", camera, content, folder, joint_names)
+        place = f"{where}, camera {camera}"
+        view, camera_skin = read_camera(place, camera, content, folder, joint_names)
         views.append(view)
-        seen += skin
+        skin += camera_skin
     if (scan := entry.get("scan")) is not None:
-        seen.append(_scan(where, scan, folder))
-    side = entry.get("side")
-    if side not in (None, LEFT, RIGHT):
-        raise BadInputError(where, f"side {side!r}", f"{LEFT!r} or {RIGHT!r}")
+        skin.append(_read_scan(where, scan, folder))
     frame = FrameEvidence(
-        name, joints, confidence, tuple(views), *_sampled(seen), side,
-        _start(where, entry.get("start"), joint_names), flag(where, entry, "fit_scale"),
+        name, *in_template_order(joints, joint_names, 3), tuple(views), *_sample_skin(skin),
+        read_side(where, entry), _read_start(where, entry.get("start"), joint_names),
+        _read_flag(where, entry, "fit_scale"),
     )  # fmt: skip
-    _refuse_too_little(where, frame)
+    _require_enough(where, frame)
     return frame
 
 
-def known_in_space(frame: FrameEvidence) -> int:
-    """How many joints are given in 3D or seen by two cameras."""
-    seen = sum((view.confidence > 0).astype(int) for view in frame.views)
-    return int(((frame.confidence > 0) | (np.asarray(seen) >= 2)).sum())
-
-
-def _refuse_too_little(where: str | Path, frame: FrameEvidence) -> None:
-    """Something must tell where the hand is and how it is turned: points, or a start."""
+def _require_enough(where: str | Path, frame: FrameEvidence) -> None:
+    """Refuses evidence that does not determine the root transform."""
+    known = frame.num_joints_in_space
     seen = max([int((view.confidence > 0).sum()) for view in frame.views], default=0)
-    enough = known_in_space(frame) >= MIN_JOINTS or seen >= _MIN_KEYPOINTS
     has_any = bool((frame.confidence > 0).any() or seen or len(frame.points))
-    if not (enough or (frame.start is not None and has_any)):
-        found = f"{known_in_space(frame)} joints in space and at most {seen} keypoints in a camera"
+    has_start = frame.start is not None and has_any
+    if not (known >= MIN_JOINTS or seen >= _MIN_KEYPOINTS or has_start):
+        found = f"{known} joints in space and at most {seen} keypoints in a camera"
         expected = (
             f"{MIN_JOINTS} joints given or seen by two cameras, {_MIN_KEYPOINTS} keypoints in one "
             "camera, or a start with other evidence"
@@ -165,35 +168,110 @@ def _refuse_too_little(where: str | Path, frame: FrameEvidence) -> None:
         raise BadInputError(where, found, expected)
 
 
-def _scan(where: str | Path, value: Any, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    path = file_path(where, value, folder)
-    with named_by(where):
+def _read_flag(where: str | Path, entry: dict, key: str) -> bool:
+    value = entry.get(key, False)
+    if not isinstance(value, bool):
+        raise BadInputError(where, f"{key} = {value!r}", "true or false")
+    return value
+
+
+def _read_scan(where: str | Path, value: Any, folder: Path) -> SkinPoints:
+    path = read_path(where, value, folder)
+    with error_prefix(where):
         vertices, faces = read_scan(path)
     normals = vertex_normals(vertices, faces)
     usable = (normals**2).sum(axis=1) > 0.5
     return vertices[usable], normals[usable]
 
 
-def _sampled(seen: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    points = np.concatenate([np.zeros((0, 3)), *(points for points, _ in seen)])
-    normals = np.concatenate([np.zeros((0, 3)), *(normals for _, normals in seen)])
+def _sample_skin(skin: Sequence[SkinPoints]) -> SkinPoints:
+    points = np.concatenate([np.zeros((0, 3)), *(points for points, _ in skin)])
+    normals = np.concatenate([np.zeros((0, 3)), *(normals for _, normals in skin)])
     chosen = spread_sample(points, NUM_POINTS)
     return points[chosen], normals[chosen]
 
 
-def _start(where: str | Path, entry: Any, joint_names: Sequence[str]):
+def _read_start(
+    where: str | Path, entry: Any, joint_names: Sequence[str]
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "4 4"]] | None:
     if entry is None:
         return None
     names = dof_names(tuple(joint_names))
     expected = 'a start {"angles_rad": {"index1_z": 0.3, ...}, "T_frame_model": [4 4]}'
     if not isinstance(entry, dict):
         raise BadInputError(where, f"a start of a {type(entry).__name__}", expected)
-    refuse_unknown(where, entry, ("angles_rad", "T_frame_model"))
+    refuse_unknown_fields(where, entry, ("angles_rad", "T_frame_model"))
     angles = entry.get("angles_rad", {})
+    if not isinstance(angles, dict):
+        raise BadInputError(where, f"angles_rad of a {type(angles).__name__}", expected)
     theta = np.zeros(len(names))
-    for name, value in _as_dict(angles).items():
+    for name, value in angles.items():
         if name not in names:
             raise BadInputError(where, f"angle {name!r}", f"one of {', '.join(names)}")
-        theta[names.index(name)] = numbers(f"{where}, {name}", value, (), "an angle in radians")
-    T = numbers(where, entry.get("T_frame_model"), (4, 4), expected)
+        angle = json_numbers(f"{where}, {name}", value, (), "an angle in radians")
+        theta[names.index(name)] = angle
+    T = json_numbers(where, entry.get("T_frame_model"), (4, 4), expected)
     return theta, rigid_transform(f"{where}, start", T)
+
+
+def _read_arrays(path: Path, joint_names: Sequence[str]) -> dict:
+    """Reads a .npz file as the content of a .json, with arrays for depth maps."""
+    arrays = Arrays(path)
+    names = arrays.names
+    refuse_unknown_fields(path, dict.fromkeys(names), _ARRAYS)
+    order = list(joint_names)
+    if "joint_names" in names:
+        order = [str(name) for name in arrays.of("joint_names", "U", None)]
+    observed = [arrays[name] for name in ("joints", "keypoints", "depth") if name in names]
+    count = len(np.atleast_1d(observed[0])) if observed else 0
+    if not count:
+        raise BadInputError(path, f"arrays {list(names)}", "joints, keypoints or depth")
+    sequence = arrays["sequence"] if "sequence" in names else np.array(False)
+    if sequence.size != 1 or sequence.dtype.kind not in "biu":
+        found = f"sequence as {sequence.dtype} {list(sequence.shape)}"
+        raise BadInputError(path, found, "true or false")
+    frames = [_array_frame(arrays, frame, count, order) for frame in range(count)]
+    return {"frames": frames, "sequence": bool(sequence.item())}
+
+
+def _array_frame(arrays: Arrays, frame: int, count: int, order: list[str]) -> dict:
+    def array(name: str, kinds: str, *shape: int | None) -> np.ndarray:
+        return arrays.of(name, kinds, count, *shape)[frame]
+
+    def points(name: str, confidence: str, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+        has_confidence = confidence in names
+        weights = array(confidence, "f", *shape[:-1]) if has_confidence else np.ones(shape[:-1])
+        return array(name, "f", *shape), weights
+
+    names, num_joints, content = arrays.names, len(order), {}
+    if "joints" in names:
+        content["joints"] = _by_name(order, *points("joints", "joint_confidence", num_joints, 3))
+    if "K" not in names:
+        return content
+    num_cameras = arrays["K"].shape[-3] if arrays["K"].ndim > 2 else 1
+    cameras: list[dict] = [{} for _ in range(num_cameras)]
+    for key, side in (("K", 3), ("T_camera_world", 4), ("K_depth", 3)):
+        if key in names:
+            shape = (num_cameras, side, side)
+            is_shared = arrays[key].ndim == 3
+            values = arrays.of(key, "f", *shape) if is_shared else array(key, "f", *shape)
+            for camera, value in zip(cameras, values, strict=True):
+                camera[key] = value
+    if "keypoints" in names:
+        rows = points("keypoints", "keypoint_confidence", num_cameras, num_joints, 2)
+        for camera, pixels, weights in zip(cameras, *rows, strict=True):
+            camera["points"] = _by_name(order, pixels, weights)
+    if "depth" in names:
+        depth_maps = array("depth", "fiu", num_cameras, None, None)
+        for camera, depth in zip(cameras, depth_maps, strict=True):
+            camera["depth"] = depth
+    return content | {"cameras": {str(index): camera for index, camera in enumerate(cameras)}}
+
+
+def _by_name(order: list[str], points: np.ndarray, weights: np.ndarray) -> dict[str, list[float]]:
+    """Returns points by name, without those of confidence 0."""
+    return {
+        name: [*point, weight]
+        for name, point, weight in zip(order, points.tolist(), weights.tolist(), strict=True)
+        if weight != 0
+    }

@@ -1,10 +1,8 @@
-"""What a hand that was found in a picture is written as: .obj, .glb, .json and an overlay.
+"""The files of a predicted or fitted hand: .obj, .glb, .json and an overlay.
 
-Whatever the evidence, a hand comes in as the model's own right hand; a left one leaves mirrored.
+A hand is always stored as the model's right hand; a left hand is mirrored when it is written.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +19,7 @@ from dhm.types import HandTemplate
 
 RIGHT, LEFT = "right", "left"
 CAMERA, WORLD, MODEL = "camera", "world", "model"
-"""Frames that a result may stand in: of a picture's camera, of the evidence, of the model."""
+"""Coordinate frames of a result: the picture's camera, the evidence's world, the model's own."""
 
 _MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 # glTF looks along -z with +y up, a camera here along +z with +y down.
@@ -29,7 +27,7 @@ _GLTF_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
 
 
 class PredictedHand(NamedTuple):
-    """A hand as the model gave it, and where it stands.
+    """A hand in the model's frame, and its placement.
 
     Attributes:
         vertices: The decoded right hand in the model's frame, mm, times `scale`.
@@ -37,14 +35,14 @@ class PredictedHand(NamedTuple):
         theta: Its angles, radians.
         side: RIGHT, or LEFT: then the hand is this one mirrored at the model's plane x = 0.
         frame: CAMERA, WORLD or MODEL, the frame of the files.
-        T_frame_model: Rigid; maps the hand (a left one after it was mirrored) to the frame. None
-            in the model's frame, the canonical view: the hand is not placed.
-        K: Intrinsics of the picture, pixels, where they are known or assumed.
-        scale: Factor that the hand's size was fitted with, 1 without one.
-        reprojection_error_px: Mean distance between projected joints and keypoints.
-        source: What it was found in, e.g. the picture's path.
-        notes: Sentences for the reader, such as what was assumed.
-        details: More values for the .json, plain ones.
+        T_frame_model: Rigid transform that maps the hand (a left hand after mirroring) to the
+            frame; None in the model's frame, where the hand is not placed.
+        K: Intrinsics of the picture, pixels, known or assumed; None without a camera.
+        scale: Fitted factor of the hand's size.
+        reprojection_error_px: Mean distance between projected joints and keypoints, or None.
+        source: Path of the picture or evidence file.
+        notes: Sentences for the reader, such as assumptions.
+        details: Further plain values for the .json.
     """
 
     vertices: Float[np.ndarray, "v 3"]
@@ -62,12 +60,12 @@ class PredictedHand(NamedTuple):
 
 
 def mirror_transform(T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
-    """The same motion seen in a mirror: places a left hand where T places a right one."""
+    """Returns the mirrored transform, which places a left hand where T places a right hand."""
     return _MIRROR @ T @ _MIRROR
 
 
 def placed(points: Float[np.ndarray, "n 3"], hand: PredictedHand) -> Float[np.ndarray, "n 3"]:
-    """Points of the model's right hand where the hand really is, in its frame, mm."""
+    """Maps points of the model's right hand to the hand's frame, mirrored for a left hand; mm."""
     points = np.asarray(points, np.float64)
     if hand.side == LEFT:
         points = points @ _MIRROR[:3, :3]
@@ -78,7 +76,7 @@ def placed(points: Float[np.ndarray, "n 3"], hand: PredictedHand) -> Float[np.nd
 
 
 def placed_mesh(hand: PredictedHand, template: HandTemplate) -> ObjMesh:
-    """The hand's mesh in its frame, mm; a left hand's triangles are turned to face outwards."""
+    """Returns the hand's mesh in its frame, mm; triangles face outwards for either side."""
     faces, faces_uv = template.faces, template.faces_uv
     if hand.side == LEFT:
         faces, faces_uv = faces[:, ::-1], faces_uv[:, ::-1]
@@ -86,35 +84,15 @@ def placed_mesh(hand: PredictedHand, template: HandTemplate) -> ObjMesh:
 
 
 def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:
-    """Names of a pose vector's entries: Euler angles, or a linear model's axis-angle vectors."""
+    """Returns the names of a pose vector's Euler angles, or of a linear model's axis-angles."""
     names = dof_names(template.joint_names)
     if count == len(names):
         return names
     return tuple(f"{joint}_{axis}" for joint in MANO_JOINTS[1:] for axis in "xyz")
 
 
-def unique_stems(paths: Sequence[Path]) -> list[str]:
-    """Names for the results of some files: their stems, or longer names where two share one.
-
-    Names that differ by their case alone count as the same, as they do to some file systems.
-    """
-    stems = Counter(path.stem.casefold() for path in paths)
-    names: list[str] = []
-    taken: set[str] = set()
-    for path in paths:
-        alone = stems[path.stem.casefold()] == 1
-        base = name = path.stem if alone else path.name.replace(".", "_")
-        number = 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{base}_{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
 def describe_hand(hand: PredictedHand, template: HandTemplate) -> dict[str, Any]:
-    """What <stem>.json holds."""
+    """Returns the content of <stem>.json."""
     names = angle_names(template, len(hand.theta))
     radians = dict(zip(names, map(float, hand.theta), strict=True))
     joints = dict(zip(template.joint_names, placed(hand.joints, hand).tolist(), strict=True))
@@ -144,19 +122,19 @@ def write_hand(
 ) -> list[Path]:
     """Writes <stem>.obj, .glb, .json and, with an overlay, <stem>_overlay.png.
 
-    .obj and .json are in mm in the hand's frame. The .glb is in metres; in a camera's frame its
-    axes are turned to glTF's, so that a viewer shows the hand upright. Each file is there whole
-    or not at all, and the .json, which is written last, only with the others.
+    .obj and .json are in mm in the hand's frame. The .glb is in metres, and in a camera's frame it
+    has glTF's axes, so that viewers show the hand upright. Each file is replaced whole, the .json
+    last.
 
     Args:
-        folder: Made if need be.
-        stem: First part of the names, from `unique_stems`.
+        folder: Folder of the results, created if necessary.
+        stem: First part of the names.
         hand: The hand.
-        template: Its faces, texture coordinates and names.
-        overlay: RGB picture.
+        template: The template, for faces, texture coordinates and names.
+        overlay: RGB picture, or None.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
         OSError: If one cannot be written.
@@ -174,7 +152,7 @@ def write_hand(
 def write_hand_mesh(
     folder: Path, stem: str, hand: PredictedHand, template: HandTemplate
 ) -> list[Path]:
-    """Writes <stem>.obj and .glb alone, as `write_hand` does."""
+    """Writes <stem>.obj and .glb like `write_hand`."""
     mesh = placed_mesh(hand, template)
     obj, glb = folder / f"{stem}.obj", folder / f"{stem}.glb"
     partial = _partial(obj)
@@ -188,7 +166,7 @@ def write_hand_mesh(
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file; a process that is killed meanwhile leaves the one before."""
+    """Writes a file whole: an interrupted process leaves the old file as it is."""
     partial = _partial(path)
     partial.write_bytes(data)
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""Pictures of a predicted hand: over the photo, or in the canonical view beside it."""
+"""Overlays: a hand drawn over its photo, or in the canonical view beside it."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from dhm.rendering.portrait import SKIN, portrait
 from dhm.types import HandTemplate
 
 MAX_SIDE = 1280
-"""Longest side of an overlay, pixels; larger photos are shrunk."""
+"""Longest side of an overlay, pixels; larger photos are resized."""
 
 _TILE = 640  # the mesh is drawn at one size, so that one program is compiled
 _ALPHA = 0.8
@@ -24,7 +24,7 @@ _BACKGROUND = (24, 26, 30)
 def shrunk(
     image: UInt8[np.ndarray, "h w 3"], most: int = MAX_SIDE
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], Float[np.ndarray, "3 3"]]:
-    """A picture with sides of at most `most`, and the matrix from its pixels to the new ones."""
+    """Resizes a picture to sides of at most `most`; returns it and the matrix of its pixels."""
     height, width = image.shape[:2]
     scale = min(1.0, most / max(height, width))
     if scale == 1:
@@ -42,15 +42,15 @@ def draw_hand(
     keypoints: Float[np.ndarray, "n 2"] | None = None,
     outlier: Sequence[bool] | None = None,
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The hand on its photo if it was placed in the camera, otherwise beside it.
+    """Draws a hand over its photo if it is placed in the camera, otherwise beside it.
 
-    At most MAX_SIDE pixels of photo, whatever its size.
+    The photo takes at most MAX_SIDE pixels.
 
     Args:
         image: The upright photo.
         hand: The hand.
-        template: Its faces.
-        keypoints: To be marked, pixels of the photo.
+        template: The template, for its faces.
+        keypoints: Keypoints to mark, pixels of the photo.
         outlier: Which of them do not fit; marked in red.
     """
     small, A = shrunk(image)
@@ -65,7 +65,7 @@ def draw_hand(
 def beside(
     picture: UInt8[np.ndarray, "h w 3"], hand: PredictedHand | None, template: HandTemplate
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A picture with the canonical view at its right; without a hand an empty panel."""
+    """Puts the canonical view at the right of a picture, or an empty panel without a hand."""
     side = int(np.clip(picture.shape[0], 256, _TILE))
     panel = np.full((side, side, 3), _BACKGROUND, np.uint8)
     if hand is not None:
@@ -77,7 +77,7 @@ def beside(
 def canonical_view(
     hand: PredictedHand, template: HandTemplate, side: int
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """The hand from the back, with the middle finger's base above the wrist."""
+    """Draws the canonical view: the back of the hand, the fingers up."""
     T = _canonical_camera(placed(hand.joints, hand), template.joint_names, hand.side)
     mesh = placed_mesh(hand, template)
     mesh = mesh._replace(vertices=mesh.vertices @ T[:3, :3].T + T[:3, 3])
@@ -94,7 +94,7 @@ def canonical_view(
 def _canonical_camera(
     joints: Float[np.ndarray, "j 3"], names: tuple[str, ...], side: str
 ) -> Float[np.ndarray, "4 4"]:
-    """T_camera_model of a camera half a metre before the back of the hand."""
+    """Returns T_camera_frame of a camera half a metre in front of the back of the hand."""
     at = {name: joints[index] for index, name in enumerate(names)}
     down = at["wrist"] - at["middle1"]
     # From the back, the thumb of a right hand is at the left.
@@ -122,7 +122,7 @@ def _lay_over(
                   [0, 0, 1]])  # fmt: skip
     tile, seen = portrait(mesh.vertices, mesh.faces, SKIN, A @ K, _TILE)
     way = cv2.INTER_AREA if side < _TILE else cv2.INTER_LINEAR
-    # Colours times their cover: the tile's own background must not shine through at the edges.
+    # Colours are premultiplied: the tile's background must not show at the edges.
     cover = cv2.resize(seen.astype(np.float32), (side, side), interpolation=way)
     colour = cv2.resize((tile * seen[:, :, None]).astype(np.float32), (side, side),
                         interpolation=way)  # fmt: skip
@@ -137,7 +137,7 @@ def _lay_over(
 def _window(
     mesh: ObjMesh, K: Float[np.ndarray, "3 3"], shape: tuple[int, ...]
 ) -> tuple[int, int, int] | None:
-    """A square of whole pixels (x, y, side) around what is seen of a mesh in a picture."""
+    """Returns the square (x, y, side) of whole pixels around a mesh's visible part, or None."""
     before = mesh.vertices[mesh.vertices[:, 2] > 1.0]
     if not len(before):
         return None

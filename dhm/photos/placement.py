@@ -1,11 +1,11 @@
-"""Where a hand stands before the camera: PnP from its joints' keypoints, robust to wrong ones.
+"""Robust PnP: the rigid transform that places a hand before the camera, from its keypoints.
 
-The model has no global rotation of its own. Many small sets of keypoints each give a pose by SQPNP
-(Terzakis and Lourakis 2020); those that suit most keypoints are refined by Levenberg-Marquardt on
-the pixels, reweighted at every step by Cauchy's weights, whose width follows the median error.
+Many small sets of keypoints each give a pose by SQPNP (Terzakis and Lourakis 2020); the poses that
+suit most keypoints are refined by Levenberg-Marquardt on the pixels, with Cauchy weights at every
+step whose width follows the median error.
 
-What errs is not the keypoints alone but the hand's angles, too: with wrong fingers the median and
-so the width is large, and all keypoints count nearly alike.
+The hand's angles have errors as well as the keypoints: with wrong fingers the median, and so the
+width, is large, and all keypoints count nearly alike.
 """
 
 from typing import NamedTuple
@@ -16,25 +16,26 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 MIN_KEYPOINTS = 4
-"""Fewer leave several poses."""
+"""With fewer, several poses are possible."""
 
 _NUM_SETS = 40
 _SET_SIZE = 5
 _NUM_REFINED = 6
 _NUM_STEPS = 12
 _MIN_SPREAD_PX = 2.0
-# Width of a start's score, of the keypoints' extent: a hand whose angles are some ten degrees off.
+# Widths as shares of the keypoints' extent; the coarse one, which scores the initial poses, allows
+# for a hand whose angles are some ten degrees off.
 _COARSE_WIDTH = 0.08
-_MIN_WIDTH = 0.01  # of the keypoints' extent
+_MIN_WIDTH = 0.01
 _OUTLIER_WIDTHS = 3.0
 
 
 class Placement(NamedTuple):
-    """A hand before the camera.
+    """The pose of a hand in the camera.
 
     Attributes:
-        T_camera_model: Rigid, mm.
-        errors_px: Distance of each projected joint from its keypoint, NaN without one.
+        T_camera_model: Rigid transform, mm.
+        errors_px: Distance of each projected joint from its keypoint, NaN where it is missing.
         outlier: Keypoints that do not fit the others.
     """
 
@@ -44,8 +45,14 @@ class Placement(NamedTuple):
 
     @property
     def mean_error_px(self) -> float:
-        """Mean over all keypoints, the outliers too."""
+        """Mean over all keypoints, including outliers."""
         return float(np.nanmean(self.errors_px))
+
+
+class NotPlaced(NamedTuple):
+    """The reason why a hand cannot be placed in the camera."""
+
+    reason: str
 
 
 def place_hand(
@@ -53,25 +60,26 @@ def place_hand(
     keypoints: Float[np.ndarray, "n 2"],
     confidence: Float[np.ndarray, " n"],
     K: Float[np.ndarray, "3 3"],
-) -> Placement | str:
-    """Finds the rigid transform that puts the joints on their keypoints.
+) -> Placement | NotPlaced:
+    """Computes the rigid transform that projects the joints onto their keypoints.
 
     Args:
         joints: In the model's frame, mm.
         keypoints: Pixels.
-        confidence: 0 to 1; 0 where there is no keypoint.
+        confidence: 0 to 1; 0 for missing keypoints.
         K: Intrinsics.
 
     Returns:
-        The placement, or why there is none.
+        The placement, or the reason why there is none.
     """
     used = confidence > 0
     if used.sum() < MIN_KEYPOINTS:
-        return f"{used.sum()} keypoints; {MIN_KEYPOINTS} are needed to place the hand"
+        reason = f"{used.sum()} keypoints; {MIN_KEYPOINTS} are needed to place the hand"
+        return NotPlaced(reason)
     points, pixels = np.float64(joints[used]), np.float64(keypoints[used])
     extent = _extent(pixels)
     if extent < _MIN_SPREAD_PX:
-        return f"the keypoints lie within {_MIN_SPREAD_PX:g} pixels"
+        return NotPlaced(f"the keypoints lie within {_MIN_SPREAD_PX:g} pixels")
     starts = _starts(points, pixels, K)
     certain = confidence[used]
     if len(starts):
@@ -79,7 +87,7 @@ def place_hand(
         starts = _refine(starts[np.argsort(cost)[:_NUM_REFINED]], points, pixels, certain, K)
         starts = starts[_depths(starts, points).min(axis=-1) > 0]
     if not len(starts):
-        return "no pose before the camera suits the keypoints"
+        return NotPlaced("no pose before the camera suits the keypoints")
     T = _best(starts, points, pixels, certain, K)
     distances = _distances(T[None], points, pixels, K)[0]
     errors, outlier = np.full(len(used), np.nan), np.zeros(len(used), bool)
@@ -90,7 +98,7 @@ def place_hand(
 
 
 def _starts(points: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> Float[np.ndarray, "s 4 4"]:
-    """Poses of all keypoints and of small sets of them, those before the camera."""
+    """Returns the poses from all keypoints and from small sets of them, in front of the camera."""
     rays = np.c_[pixels, np.ones(len(pixels))] @ np.linalg.inv(K).T
     rng = np.random.default_rng(0)
     size = min(_SET_SIZE, len(points) - 1)
@@ -131,7 +139,7 @@ def _offsets(in_camera: np.ndarray, pixels: np.ndarray, K: np.ndarray) -> np.nda
 
 
 def _away_from_zero(depth: np.ndarray) -> np.ndarray:
-    """A step of the search may put a joint into the camera's plane; it is then refused."""
+    """Avoids division by zero where a step puts a joint into the camera's plane, to be rejected."""
     return np.where(np.abs(depth) < 1e-6, 1e-6, depth)
 
 
@@ -140,7 +148,7 @@ def _distances(T: np.ndarray, points: np.ndarray, pixels: np.ndarray, K: np.ndar
 
 
 def _width(distances: Float[np.ndarray, "*s n"], pixels: np.ndarray) -> Float[np.ndarray, "*s"]:
-    """Standard deviation of the good ones, as the median tells it (of 2D normal errors)."""
+    """Estimates the inliers' standard deviation from the median, for 2D normal errors."""
     return np.maximum(np.median(distances, axis=-1) / 1.1774, _MIN_WIDTH * _extent(pixels))
 
 
@@ -151,7 +159,7 @@ def _extent(pixels: np.ndarray) -> float:
 def _cost(
     distances: np.ndarray, width: np.ndarray | float, confidence: np.ndarray
 ) -> Float[np.ndarray, " s"]:
-    """Cauchy's."""
+    """Computes Cauchy's negative log likelihood, but for the width's own term."""
     scaled = distances / np.asarray(width)[..., None]
     return np.sum(confidence * np.log1p(scaled**2), axis=-1)
 
@@ -159,7 +167,7 @@ def _cost(
 def _best(
     T: np.ndarray, points: np.ndarray, pixels: np.ndarray, confidence: np.ndarray, K: np.ndarray
 ) -> Float[np.ndarray, "4 4"]:
-    """The pose with the highest likelihood under Cauchy's distribution of its own width."""
+    """Returns the pose of highest likelihood under a Cauchy distribution of its own width."""
     distances = _distances(T, points, pixels, K)
     width = _width(distances, pixels)
     cost = _cost(distances, width, confidence) + confidence.sum() * np.log(width)
@@ -169,10 +177,10 @@ def _best(
 def _refine(
     T: np.ndarray, points: np.ndarray, pixels: np.ndarray, confidence: np.ndarray, K: np.ndarray
 ) -> Float[np.ndarray, "s 4 4"]:
-    """Levenberg-Marquardt over rotation and shift, all starts at once.
+    """Levenberg-Marquardt over rotation and translation, for all initial poses at once.
 
-    The rotation is about the hand's own centre and the shift in units of its depth, so that the
-    six numbers are of one size and nearly independent.
+    The rotation is about the hand's centre and the translation in units of its depth, so that the
+    six parameters are of similar scale and nearly independent.
     """
     centre = points.mean(axis=0)
     damping = np.full(len(T), 1e-3)
@@ -199,7 +207,7 @@ def _refine(
 def _jacobian(
     T: np.ndarray, centred: np.ndarray, in_camera: np.ndarray, K: np.ndarray
 ) -> Float[np.ndarray, "s n 2 6"]:
-    """Derivative of the pixels with respect to the step of `_moved`."""
+    """Computes the derivative of the pixels with respect to the step of `_moved`."""
     depth = _away_from_zero(in_camera[..., 2])
     d_pixel = np.zeros((*depth.shape, 2, 3))
     d_pixel[..., :, :2] = K[:2, :2] / depth[..., None, None]

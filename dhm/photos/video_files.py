@@ -1,4 +1,4 @@
-"""Videos in and out, by OpenCV's own FFmpeg: no further package is needed."""
+"""Video files, read and written by the FFmpeg that OpenCV brings."""
 
 import errno
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from jaxtyping import UInt8
 
 from dhm.errors import BadInputError
 
-SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 _CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV can write
 _FALLBACK_FPS = 30.0
 
 
 class VideoReader:
-    """Frames of a video one by one, upright.
+    """Iterates over the upright RGB frames of a video.
 
     Attributes:
-        fps: Frames a second.
+        fps: Frames per second.
 
     Raises:
-        BadInputError: If the file is missing, or is no video that can be read.
+        BadInputError: If the file is missing, empty, or does not decode as a video.
     """
 
     def __init__(self, path: Path):
@@ -49,7 +49,7 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes RGB frames of one size; begun by the first."""
+    """Writes RGB frames of one size, that of the first frame."""
 
     def __init__(self, path: Path, fps: float):
         self._path, self._fps = path, fps
@@ -73,7 +73,7 @@ class VideoWriter:
         self._writer.write(cv2.cvtColor(frame[:height, :width], cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
-        """Ends the file."""
+        """Completes the file."""
         if self._writer is not None:
             self._writer.release()
             self._writer = None
@@ -81,7 +81,7 @@ class VideoWriter:
 
 @contextmanager
 def whole_video(path: Path, fps: float) -> Iterator[VideoWriter]:
-    """A writer whose file gets its name when all of it is there; otherwise nothing is left."""
+    """Yields a writer whose file gets its name once complete; on an error no file is left."""
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     writer = VideoWriter(partial, fps)
     try:

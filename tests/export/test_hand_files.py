@@ -1,4 +1,4 @@
-"""Result files, read back by other libraries: trimesh, json, Pillow."""
+"""The files of a hand, read back by other libraries: trimesh, json, Pillow."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,6 @@ from dhm.export.hand_files import (
     angle_names,
     mirror_transform,
     placed,
-    unique_stems,
     write_hand,
 )
 from dhm.formats.mesh import read_obj
@@ -48,7 +47,7 @@ def _volume(vertices, faces) -> float:
     return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
 
 
-def test_the_files_agree_with_each_other_and_the_hand(template, tmp_path):
+def test_all_files_describe_the_same_hand(template, tmp_path):
     T, K = _transform(1), np.array([[500, 0, 320], [0, 510, 240], [0, 0, 1.0]])
     overlay = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
     hand = _hand(template, frame=CAMERA, T_frame_model=T, K=K, reprojection_error_px=1.5,
@@ -76,7 +75,7 @@ def test_the_files_agree_with_each_other_and_the_hand(template, tmp_path):
 
 
 @pytest.mark.parametrize("side", ["right", LEFT])
-def test_the_glb_has_the_same_surface_in_metres_with_its_texture(template, tmp_path, side):
+def test_the_glb_has_the_same_textured_surface_in_metres(template, tmp_path, side):
     hand = _hand(template, side=side, frame=CAMERA, T_frame_model=_transform(2))
     write_hand(tmp_path, "a", hand, template)
     obj = read_obj(tmp_path / "a.obj")
@@ -93,7 +92,7 @@ def test_the_glb_has_the_same_surface_in_metres_with_its_texture(template, tmp_p
     ).mean() > 0.9
 
 
-def test_a_left_hand_is_the_mirror_image_and_not_inside_out(template, tmp_path):
+def test_a_left_hand_is_the_mirror_image_with_outward_faces(template, tmp_path):
     for side in ("right", LEFT):
         write_hand(tmp_path, side, _hand(template, side=side), template)
     right, left = (read_obj(tmp_path / f"{side}.obj") for side in ("right", LEFT))
@@ -107,7 +106,7 @@ def test_a_left_hand_is_the_mirror_image_and_not_inside_out(template, tmp_path):
     assert names[0]["frame"] == "model" and names[0]["T_frame_model"] is None
 
 
-def test_a_left_hand_stands_where_the_mirrored_picture_has_the_right_one(template):
+def test_the_mirrored_transform_places_a_left_hand(template):
     T = _transform(3)
     right = _hand(template, frame=CAMERA, T_frame_model=T)
     left = right._replace(side=LEFT, T_frame_model=mirror_transform(T))
@@ -123,15 +122,7 @@ def test_a_linear_models_angles_have_names(template):
     assert len(set(angle_names(template, 28))) == 28
 
 
-def test_names_do_not_collide():
-    paths = ["x/a.jpg", "x/a.png", "x/b.jpg", "y/B.JPG", "y/c.v2.jpg", "a_jpg.png", "y/b.jpg"]
-    names = unique_stems(list(map(Path, paths)))
-    assert len({name.casefold() for name in names}) == len(paths)
-    assert names[0] == "a_jpg" and names[1] == "a_png" and names[4] == "c.v2"
-    assert unique_stems([Path("x/a.jpg"), Path("b.jpg")]) == ["a", "b"]
-
-
-def test_a_write_that_fails_leaves_the_files_before(template, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_files(template, tmp_path, monkeypatch):
     write_hand(tmp_path, "a", _hand(template), template)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from data_prep.studio.stage.capture import held_out_sequences
 from dhm.evaluation.metrics import mesh_error
-from dhm.evidence.model_fit import compiled_fit, model_parts
+from dhm.evidence.fitter import compiled_fit, model_parts
 from dhm.export.package import load_model
 from dhm.fitting import fit_pose
 from dhm.fitting.evidence import Evidence, no_evidence

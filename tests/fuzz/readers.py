@@ -27,6 +27,7 @@ from dhm.data import schema
 from dhm.data.prepared_data import PreparedData, Records
 from dhm.errors import BadInputError
 from dhm.evidence.files import read_evidence
+from dhm.evidence.keypoints import read_keypoints_file
 from dhm.export import package
 from dhm.formats.hand_template import (
     read_hand_model,
@@ -49,7 +50,6 @@ from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.networks.build import ModelSettings
 from dhm.networks.pretrained import load_backbone
 from dhm.networks.resnet import ResNet
-from dhm.photos.keypoints_file import read_keypoints_file
 from dhm.runs.workdir import CONFIG_FILE, noted_config
 from dhm.training.replay import Replay, read_replay, write_replay
 from dhm.training.seal import SEAL_FILE, damage, seal

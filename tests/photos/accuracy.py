@@ -1,4 +1,4 @@
-"""Prints how well hands are placed and refined: the figures of docs/prediction.md.
+"""Prints the accuracy of placement and refinement: the figures of docs/prediction.md.
 
 python -m tests.photos.accuracy                placement of synthetic hands
 python -m tests.photos.accuracy runs/tiny      refinement on the toy capture's held-out pictures
@@ -12,15 +12,13 @@ import numpy as np
 from data_prep.captures.release_capture import read_release_capture
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data.crop import scale_matrix
+from dhm.evidence.keypoints import Detection
 from dhm.export.hand_files import placed
 from dhm.formats.photo import read_photo
 from dhm.networks.hand_model import inverse_bind_pose
-from dhm.photos.keypoints_file import HandClues
-from dhm.photos.located import locate
+from dhm.photos.locate import locate_hand
 from dhm.photos.placement import place_hand
-from dhm.photos.predict_hand import predict_hand
-from dhm.photos.predictor import Predictor
-from dhm.photos.refinement import Refinement
+from dhm.photos.predictor import Predictor, Refinement, predict_hand
 from tests.references.geometry import random_rotation
 
 _K = np.array([[900.0, 0, 640], [0, 900, 360], [0, 0, 1]])
@@ -69,8 +67,9 @@ def _errors(predictor, names, view, rng, noise, adjust) -> tuple[float, float]:
     pixels = joints @ K.T
     pixels = pixels[:, :2] / pixels[:, 2:] + rng.normal(0, noise, (len(joints), 2))
     valid = np.flatnonzero(view.joint_valid)
-    clues = HandClues({names[i]: (*pixels[i], 1.0) for i in valid}, np.float64(K))
-    located = locate("", photo.image.shape[:2], clues, names, None, False)
+    keypoints = {names[i]: (*pixels[i], 1.0) for i in valid}
+    detection = Detection(None, keypoints, None, np.float64(K))
+    located = locate_hand("", photo.image.shape[:2], detection, names, None, False)
     hand = predict_hand(predictor, photo, located, "", None, adjust).hand
     found = placed(hand.joints, hand)[valid]
     return _aligned_error(found, joints[valid]), hand.reprojection_error_px

@@ -1,4 +1,4 @@
-"""PnP on synthetic hands: known poses, noise, wrong keypoints, nasty input."""
+"""PnP on synthetic hands: known poses, noise, outliers, degenerate input."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from scipy.optimize import approx_fprime
 
 from data_prep.studio.template.hand_template import hand_template
 from dhm.networks.hand_model import inverse_bind_pose
-from dhm.photos.placement import _in_camera, _jacobian, _moved, _offsets, place_hand
+from dhm.photos.placement import NotPlaced, _in_camera, _jacobian, _moved, _offsets, place_hand
 from tests.references.geometry import random_rotation
 
 K = np.array([[900.0, 0, 640], [0, 920, 360], [0, 0, 1]])
@@ -52,7 +52,7 @@ def test_exact_keypoints_give_the_exact_pose(joints, seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_fifth_of_wrong_keypoints_is_put_up_with(joints, seed):
+def test_a_fifth_of_outliers_is_tolerated(joints, seed):
     rng = np.random.default_rng(seed)
     T = _posed(joints, random_rotation(rng, 1)[0])
     keypoints = _project(T, joints) + rng.normal(0, 1, (len(joints), 2))
@@ -72,7 +72,7 @@ def test_a_fifth_of_wrong_keypoints_is_put_up_with(joints, seed):
 
 @pytest.mark.parametrize("flip", [1, -1])
 @pytest.mark.parametrize("tilt", [-0.4, 0.0, 0.4])
-def test_a_flat_hand_has_the_pose_before_the_camera(joints, flip, tilt):
+def test_a_flat_hand_is_placed_in_front_of_the_camera(joints, flip, tilt):
     """All joints in a plane, seen from either side: the mirrored pose must not win."""
     flat = joints * [1, 0, 1]
     turn = cv2.Rodrigues(np.array([0.3, tilt, 0.2]))[0] @ np.diag([1.0, flip, flip])
@@ -83,7 +83,7 @@ def test_a_flat_hand_has_the_pose_before_the_camera(joints, flip, tilt):
     assert (flat @ found.T_camera_model[2, :3] + found.T_camera_model[2, 3]).min() > 0
 
 
-def test_low_confidence_counts_less_and_none_not_at_all(joints):
+def test_keypoints_count_by_confidence(joints):
     T = _posed(joints, np.eye(3))
     keypoints = _project(T, joints)
     keypoints[:3] += 25
@@ -110,27 +110,27 @@ def test_four_keypoints_are_needed(joints, count, placed):
     if placed:
         assert found.mean_error_px < 0.5
     else:
-        assert found == f"{count} keypoints; 4 are needed to place the hand"
+        assert found == NotPlaced(f"{count} keypoints; 4 are needed to place the hand")
 
 
-def test_keypoints_on_one_spot_are_refused(joints):
+def test_coincident_keypoints_do_not_place_the_hand(joints):
     found = place_hand(joints, np.full((len(joints), 2), 300.0), np.ones(len(joints)), K)
-    assert found == "the keypoints lie within 2 pixels"
+    assert found == NotPlaced("the keypoints lie within 2 pixels")
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nonsense_gives_a_finite_pose_before_the_camera_or_a_reason(joints, seed):
+def test_random_keypoints_give_a_finite_pose_or_a_reason(joints, seed):
     rng = np.random.default_rng(seed)
     keypoints = rng.uniform(0, 1000, (len(joints), 2))
     if seed == 3:  # on a line
         keypoints[:, 1] = 200
     found = place_hand(joints, keypoints, np.ones(len(joints)), K)
-    if not isinstance(found, str):
+    if not isinstance(found, NotPlaced):
         assert np.isfinite(found.T_camera_model).all()
         assert (joints @ found.T_camera_model[2, :3] + found.T_camera_model[2, 3]).min() > 0
 
 
-def test_a_skewed_camera_is_a_camera(joints):
+def test_a_camera_with_skew_is_supported(joints):
     skewed = K + np.array([[0, 80, 0], [0, 0, 0], [0, 0, 0]])
     T = _posed(joints, random_rotation(np.random.default_rng(2), 1)[0])
     keypoints = _project(T, joints, skewed)
@@ -138,7 +138,7 @@ def test_a_skewed_camera_is_a_camera(joints):
     assert _difference(found.T_camera_model, T, joints)[0] < 0.01
 
 
-def test_the_derivative_is_that_of_finite_differences(joints):
+def test_the_jacobian_agrees_with_finite_differences(joints):
     T = _posed(joints, random_rotation(np.random.default_rng(7), 1)[0])[None]
     keypoints, centre = _project(T[0], joints) + 3, joints.mean(axis=0)
     J = _jacobian(T, joints - centre, _in_camera(T, joints), K)[0].reshape(-1, 6)

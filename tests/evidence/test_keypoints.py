@@ -1,11 +1,13 @@
+"""Keypoints files: what they may hold, and what is refused."""
+
 import json
 
 import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
+from dhm.evidence.keypoints import Detection, VideoDetections, read_keypoints_file
 from dhm.geometry.hand_rig import JOINT_NAMES
-from dhm.photos.keypoints_file import HandClues, VideoClues, find_clues, read_keypoints_file
 
 K = [[500, 0, 320], [0, 510, 240], [0, 0, 1]]
 
@@ -21,29 +23,22 @@ def write(tmp_path):
     return read
 
 
-def test_everything_that_a_file_may_hold(write):
+def test_all_fields_of_a_picture_are_read(write):
     points = {"wrist": [10, 20.5, 0.7], "index1": [-3, 4]}
     entry = {"keypoints": points, "K": K, "side": "left", "bbox": [1, 2, 30, 40]}
-    clues = write({"a.jpg": entry, "b.jpg": {}})
-    assert clues["a.jpg"].keypoints == {"wrist": (10, 20.5, 0.7), "index1": (-3, 4, 1)}
-    np.testing.assert_array_equal(clues["a.jpg"].K, K)
-    assert clues["a.jpg"][2:] == ("left", (1, 2, 30, 40))
-    assert clues["b.jpg"] == HandClues({}, None, None, None)
+    hands = write({"a.jpg": entry, "b.jpg": {}})
+    assert hands["a.jpg"].keypoints == {"wrist": (10, 20.5, 0.7), "index1": (-3, 4, 1)}
+    np.testing.assert_array_equal(hands["a.jpg"].K, K)
+    assert hands["a.jpg"].side == "left" and hands["a.jpg"].box == (1, 2, 30, 40)
+    assert hands["b.jpg"] == Detection(None, {}, None, None)
 
 
 def test_frames_of_a_video_share_camera_and_side(write):
     frame, other = {"keypoints": {"wrist": [1, 2]}}, {"keypoints": {}, "side": "right"}
-    clues = write({"v.mp4": {"K": K, "side": "left", "frames": [frame, None, other]}})["v.mp4"]
-    assert isinstance(clues, VideoClues) and clues.frames[1] is None
-    assert [clues.frames[i].side for i in (0, 2)] == ["left", "right"]
-    np.testing.assert_array_equal(clues.frames[2].K, K)
-
-
-def test_a_picture_is_found_by_its_path_before_its_name(write, tmp_path):
-    clues = write({"a.jpg": {}, "x/a.jpg": {"side": "left"}})
-    assert find_clues(clues, type(tmp_path)("x/a.jpg")).side == "left"
-    assert find_clues(clues, type(tmp_path)("y/a.jpg")).side is None
-    assert find_clues(clues, type(tmp_path)("b.jpg")) is None
+    hands = write({"v.mp4": {"K": K, "side": "left", "frames": [frame, None, other]}})["v.mp4"]
+    assert isinstance(hands, VideoDetections) and hands.frames[1] is None
+    assert [hands.frames[i].side for i in (0, 2)] == ["left", "right"]
+    np.testing.assert_array_equal(hands.frames[2].K, K)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +58,8 @@ def test_a_picture_is_found_by_its_path_before_its_name(write, tmp_path):
         ({"a.jpg": {"keypoints": {"wrist": [1, 2, -0.1]}}}, "found confidence -0.1"),
         ('{"a.jpg": {"keypoints": {"wrist": [NaN, 2]}}}', "wrist: found"),
         ('{"a.jpg": {"keypoints": {"wrist": [1e999, 2]}}}', "wrist: found"),
+        ('{"a.jpg": {"keypoints": {"wrist": [1e7, 2]}}}', r"wrist: found .*below 1e\+07"),
+        ('{"a.jpg": {"keypoints": {"wrist": [1%s, 2]}}}' % ("0" * 400), "wrist: found"),
         ({"a.jpg": {"side": "Left"}}, "found side 'Left', expected 'left' or 'right'"),
         ({"a.jpg": {"K": [[1, 0], [0, 1]]}}, r"expected K as \[\[fx, s, cx\]"),
         ({"a.jpg": {"K": [[0, 0, 1], [0, 1, 1], [0, 0, 1]]}}, "expected K as"),
@@ -74,7 +71,7 @@ def test_a_picture_is_found_by_its_path_before_its_name(write, tmp_path):
         ({"v.mp4": {"frames": [], "bbox": [0, 0, 1, 1]}}, "found 'bbox', expected one of frames"),
     ],
 )
-def test_what_cannot_be_used_is_named(write, content, message):
+def test_invalid_content_is_refused_with_its_place(write, content, message):
     with pytest.raises(BadInputError, match=message):
         write(content)
 

@@ -1,46 +1,28 @@
-"""Which part of a picture the network sees, and what else is known of the hand there."""
+"""Where a hand is in a picture: its crop for the network, side, keypoints and camera."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from dhm.data.crop import MIN_BOX_PX, MIN_JOINTS, clipped_box
 from dhm.errors import BadInputError
+from dhm.evidence.keypoints import Box, Detection, in_template_order
 from dhm.export.hand_files import LEFT, RIGHT
+from dhm.formats.json_file import MAX_MAGNITUDE
 from dhm.formats.photo import Photo
-from dhm.photos.detector import HandDetector, largest
-from dhm.photos.keypoints_file import HandClues
 
 FIELD_OF_VIEW_DEG = 60.0
-"""Of the longer side, where nothing tells the focal length; between a phone's and a webcam's."""
+"""Assumed field of view of the longer side, between a phone's and a webcam's."""
 
-WHOLE = "whole"
+WHOLE: Literal["whole"] = "whole"
 WHAT_TO_PASS = (
     "where the hand is: --bbox x,y,w,h for all pictures (--bbox whole where they are cut out "
     "already), --keypoints file.json, or --detector hand_landmarker.task"
 )
 
-
-Box = tuple[float, float, float, float]
-"""x, y, width, height."""
-
-
-def parse_bbox(text: str) -> Box | str:
-    """The command line's box: `x,y,w,h` or WHOLE.
-
-    Raises:
-        BadInputError: If it is neither.
-    """
-    if text == WHOLE:
-        return WHOLE
-    try:
-        x, y, width, height = map(float, text.split(","))
-    except ValueError:
-        x = y = width = height = 0.0
-    if not (width > 0 and height > 0 and max(map(abs, (x, y, width, height))) < 1e9):
-        raise BadInputError("--bbox", repr(text), "x,y,w,h in pixels around the hand, or 'whole'")
-    return x, y, width, height
+BoxOrWhole = Box | Literal["whole"]
+"""A box tight around the hand, or the whole picture as the crop."""
 
 
 class LocatedHand(NamedTuple):
@@ -49,10 +31,10 @@ class LocatedHand(NamedTuple):
     Attributes:
         side: RIGHT or LEFT.
         low: Left and upper edge of the crop.
-        high: Its right and lower edge.
+        high: Right and lower edge of the crop.
         keypoints: In the template's order.
-        confidence: 0 where there is no keypoint.
-        K: Intrinsics where they are known.
+        confidence: 0 for missing keypoints.
+        K: Intrinsics, or None if unknown.
     """
 
     side: str
@@ -63,52 +45,59 @@ class LocatedHand(NamedTuple):
     K: Float[np.ndarray, "3 3"] | None
 
 
-def detected_clues(image: UInt8[np.ndarray, "h w 3"], detector: HandDetector) -> HandClues | None:
-    """What a detector says of the largest hand, None without a hand."""
-    found = largest(detector(image))
-    if found is None:
-        return None
-    return HandClues(found.keypoints, None, found.side, found.box)
+def parse_bbox(text: str) -> BoxOrWhole:
+    """Parses the command line's box: `x,y,w,h` or "whole".
+
+    Raises:
+        BadInputError: If it is neither.
+    """
+    if text == WHOLE:
+        return WHOLE
+    try:
+        x, y, width, height = map(float, text.split(","))
+    except ValueError:
+        x = y = width = height = 0.0
+    largest = max(map(abs, (x, y, width, height)))
+    if not (width > 0 and height > 0 and largest < MAX_MAGNITUDE):
+        raise BadInputError("--bbox", repr(text), "x,y,w,h in pixels around the hand, or 'whole'")
+    return x, y, width, height
 
 
-def locate(
+def locate_hand(
     where: str,
     size: tuple[int, int],
-    clues: HandClues,
+    detection: Detection,
     joint_names: tuple[str, ...],
-    bbox: Box | str | None,
+    bbox: BoxOrWhole | None,
     left: bool,
 ) -> LocatedHand:
-    """Puts together what the command line and the clues say.
+    """Combines a detection with the options of the command line.
 
     The crop is cut as in training: the bounding box of the joints, each side times
     `dhm.data.crop.BOX_SCALE`, clipped to the picture.
 
     Args:
-        where: The picture, for messages.
-        size: (height, width).
-        clues: Of the hand; may hold nothing.
-        joint_names: The template's.
-        bbox: The command line's, which wins: x, y, w, h tight around the hand, or WHOLE.
-        left: The command line's; the hand is a left one.
+        where: Name of the picture, for messages.
+        size: Height and width of the picture.
+        detection: The hand; may be empty.
+        joint_names: The template's joint names.
+        bbox: The box to use instead of the detection's, or None.
+        left: Whether the hand is a left hand, whatever the detection says.
 
     Raises:
-        BadInputError: If nothing says where the hand is, or the box lies outside the picture or is
-            too small.
+        BadInputError: If neither box nor keypoints locate the hand, or the crop is outside the
+            picture or too small.
     """
-    keypoints, confidence = np.zeros((len(joint_names), 2)), np.zeros(len(joint_names))
-    for name, (u, v, certainty) in clues.keypoints.items():
-        index = joint_names.index(name)
-        keypoints[index], confidence[index] = (u, v), certainty
-    low, high = _edges(where, size, bbox or clues.bbox, keypoints[confidence > 0])
-    side = LEFT if left else clues.side or RIGHT
-    return LocatedHand(side, low, high, keypoints, confidence, clues.K)
+    keypoints, confidence = in_template_order(detection.keypoints, joint_names, 2)
+    low, high = _crop_corners(where, size, bbox or detection.box, keypoints[confidence > 0])
+    side = LEFT if left else detection.side or RIGHT
+    return LocatedHand(side, low, high, keypoints, confidence, detection.K)
 
 
-def _edges(
+def _crop_corners(
     where: str,
     size: tuple[int, int],
-    bbox: Box | str | None,
+    bbox: BoxOrWhole | None,
     keypoints: Float[np.ndarray, "n 2"],
 ) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
     height, width = size
@@ -129,15 +118,15 @@ def _edges(
     return low, high
 
 
-def intrinsics(
+def camera_intrinsics(
     photo: Photo, known: Float[np.ndarray, "3 3"] | None, focal_px: float | None
 ) -> tuple[Float[np.ndarray, "3 3"], str]:
-    """The picture's K and where it comes from.
+    """Returns the picture's K and a note on its source.
 
     Args:
         photo: The picture.
-        known: From the keypoints' file; it wins.
-        focal_px: The command line's focal length.
+        known: K of the keypoints file, which is used first.
+        focal_px: Focal length of the command line, which comes before that of the EXIF data.
     """
     if known is not None:
         return known, "K from the keypoints file"
@@ -154,7 +143,23 @@ def intrinsics(
     return K, source
 
 
+def mirror_picture(
+    image: UInt8[np.ndarray, "h w 3"], located: LocatedHand
+) -> tuple[UInt8[np.ndarray, "h w 3"], LocatedHand]:
+    """Flips a picture with a located left hand, whose K is known: shows it as a right hand."""
+    last = image.shape[1] - 1
+    keypoints = np.stack([last - located.keypoints[:, 0], located.keypoints[:, 1]], axis=1)
+    mirrored = located._replace(
+        side=RIGHT,
+        low=np.array([last - located.high[0], located.low[1]]),
+        high=np.array([last - located.low[0], located.high[1]]),
+        keypoints=keypoints,
+        K=mirrored_intrinsics(located.K, last + 1),
+    )
+    return np.ascontiguousarray(image[:, ::-1]), mirrored
+
+
 def mirrored_intrinsics(K: Float[np.ndarray, "3 3"], width: int) -> Float[np.ndarray, "3 3"]:
-    """K of the picture flipped left to right, whose camera sees the mirrored world."""
+    """Returns K of the picture flipped left to right, whose camera sees the mirrored world."""
     flip = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
     return flip @ K @ np.diag([-1.0, 1, 1])

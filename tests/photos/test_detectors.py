@@ -1,4 +1,4 @@
-"""The adapter against stand-ins with the shapes of MediaPipe's own classes."""
+"""The MediaPipe adapter against stand-ins with the shapes of MediaPipe's classes."""
 
 import sys
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pytest
 
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import JOINT_NAMES
-from dhm.photos.mediapipe_detector import LANDMARKS, MediapipeDetector
+from dhm.photos.detectors import MEDIAPIPE_LANDMARKS, Detection, MediapipeDetector, largest
 
 
 @dataclass
@@ -76,6 +76,12 @@ def model_file(tmp_path):
     return path
 
 
+def test_the_largest_hand_is_chosen():
+    hands = [Detection((0, 0, 10, 10), {"wrist": (1, 2, 0.5)}, "left"),
+             Detection((5, 5, 30, 20), {"wrist": (9, 9, 0.8)}, None)]  # fmt: skip
+    assert largest(hands) is hands[1] and largest([]) is None
+
+
 def test_landmarks_become_joints_in_pixels(package, model_file, monkeypatch):
     marks = [NormalizedLandmark(x=(10 + i) / 200, y=(20 + 2 * i) / 100) for i in range(21)]
     hands = HandLandmarkerResult([[Category(score=0.9, category_name="Left")]], [marks], [[]])
@@ -92,20 +98,21 @@ def test_landmarks_become_joints_in_pixels(package, model_file, monkeypatch):
 
 
 def test_every_landmark_is_a_joint_of_the_hand():
-    assert len(set(LANDMARKS)) == 21 and set(LANDMARKS) == set(JOINT_NAMES) - {"thumb0"}
+    assert len(set(MEDIAPIPE_LANDMARKS)) == 21
+    assert set(MEDIAPIPE_LANDMARKS) == set(JOINT_NAMES) - {"thumb0"}
 
 
-def test_no_hand_is_no_detection(package, model_file):
+def test_a_picture_without_a_hand_gives_no_detection(package, model_file):
     assert MediapipeDetector(model_file)(np.zeros((8, 8, 3), np.uint8)) == []
 
 
-def test_without_the_package_the_message_says_what_to_install(model_file, monkeypatch):
+def test_a_missing_package_is_refused_with_what_to_install(model_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     with pytest.raises(BadInputError, match=r"--detector: found no package .*pip install 'media"):
         MediapipeDetector(model_file)
 
 
-def test_a_model_file_that_is_none_is_refused(package, tmp_path):
+def test_an_invalid_model_file_is_refused(package, tmp_path):
     with pytest.raises(BadInputError, match="no such file, expected MediaPipe's hand_landmarker"):
         MediapipeDetector(tmp_path / "none.task")
     (tmp_path / "bad.task").write_bytes(b"no zip")

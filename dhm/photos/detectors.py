@@ -1,21 +1,37 @@
-"""MediaPipe's HandLandmarker as a detector. An optional extra: `pip install mediapipe`."""
+"""Hand detectors: the interface, and MediaPipe's HandLandmarker (`pip install mediapipe`)."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
 
 from dhm.errors import BadInputError
-from dhm.photos.detector import Detection
+from dhm.evidence.keypoints import Detection
 
-# Its 21 landmarks in its order; the thumb's are CMC, MCP, IP and tip, a finger's MCP, PIP, DIP
-# and tip.
-LANDMARKS = (
+MEDIAPIPE_LANDMARKS = (
     "wrist",
     *(f"{finger}{part}" for finger in ("thumb", "index", "middle", "ring", "pinky")
       for part in ("1", "2", "3", "_null")),
 )  # fmt: skip
-_MOST_HANDS = 4
+"""MediaPipe's 21 landmarks in its order; of the thumb CMC, MCP, IP and tip, of a finger MCP, PIP,
+DIP and tip."""
+
+_MAX_HANDS = 4
+
+
+class HandDetector(Protocol):
+    """A function that finds hands; the command line's is `MediapipeDetector`."""
+
+    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> list[Detection]:
+        """Returns all hands of an upright RGB picture, in any order."""
+        ...
+
+
+def largest(detections: Sequence[Detection]) -> Detection | None:
+    """Returns the hand with the largest box, or None if there is no hand."""
+    return max(detections, key=lambda found: found.box[2] * found.box[3], default=None)
 
 
 class MediapipeDetector:
@@ -25,7 +41,7 @@ class MediapipeDetector:
     mirrored.
 
     Args:
-        model_file: MediaPipe's `hand_landmarker.task`, which its site offers.
+        model_file: MediaPipe's `hand_landmarker.task`, available on its site.
 
     Raises:
         BadInputError: If the package is not installed, or the file is missing or no model.
@@ -47,7 +63,7 @@ class MediapipeDetector:
                 vision.HandLandmarkerOptions(
                     base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(model_file)),
                     running_mode=vision.RunningMode.IMAGE,
-                    num_hands=_MOST_HANDS,
+                    num_hands=_MAX_HANDS,
                 )
             )
         except (RuntimeError, ValueError, OSError) as error:
@@ -55,25 +71,25 @@ class MediapipeDetector:
             raise BadInputError(model_file, found, "a hand_landmarker.task") from error
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> list[Detection]:
-        """All hands of an RGB picture."""
+        """Returns all hands of an RGB picture."""
         mp = self._mediapipe
         pixels = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
         result = self._landmarker.detect(pixels)
         return [
-            _detection(landmarks, sides, image.shape)
+            _as_detection(landmarks, sides, image.shape)
             for landmarks, sides in zip(result.hand_landmarks, result.handedness, strict=True)
         ]
 
 
-def _detection(landmarks, sides, shape: tuple[int, ...]) -> Detection:
+def _as_detection(landmarks, sides, shape: tuple[int, ...]) -> Detection:
     height, width = shape[:2]
-    # It counts from the picture's edges, 0 to 1.
+    # MediaPipe's coordinates go from 0 to 1 between the picture's edges.
     points = np.array([(mark.x * width - 0.5, mark.y * height - 0.5) for mark in landmarks])
     low, high = points.min(axis=0), points.max(axis=0)
     confidence = float(np.clip(sides[0].score, 0.0, 1.0))
     keypoints = {
         name: (float(u), float(v), confidence)
-        for name, (u, v) in zip(LANDMARKS, points, strict=True)
+        for name, (u, v) in zip(MEDIAPIPE_LANDMARKS, points, strict=True)
     }
     box = (*low.tolist(), *(high - low).tolist())
     return Detection(box, keypoints, sides[0].category_name.lower())

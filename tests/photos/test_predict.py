@@ -1,12 +1,10 @@
-"""Folders of pictures in, results out: what is written, what is refused, what is the same."""
+"""Pictures in, hands out: the files written, the refusals, and the hands themselves."""
 
 import json
 import logging
 
 import cv2
 import imageio.v3 as iio
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,19 +12,21 @@ from PIL import Image
 from data_prep.captures.frames import CaptureView
 from data_prep.records.crop import CropPlan, crop_view, plan_crop
 from dhm.errors import BadInputError
+from dhm.evidence.input_files import find_files
+from dhm.evidence.keypoints import Detection
 from dhm.export.hand_files import placed
 from dhm.formats.mesh import read_obj
 from dhm.formats.photo import Photo
-from dhm.photos.detector import Detection
-from dhm.photos.keypoints_file import HandClues
-from dhm.photos.located import locate
-from dhm.photos.predict_hand import predict_hand
-from dhm.photos.predict_task import PredictOptions, find_files, predict, predict_files
+from dhm.photos.locate import locate_hand
+from dhm.photos.predict import PredictOptions, predict, predict_files
+from dhm.photos.predictor import predict_hand
 from tests.launcher import launch
 
 SIZE = (90, 120)
 K = np.array([[110.0, 0, 59.5], [0, 110, 44.5], [0, 0, 1]])
 BOX = PredictOptions(bbox=(30, 20, 50, 45))
+RESULTS = {f"{stem}{end}" for stem in ("plain", "deep", "grey", "phone")
+           for end in (".obj", ".glb", ".json", "_overlay.png")}  # fmt: skip
 
 
 def _photo(seed=0, size=SIZE):
@@ -35,7 +35,7 @@ def _photo(seed=0, size=SIZE):
 
 
 def _write_good(folder):
-    """The four of issue 6: JPEG, 16-bit PNG, grey, and a phone's turned JPEG."""
+    """JPEG, 16-bit PNG, greyscale, and a rotated JPEG as phones write it."""
     photo = _photo()
     Image.fromarray(photo).save(folder / "plain.jpg", quality=95)
     cv2.imwrite(str(folder / "deep.png"), photo[:, :, ::-1].astype(np.uint16) * 257)
@@ -60,9 +60,11 @@ def photos(tmp_path):
 
 
 def _keypoints(predictor, seed=0, noise=0.0):
-    """Keypoints of the hand that the model sees, somewhere before the camera."""
+    """Keypoints of the hand that the model predicts, placed in front of the camera."""
     rng = np.random.default_rng(seed)
-    located = locate("", SIZE, HandClues({}), predictor.template.joint_names, BOX.bbox, False)
+    located = locate_hand(
+        "", SIZE, Detection(None, {}, None), predictor.template.joint_names, BOX.bbox, False
+    )
     theta = predictor.encode(predictor.crop(_photo(seed), located.low, located.high))
     joints = predictor.decode(theta)[1]
     turn = cv2.Rodrigues(np.array([1.3, 0.4, -0.2]))[0]
@@ -73,9 +75,12 @@ def _keypoints(predictor, seed=0, noise=0.0):
     return {name: [*point, 1.0] for name, point in named}, points
 
 
-def test_the_launcher_does_four_and_refuses_two(workdir, photos, tmp_path):
+@pytest.mark.slow
+def test_the_launcher_predicts_pictures_and_reports_the_refused_ones(
+    exported_run, photos, tmp_path
+):
     _write_bad(photos)
-    done = launch(tmp_path, "predict", "--workdir", str(workdir), "--images", "photos/*",
+    done = launch(tmp_path, "predict", "--workdir", str(exported_run), "--images", "photos/*",
                   "--bbox", "30,20,50,45", "--out", "hands")  # fmt: skip
     assert done.returncode == 1, done.stderr[-2000:]
     lines = done.stdout.splitlines()
@@ -86,12 +91,17 @@ def test_the_launcher_does_four_and_refuses_two(workdir, photos, tmp_path):
     ]  # fmt: skip
     assert "found an empty file" in summary[0] and "found a text file" in summary[1]
     assert "canonical view" in done.stdout
-    expected = {f"{stem}{end}" for stem in ("plain", "deep", "grey", "phone")
-                for end in (".obj", ".glb", ".json", "_overlay.png")}  # fmt: skip
-    assert {path.name for path in (tmp_path / "hands").iterdir()} == expected
-    again = launch(tmp_path, "predict", "--workdir", str(workdir), "--images", "photos/plain.jpg",
-                   "photos/deep.png", "--bbox", "whole", "--out", "hands")  # fmt: skip
-    assert again.returncode == 0 and "2 of 2 done" in again.stdout, again.stderr[-2000:]
+    assert {path.name for path in (tmp_path / "hands").iterdir()} == RESULTS
+
+
+def test_pictures_are_predicted_and_unusable_ones_refused(predictor, photos, tmp_path, caplog):
+    _write_bad(photos)
+    with caplog.at_level(logging.INFO, "dhm"):
+        assert predict_files(predictor, sorted(photos.iterdir()), tmp_path / "hands", BOX) == 2
+    assert "4 of 6 done" in caplog.text and "canonical view" in caplog.text
+    assert "empty.jpg: found an empty file" in caplog.text
+    assert "notes.jpg: found a text file" in caplog.text
+    assert {path.name for path in (tmp_path / "hands").iterdir()} == RESULTS
 
 
 @pytest.mark.parametrize(
@@ -99,21 +109,24 @@ def test_the_launcher_does_four_and_refuses_two(workdir, photos, tmp_path):
     [
         (("--images", "photos/*"), "--out is missing"),
         (("--out", "o"), "--images is missing"),
-        (("--images", "photos/*", "--out", "o"), "found nothing that says where the hands are, "
-                                                 "expected where the hand is: --bbox"),
-        (("--images", "photos/*.gif", "--out", "o", "--bbox", "whole"), "--images: found"),
-        (("--images", "photos/*", "--out", "o", "--bbox", "1,2"), "--bbox: found '1,2'"),
-        (("--images", "photos/*", "--out", "o", "--detector", "none.task"), "none.task: found no"),
     ],
-)  # fmt: skip
-def test_wrong_commands_say_what_is_missing(workdir, photos, tmp_path, arguments, message):
-    refused = launch(tmp_path, "predict", "--workdir", str(workdir), *arguments)
+)
+def test_missing_flags_are_refused(exported_run, photos, tmp_path, arguments, message):
+    refused = launch(tmp_path, "predict", "--workdir", str(exported_run), *arguments)
     assert refused.returncode == 1
     assert message in refused.stderr + refused.stdout
-    assert not (tmp_path / "o").exists()
 
 
-def test_every_kind_of_picture_shows_the_network_the_same(predictor, photos, tmp_path):
+def test_hands_that_nothing_locates_are_refused_before_anything_is_written(photos, tmp_path):
+    message = "found nothing that says where the hands are, expected where the hand is: --bbox"
+    with pytest.raises(BadInputError, match=message):
+        predict(tmp_path, [str(photos)], tmp_path / "out", PredictOptions())
+    with pytest.raises(BadInputError, match=r"--images: found '.*\.gif'"):
+        predict(tmp_path, [f"{photos}/*.gif"], tmp_path / "out", BOX)
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_picture_formats_give_the_same_prediction(predictor, photos, tmp_path):
     assert predict_files(predictor, sorted(photos.iterdir()), tmp_path / "out", BOX) == 0
     content = {stem: json.loads((tmp_path / "out" / f"{stem}.json").read_text())
                for stem in ("plain", "deep", "phone")}  # fmt: skip
@@ -124,9 +137,8 @@ def test_every_kind_of_picture_shows_the_network_the_same(predictor, photos, tmp
     assert content["phone"]["crop"] == content["deep"]["crop"]
 
 
-def test_angles_and_mesh_are_the_models(predictor, photos, tmp_path, toy_model):
-    """Against the preparation's crop and the model as training has it."""
-    _, model, variables = toy_model
+def test_the_network_sees_the_crop_of_the_training_data(predictor, photos, tmp_path):
+    """Angles and mesh in the files are those of a crop by the preparation."""
     predict_files(predictor, [photos / "deep.png"], tmp_path / "out", BOX)
     corners = np.array([[30.0, 20], [80, 65], [55, 40]])
     joints = np.c_[(corners - K[:2, 2]) / 110 * 500, np.full(3, 500.0)]
@@ -136,27 +148,28 @@ def test_angles_and_mesh_are_the_models(predictor, photos, tmp_path, toy_model):
     plan = plan_crop(view, 32)
     assert isinstance(plan, CropPlan)
     crop = crop_view(view, plan).image
-    theta, hand = jax.jit(model.apply)(variables, jnp.asarray(crop[None]))
+    theta = predictor.encode(crop)
     content = json.loads((tmp_path / "out" / "deep.json").read_text())
-    np.testing.assert_allclose(list(content["angles_rad"].values()), theta[0], atol=1e-4)
+    np.testing.assert_allclose(list(content["angles_rad"].values()), theta, atol=1e-4)
     mesh = read_obj(tmp_path / "out" / "deep.obj")
-    np.testing.assert_allclose(mesh.vertices, hand.vertices[0], atol=1e-2)
+    np.testing.assert_allclose(mesh.vertices, predictor.decode(theta)[0], atol=1e-2)
     assert content["frame"] == "model" and "canonical view" in content["notes"][0]
     assert iio.imread(tmp_path / "out" / "deep_overlay.png").shape[1] > SIZE[1]
 
 
-def test_keypoints_place_the_hand(predictor, photos, tmp_path, caplog):
+def test_keypoints_place_the_hand_in_the_camera(predictor, photos, tmp_path, caplog):
     named, points = _keypoints(predictor)
     entry = {"keypoints": named, "K": K.tolist(), "bbox": list(BOX.bbox)}
     file = tmp_path / "keypoints.json"
-    file.write_text(json.dumps({"deep.png": entry, "gone.png": {}, "plain.jpg": {}}))
+    hands = {"deep.png": {}, str(photos / "deep.png"): entry, "gone.png": {}, "plain.jpg": {}}
+    file.write_text(json.dumps(hands))
     options = PredictOptions(keypoints=file)
     logging.getLogger("dhm").propagate = True
     with caplog.at_level(logging.INFO, "dhm"):
         paths = [photos / name for name in ("deep.png", "phone.jpg", "plain.jpg")]
         refused = predict_files(predictor, paths, tmp_path / "out", options)
     assert refused == 2  # neither a box nor keypoints for one, no entry for the other
-    assert "no picture for gone.png" in caplog.text
+    assert "no picture for gone.png" in caplog.text  # and deep.png by its path, not by its name
     assert "plain.jpg: found no box and 0 keypoints" in caplog.text
     assert "phone.jpg: found no entry in" in caplog.text
     content = json.loads((tmp_path / "out" / "deep.json").read_text())
@@ -170,14 +183,15 @@ def test_a_left_hand_is_the_mirrored_right_hand(predictor):
     """Picture, keypoints and camera mirrored: the same angles, the mirrored joints."""
     named, _ = _keypoints(predictor, noise=1.0)
     names, last = predictor.template.joint_names, SIZE[1] - 1
-    clues = HandClues({name: tuple(point) for name, point in named.items()}, K, "right", BOX.bbox)
+    hand = Detection(BOX.bbox, {name: tuple(point) for name, point in named.items()}, "right", K)
     x, y, w, h = BOX.bbox
     K_mirrored = np.array([[110.0, 0, last - 59.5], [0, 110, 44.5], [0, 0, 1]])
-    mirrored = HandClues({name: (last - u, v, c) for name, (u, v, c) in named.items()},
-                         K_mirrored, "left", (last - x - w, y, w, h))  # fmt: skip
+    mirrored = Detection((last - x - w, y, w, h),
+                         {name: (last - u, v, c) for name, (u, v, c) in named.items()},
+                         "left", K_mirrored)  # fmt: skip
     hands = []
-    for image, clue in ((_photo(), clues), (_photo()[:, ::-1], mirrored)):
-        located = locate("", SIZE, clue, names, None, False)
+    for image, detection in ((_photo(), hand), (_photo()[:, ::-1], mirrored)):
+        located = locate_hand("", SIZE, detection, names, None, False)
         hands.append(predict_hand(predictor, Photo(image, None), located, "").hand)
     right, left = hands
     assert (right.side, left.side) == ("right", "left")
@@ -229,18 +243,7 @@ def test_files_of_one_name_do_not_overwrite_each_other(predictor, tmp_path):
     assert sources == {str(tmp_path / name) for name in ("a/x.png", "b/x.png", "a/x.bmp")}
 
 
-def test_files_are_found(tmp_path):
-    for name in ("b.jpg", "a.jpg", "[c].jpg", ".hidden"):
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    found = find_files("--images", [f"{tmp_path}/[[]c].jpg", f"{tmp_path}/[c].jpg", str(tmp_path)])
-    assert [path.name for path in found] == ["[c].jpg", "a.jpg", "b.jpg"]
-    for nothing in (f"{tmp_path}/*.png", f"{tmp_path}/none.jpg", f"{tmp_path}/sub"):
-        with pytest.raises(BadInputError, match=r"--images: found '.*', expected files that are"):
-            find_files("--images", [nothing])
-
-
-def test_a_workdir_without_an_export_is_refused(photos, tmp_path):
+def test_a_run_without_an_export_is_refused(photos, tmp_path):
     with pytest.raises(BadInputError, match=r"export/model\.json: found no such file"):
         predict(tmp_path / "none", [str(photos)], tmp_path / "out", BOX)
     assert not (tmp_path / "out").exists()

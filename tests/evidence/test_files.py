@@ -1,4 +1,4 @@
-"""Evidence files: what they may hold comes in, all else is refused by name."""
+"""Evidence files: what they may hold, and what is refused."""
 
 import json
 
@@ -8,8 +8,8 @@ import pytest
 
 from data_prep.toy.hand import make_toy_template
 from dhm.errors import BadInputError
-from dhm.evidence.batches import mirrored, stack_evidence, start_kind
 from dhm.evidence.files import NUM_POINTS, read_evidence
+from dhm.evidence.fitter import mirrored, stack_evidence, start_kind
 from dhm.formats.mesh import write_ply
 from dhm.formats.release_annotations import write_depth_pickle
 
@@ -35,7 +35,7 @@ def _depth():
     return depth
 
 
-def test_everything_at_once_comes_in(tmp_path):
+def test_all_fields_of_a_frame_are_read(tmp_path):
     write_ply(tmp_path / "scan.ply", TEMPLATE.v_template, TEMPLATE.faces)
     cv2.imwrite(str(tmp_path / "d.png"), _depth().astype(np.uint16))
     cv2.imwrite(str(tmp_path / "picture.jpg"), np.zeros((80, 120, 3), np.uint8))
@@ -67,7 +67,7 @@ def test_everything_at_once_comes_in(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["npy", "pkl", "png"])
-def test_depth_maps_of_each_kind_show_the_same(kind, tmp_path):
+def test_depth_maps_of_all_formats_give_the_same_points(kind, tmp_path):
     depth, path = np.round(_depth()), tmp_path / f"d.{kind}"
     if kind == "npy":
         np.save(path, depth)
@@ -84,7 +84,7 @@ def test_depth_maps_of_each_kind_show_the_same(kind, tmp_path):
     assert start_kind(frame) == "space"
 
 
-def test_frames_share_cameras_and_follow_each_other(tmp_path):
+def test_frames_share_cameras_and_form_a_sequence(tmp_path):
     shared = {"0": {"K": K}, "1": {"K": K, "R": np.eye(3).tolist(), "t": [50, 0, 0]}}
     frames = [{"cameras": {c: {"points": _points(n)} for c in "01"}} for n in (3, 6)]
     content = {"cameras": shared, "sequence": True, "frames": frames}
@@ -99,7 +99,7 @@ def test_frames_share_cameras_and_follow_each_other(tmp_path):
     assert batch.camera.T_camera_world[0, :, 0, 3].tolist() == [0, 50]
 
 
-def test_a_batch_in_arrays_reads_as_its_frames_in_json(tmp_path):
+def test_npz_arrays_are_read_as_frames(tmp_path):
     rng = np.random.default_rng(0)
     joints, pixels = rng.normal(size=(3, 22, 3)), rng.normal(200, 30, size=(3, 2, 22, 2))
     confidence = rng.uniform(0.1, 1, (3, 22))
@@ -120,7 +120,7 @@ def test_a_batch_in_arrays_reads_as_its_frames_in_json(tmp_path):
     assert len(frame.points) == NUM_POINTS
 
 
-def test_a_mirrored_hand_is_seen_in_mirrored_pictures(tmp_path):
+def test_a_mirrored_hand_projects_to_the_mirrored_pixels(tmp_path):
     cameras = {"0": {"K": [[500, 3, 60], [0, 480, 40], [0, 0, 1]], "t": [5, 6, 700],
                      "R": [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], "points": _points()}}  # fmt: skip
     path = _write(tmp_path, {"joints": JOINTS, "cameras": cameras, "side": "left"})
@@ -176,9 +176,25 @@ FLIP = [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]
         ({"frames": [{"joints": JOINTS}, {}]}, "frame 1: found 0 joints"),
         ({"joints": JOINTS, "start": {"angles_rad": {"x": 1}}}, "angle 'x'"),
         ({"joints": JOINTS, "start": {"angles_rad": {}, "T_frame_model": 3}}, "found 3"),
+        ({"joints": JOINTS, "start": {"angles_rad": [0.3]}}, "angles_rad of a list"),
+        ({"joints": JOINTS, "start": 3}, "a start of a int"),
+        ({"joints": JOINTS, "cameras": [1]}, "cameras of a list"),
+        ({"joints": JOINTS, "cameras": {"a": 3}}, "camera a: found a int"),
+        (
+            {"cameras": {"a": {"K": K}}, "frames": [{"joints": JOINTS, "cameras": {"a": 3}}]},
+            "a int",
+        ),
+        (
+            {
+                "joints": JOINTS,
+                "cameras": {"a": {"K": K, "T_camera_world": np.eye(4).tolist(), "R": FLIP}},
+            },
+            "T_camera_world and R or t",
+        ),
+        ({"frames": [{"joints": JOINTS}], "sequence": 1}, "sequence = 1"),
     ],
 )
-def test_refusals_say_what_is_wrong(content, message, tmp_path):
+def test_invalid_content_is_refused_with_its_place(content, message, tmp_path):
     with pytest.raises(BadInputError) as refusal:
         read_evidence(_write(tmp_path, content), NAMES)
     assert message in str(refusal.value)
@@ -200,7 +216,7 @@ def _with_depth(**camera):
         ("d.ply", b"ply\n", "d.ply"),
     ],
 )
-def test_damaged_files_are_named_beside_the_evidence(name, content, message, tmp_path):
+def test_damaged_files_are_named_together_with_the_evidence(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInputError) as refusal:
         read_evidence(_write(tmp_path, _with_depth(depth=name)), NAMES)
@@ -208,7 +224,7 @@ def test_damaged_files_are_named_beside_the_evidence(name, content, message, tmp
     assert f"a.json, camera a, {tmp_path / name}" in str(refusal.value)
 
 
-def test_a_depth_map_has_a_size_and_a_camera_that_can_be(tmp_path):
+def test_depth_maps_of_impossible_size_or_scale_are_refused(tmp_path):
     np.save(tmp_path / "wide.npy", np.zeros((4097, 4096), np.uint8))
     np.save(tmp_path / "d.npy", np.float32(_depth()))
     tiny = [[1e-300, 0, 60], [0, 500, 40], [0, 0, 1]]
@@ -228,11 +244,13 @@ def test_a_depth_map_has_a_size_and_a_camera_that_can_be(tmp_path):
         ({"joints": np.zeros((2, 21, 3))}, "joints as"),
         ({"joints": np.full((2, 22, 3), np.nan)}, "NaN or infinity"),
         ({"joint": np.zeros((2, 22, 3))}, "'joint'"),
+        ({"joints": np.float64(3)}, "joints as float64 []"),
+        ({"joints": np.zeros((2, 22, 3)), "sequence": np.zeros(2, bool)}, "sequence as bool [2]"),
         ({"joints": np.zeros((2, 22, 3)), "K": np.zeros((1, 3, 3))}, "K = "),
         ({"keypoints": np.zeros((2, 1, 22, 2))}, "0 joints in space"),
     ],
 )
-def test_refused_arrays(arrays, message, tmp_path):
+def test_invalid_arrays_are_refused(arrays, message, tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(BadInputError) as refusal:
         read_evidence(tmp_path / "a.npz", NAMES)

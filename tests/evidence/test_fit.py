@@ -1,4 +1,4 @@
-"""The whole road: evidence of a model's own hands in, these hands out."""
+"""`fit` from end to end: evidence of a model's own hands in, the same hands out."""
 
 import json
 import logging
@@ -10,11 +10,12 @@ import pytest
 import trimesh
 
 from dhm.errors import BadInputError
-from dhm.evidence.fit_task import fit
+from dhm.evidence.fit import fit
 from dhm.export.package import save_model
 from dhm.formats.mesh import read_obj
 from dhm.networks.build import ModelSettings, build_linear_model
 from dhm.training.state import initial_variables
+from tests.launcher import launch
 from tests.references.mano import random_mano
 
 K = np.array([[800.0, 0, 160], [0, 800, 120], [0, 0, 1]])
@@ -37,7 +38,9 @@ def _named(names, rows):
     return {name: np.asarray(row, float).tolist() for name, row in zip(names, rows, strict=True)}
 
 
-def test_files_of_evidence_become_hands_and_bad_ones_are_named(hand, workdir, tmp_path, caplog):
+def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
+    hand, exported_run, tmp_path, caplog
+):
     joints, vertices, template = hand
     names, out = template.joint_names, tmp_path / "out"
     pixels = joints @ K.T
@@ -61,8 +64,8 @@ def test_files_of_evidence_become_hands_and_bad_ones_are_named(hand, workdir, tm
         (tmp_path / name).write_text(json.dumps(content))
     files = [tmp_path / name for name in contents]
     with caplog.at_level(logging.INFO, "dhm"):
-        assert fit(workdir, [files[0], *files[2:]], out) == 1
-        assert fit(workdir, files[1:2], out, left=True) == 0
+        assert fit(exported_run, [files[0], *files[2:]], out) == 1
+        assert fit(exported_run, files[1:2], out, left=True) == 0
     assert "refused" in caplog.text
     assert "'nose'" in caplog.text
     assert "3 of 4 done" not in caplog.text
@@ -90,7 +93,7 @@ def test_files_of_evidence_become_hands_and_bad_ones_are_named(hand, workdir, tm
     np.testing.assert_allclose(np.diff(steps, axis=0), 3, atol=0.1)
 
 
-def test_a_linear_decoder_and_a_missing_model_are_refused(toy_model, tmp_path):
+def test_a_missing_model_and_a_linear_model_are_refused(toy_model, tmp_path):
     with pytest.raises(BadInputError, match="an exported model"):
         fit(tmp_path, [], tmp_path / "out")
     _, model, _ = toy_model
@@ -101,3 +104,35 @@ def test_a_linear_decoder_and_a_missing_model_are_refused(toy_model, tmp_path):
     save_model(tmp_path / "export", variables, model.template, settings, {}, linear)
     with pytest.raises(BadInputError, match="LinearHandModel"):
         fit(tmp_path, [], tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_the_launcher_fits_files_and_reports_the_refused_ones(exported_run, predictor, tmp_path):
+    joints = predictor.decode(np.full(28, 0.2, np.float32))[1]
+    named = zip(predictor.template.joint_names, joints.tolist(), strict=True)
+    (tmp_path / "good.json").write_text(json.dumps({"joints": dict(named)}))
+    (tmp_path / "poor.json").write_text(json.dumps({"joints": {"wrist": [0, 0, 0]}}))
+    done = launch(
+        tmp_path, "fit", "--workdir", str(exported_run), "--evidence", "*.json", "--out", "out"
+    )
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert "1 of 2 done, in out" in done.stdout and "refused: poor.json" in done.stdout
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"good.obj", "good.glb", "good.json"}
+    content = json.loads((tmp_path / "out" / "good.json").read_text())
+    np.testing.assert_allclose(list(content["joints"].values()), joints, atol=1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--out", "o"), "--evidence is missing"),
+        (("--evidence", "*.json"), "--out is missing"),
+        (("--evidence", "*.json", "--out", "o"), "--evidence: found '*.json', expected files"),
+    ],
+)
+def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, message):
+    refused = launch(tmp_path, "fit", "--workdir", str(exported_run), *arguments)
+    assert refused.returncode == 1
+    assert message in refused.stderr + refused.stdout
+    assert not (tmp_path / "o").exists()

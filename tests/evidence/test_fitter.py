@@ -1,4 +1,4 @@
-"""A model's hands found again in files that start in several ways."""
+"""Hands of a model, fitted to evidence with each kind of start."""
 
 import json
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dhm.evidence.files import read_evidence
-from dhm.evidence.model_fit import FrameFitter
+from dhm.evidence.fitter import FrameFitter, stack_evidence
 from dhm.formats.mesh import write_ply
 
 K = np.array([[800.0, 0, 160], [0, 800, 120], [0, 0, 1]])
@@ -17,7 +17,7 @@ T = np.array([[0, -1.0, 0, 60], [0, 0, -1, 5], [1, 0, 0, 600], [0, 0, 0, 1]])
 
 @pytest.fixture(scope="module")
 def hand(toy_model):
-    """A bent hand before a camera: joints by name, vertices, faces, and its start some way off."""
+    """A bent hand before a camera: joints by name, vertices, faces, and an inexact start."""
     _, model, variables = toy_model
     names = model.template.joint_names
     theta = np.zeros((1, 28), np.float32)
@@ -43,7 +43,7 @@ def _read(path, content, hand):
 
 
 def _joints(model, fitted):
-    """World joints of each frame, by the model."""
+    """The model's world joints of each frame."""
     _, model, variables = model
     joints = model.apply(variables, jnp.asarray(fitted.pose.theta), method="decode").joints
     T_world = fitted.pose.T_world_model
@@ -51,7 +51,7 @@ def _joints(model, fitted):
     return turned + T_world[:, None, :3, 3]
 
 
-def test_a_scan_without_joints_is_found_from_a_start(toy_model, hand, fitter, tmp_path):
+def test_a_scan_without_joints_is_fitted_from_a_given_start(toy_model, hand, fitter, tmp_path):
     joints, vertices, faces, start = hand
     write_ply(tmp_path / "scan.ply", vertices, faces)
     content = {"scan": "scan.ply", "start": {"T_frame_model": start.tolist()}}
@@ -62,18 +62,34 @@ def test_a_scan_without_joints_is_found_from_a_start(toy_model, hand, fitter, tm
     assert off.mean() < 3  # from 5.4 for the root alone, and the fingers' 0.4 rad
 
 
-def test_a_film_whose_frames_start_in_several_ways(toy_model, hand, fitter, tmp_path):
-    """From a start, from joints, and from one camera's keypoints: each finds its hand."""
+def _mixed_frames(hand):
+    """Frames with a given start, with joints, and with the keypoints of one camera."""
     joints, _, _, start = hand
     rows = {name: point.tolist() for name, point in joints.items()}
     pixels = {name: (point @ K.T / point[2])[:2].tolist() for name, point in joints.items()}
     two = {name: rows[name] for name in ("wrist", "middle1")}
-    frames = [
+    return [
         {"joints": two, "start": {"T_frame_model": start.tolist()}},
         {"joints": rows},
         {"cameras": {"a": {"K": K.tolist(), "points": pixels}}},
     ]
-    film = _read(tmp_path / "film.json", {"sequence": True, "frames": frames}, hand)
+
+
+def test_each_kind_of_evidence_has_its_starts(hand, fitter, tmp_path):
+    film = _read(tmp_path / "film.json", {"frames": _mixed_frames(hand)}, hand)
+    starts = fitter._starts(list(film.frames), stack_evidence(film.frames))
+    assert starts.theta.shape == (3, 24, 28)  # as many for all as one view needs
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(starts))
+    np.testing.assert_array_equal(starts.T_world_model[0], np.tile(np.float32(hand[3]), (24, 1, 1)))
+    assert len(np.unique(starts.T_world_model[1], axis=0)) == 2  # two poses aligned to the joints
+    assert len(np.unique(starts.T_world_model[2], axis=0)) == 24
+
+
+@pytest.mark.slow
+def test_a_sequence_whose_frames_have_different_kinds_of_start(toy_model, hand, fitter, tmp_path):
+    joints = hand[0]
+    content = {"sequence": True, "frames": _mixed_frames(hand)}
+    film = _read(tmp_path / "film.json", content, hand)
     fitted = fitter(film)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted.pose))
     assert fitted.joint_error[0] < 1 and fitted.joint_error[1] < 1

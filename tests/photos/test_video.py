@@ -1,4 +1,4 @@
-"""Videos made here and predicted: frames, gaps, the filter, damaged files."""
+"""Hands of videos: files in and out, frames without a hand, the filter, damaged files."""
 
 import errno
 import json
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
-from dhm.photos.predict_task import PredictOptions, predict_files
+from dhm.photos.predict import PredictOptions, predict_files
+from dhm.photos.video import OneEuroFilter
 from dhm.photos.video_files import VideoReader, whole_video
 
 FPS = 20.0
@@ -38,7 +39,7 @@ def _overlay(path):
     return reader.fps, list(reader)
 
 
-def test_a_video_comes_back(video):
+def test_a_written_video_is_read_back(video):
     fps, frames = _overlay(video)
     assert fps == pytest.approx(FPS) and len(frames) == 24
     original = np.stack(list(_frames(24))).astype(float)
@@ -47,7 +48,7 @@ def test_a_video_comes_back(video):
     assert np.abs(np.stack(blurred) - np.stack(wanted)).mean() < 5
 
 
-def test_every_frame_has_a_hand_and_a_picture(predictor, video, tmp_path):
+def test_every_frame_gets_a_hand_and_an_overlay(predictor, video, tmp_path):
     out = tmp_path / "out"
     options = BOX._replace(mesh_every=10)
     assert predict_files(predictor, [video], out, options) == 0
@@ -66,20 +67,22 @@ def test_every_frame_has_a_hand_and_a_picture(predictor, video, tmp_path):
     assert not list(out.rglob("*.partial*"))
 
 
-def test_the_filter_calms_a_still_hand(predictor, video, tmp_path, monkeypatch):
-    class Raw:
+@pytest.fixture
+def no_overlay(monkeypatch):
+    """Leaves out the drawing, which takes most of the time."""
+    monkeypatch.setattr("dhm.photos.video._draw_frame", lambda image, found, predictor: image)
+
+
+def test_the_filter_reduces_the_jitter_of_a_still_hand(predictor, video, tmp_path, no_overlay):
+    class Raw(OneEuroFilter):
         def __call__(self, value, seconds):
             return np.asarray(value)
 
-        def reset(self):
-            return None
-
     angles = {}
-    for name in ("raw", "filtered"):
-        if name == "raw":
-            monkeypatch.setattr("dhm.photos.predict_video.OneEuroFilter", Raw)
-        predict_files(predictor, [video], tmp_path / name, BOX)
-        monkeypatch.undo()
+    for name, kind in (("raw", Raw), ("filtered", OneEuroFilter)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dhm.photos.video.OneEuroFilter", kind)
+            predict_files(predictor, [video], tmp_path / name, BOX)
         content = json.loads((tmp_path / name / "clip.json").read_text())
         angles[name] = np.array([frame["hand"]["angles_rad"] for frame in content["frames"]])
     assert angles["raw"].std(axis=0).mean() > 1e-6
@@ -88,7 +91,9 @@ def test_the_filter_calms_a_still_hand(predictor, video, tmp_path, monkeypatch):
     np.testing.assert_allclose(angles["filtered"][0], angles["raw"][0], atol=1e-5)
 
 
-def test_frames_without_a_hand_stay_and_the_filter_starts_anew(predictor, video, tmp_path):
+def test_frames_without_a_hand_are_kept_and_restart_the_filter(
+    predictor, video, tmp_path, no_overlay
+):
     joints = predictor.decode(np.zeros(28))[1]
     turn = cv2.Rodrigues(np.array([1.3, 0.4, -0.2]))[0]
     frames = []
@@ -119,7 +124,7 @@ def test_frames_without_a_hand_stay_and_the_filter_starts_anew(predictor, video,
     ("data", "message"),
     [(b"", "found an empty file, expected a video"), (b"no video", "found a file that does not")],
 )
-def test_what_is_no_video_is_refused_and_nothing_is_left(predictor, tmp_path, data, message):
+def test_invalid_videos_are_refused_and_leave_no_file(predictor, tmp_path, data, message):
     (tmp_path / "a.mp4").write_bytes(data)
     with pytest.raises(BadInputError, match=message):
         VideoReader(tmp_path / "a.mp4")
@@ -127,13 +132,13 @@ def test_what_is_no_video_is_refused_and_nothing_is_left(predictor, tmp_path, da
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_video_without_a_hand_is_refused_and_nothing_is_left(predictor, video, tmp_path):
+def test_a_video_without_a_hand_is_refused_and_leaves_no_file(predictor, video, tmp_path):
     options = PredictOptions(detector=lambda image: [])
     assert predict_files(predictor, [video], tmp_path / "out", options) == 1
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_cut_video_gives_what_there_is_or_is_refused(predictor, video, tmp_path):
+def test_a_truncated_video_gives_its_whole_frames_or_is_refused(predictor, video, tmp_path):
     data = video.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     refused = predict_files(predictor, [tmp_path / "cut.mp4"], tmp_path / "out", BOX)
@@ -141,7 +146,7 @@ def test_a_cut_video_gives_what_there_is_or_is_refused(predictor, video, tmp_pat
     assert files == (set() if refused else {"cut.json", "cut_overlay.mp4"})
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_of_the_disk(tmp_path):
+def test_a_folder_that_cannot_be_written_raises_an_os_error(tmp_path):
     frame = np.zeros((20, 20, 3), np.uint8)
     with (
         pytest.raises(OSError, match="cannot be written as a video") as refusal,
@@ -149,3 +154,64 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_disk(tmp_path):
     ):
         writer.write(frame)
     assert refusal.value.errno == errno.EIO
+
+
+def _slow_twin(values, seconds, min_cutoff, beta, speed_cutoff):
+    """The algorithm of the paper, one number at a time."""
+
+    def alpha(cutoff):
+        tau = 1 / (2 * np.pi * cutoff)
+        return 1 / (1 + tau / seconds)
+
+    out, last, last_speed = [], None, 0.0
+    for x in values:
+        if last is None:
+            last = x
+        else:
+            speed = (x - last) / seconds
+            last_speed = alpha(speed_cutoff) * speed + (1 - alpha(speed_cutoff)) * last_speed
+            a = alpha(min_cutoff + beta * abs(last_speed))
+            last = a * x + (1 - a) * last
+        out.append(last)
+    return out
+
+
+def test_the_filter_agrees_with_its_slow_twin():
+    values = np.random.default_rng(0).normal(0, 1, (40, 3)).cumsum(axis=0)
+    smooth = OneEuroFilter(1.2, 0.4, 0.8)
+    found = np.array([smooth(value, 0.04) for value in values])
+    for column in range(3):
+        expected = _slow_twin(values[:, column], 0.04, 1.2, 0.4, 0.8)
+        np.testing.assert_allclose(found[:, column], expected)
+
+
+def test_without_beta_the_step_response_is_an_exponential():
+    smooth, seconds, cutoff = OneEuroFilter(2.0, 0.0), 1e-4, 2.0
+    smooth(np.zeros(1), seconds)
+    for _ in range(1000):
+        value = smooth(np.ones(1), seconds)
+    assert value[0] == pytest.approx(1 - np.exp(-2 * np.pi * cutoff * 0.1), abs=1e-3)
+
+
+def test_the_filter_has_little_jitter_at_rest_and_little_lag_in_motion():
+    rng, seconds = np.random.default_rng(1), 1 / 30
+    still = 0.3 + rng.normal(0, 0.05, 300)
+    smooth = OneEuroFilter()
+    rest = np.array([smooth(np.array([x]), seconds)[0] for x in still])
+    assert rest[30:].std() < 0.5 * still[30:].std()
+    assert rest[30:].mean() == pytest.approx(0.3, abs=0.02)
+    fast = np.clip((np.arange(60) - 20) * 0.1, 0, 1.5)  # a finger bent in half a second
+    lag = {}
+    for name, beta in (("calm", 0.0), ("euro", 1.0)):
+        smooth = OneEuroFilter(beta=beta)
+        lag[name] = np.abs(np.array([smooth(np.array([x]), seconds)[0] for x in fast]) - fast).max()
+    assert lag["euro"] < 0.6 * lag["calm"]
+
+
+def test_a_reset_forgets_all_values():
+    smooth = OneEuroFilter()
+    for value in (0.0, 5.0, 1.0):
+        smooth(np.array([value]), 0.1)
+    smooth.reset()
+    assert smooth(np.array([9.0]), 0.1) == 9
+    assert smooth(np.array([9.0]), 0.1) == 9

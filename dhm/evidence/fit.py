@@ -1,0 +1,142 @@
+"""`fit`: reads evidence files, fits a trained hand to each frame and writes the hands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from dhm.errors import DhmError
+from dhm.evidence.cameras import CameraView, error_prefix
+from dhm.evidence.files import EvidenceFile, FrameEvidence, read_evidence
+from dhm.evidence.fitter import FrameFitter
+from dhm.evidence.input_files import process_files
+from dhm.export.hand_files import (
+    CAMERA,
+    LEFT,
+    RIGHT,
+    WORLD,
+    PredictedHand,
+    mirror_transform,
+    write_hand,
+)
+from dhm.export.overlay import draw_hand
+from dhm.export.package import load_model
+from dhm.fitting.evidence_fit import FittedHand
+from dhm.formats.photo import read_photo
+from dhm.types import HandTemplate
+
+_EXPORT_FOLDER = "export"
+
+
+def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) -> int:
+    """Fits a trained hand to each frame of evidence files and writes the files of `write_hand`.
+
+    A file that cannot be used is refused with the reason; the others are processed all the same.
+
+    Args:
+        workdir: Folder of a run with an exported model.
+        evidence: Evidence files, see docs/fitting.md.
+        out: Folder of the results.
+        left: Whether hands are left hands where their file does not say.
+
+    Returns:
+        The number of refused files.
+
+    Raises:
+        BadInputError: If there is no exported model, or it is a linear model, with other angles.
+    """
+    model, variables = load_model(workdir / _EXPORT_FOLDER)
+    fitter = FrameFitter(model, variables)
+    decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
+
+    def fit_file(path: Path, stem: str) -> str:
+        content = read_evidence(path, model.template.joint_names)
+        side = LEFT if left else RIGHT
+        frames = tuple(frame._replace(side=frame.side or side) for frame in content.frames)
+        content = content._replace(frames=frames)
+        with error_prefix(path):
+            pictures = [_first_picture(frame) for frame in frames]
+        fitted = jax.device_get(fitter(content))
+        _require_finite(path, content, fitted)
+        for i, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
+            one: FittedHand = jax.tree.map(lambda x, i=i: x[i], fitted)
+            vertices, joints = (np.asarray(x[0]) for x in decode(jnp.asarray(one.pose.theta)[None]))
+            hand = _as_predicted(path, frame, one, vertices, joints)
+            name = stem if len(frames) == 1 else f"{stem}_{i:04d}"
+            overlay = picture and _draw_overlay(picture, hand, model.template)
+            write_hand(out, name, hand, model.template, overlay)
+        return f"{path}: {_summary(fitted)}"
+
+    return process_files(evidence, out, fit_file)
+
+
+class _Picture(NamedTuple):
+    view: CameraView
+    image: UInt8[np.ndarray, "h w 3"]
+
+
+def _first_picture(frame: FrameEvidence) -> _Picture | None:
+    for view in frame.views:
+        if view.image is not None:
+            return _Picture(view, read_photo(view.image).image)
+    return None
+
+
+def _require_finite(path: Path, content: EvidenceFile, fitted: FittedHand) -> None:
+    """Refuses a fit that diverged, before anything of the file is written."""
+    for i, frame in enumerate(content.frames):
+        if not all(np.isfinite(values[i]).all() for values in fitted.pose):
+            raise DhmError(f"{path}: the fit of {frame.name} gives NaN or infinity")
+
+
+def _as_predicted(
+    path: Path, frame: FrameEvidence, fitted: FittedHand, vertices: np.ndarray, joints: np.ndarray
+) -> PredictedHand:
+    scale, T = float(fitted.pose.scale), np.asarray(fitted.pose.T_world_model, np.float64)
+    return PredictedHand(
+        vertices=scale * vertices,
+        joints=scale * joints,
+        theta=fitted.pose.theta,
+        side=frame.side,
+        frame=WORLD,
+        T_frame_model=mirror_transform(T) if frame.side == LEFT else T,
+        scale=scale,
+        reprojection_error_px=_finite_or_none(fitted.pixel_error),
+        source=str(path),
+        details={
+            "joint_error_mm": _finite_or_none(fitted.joint_error),
+            "surface_error_mm": _finite_or_none(fitted.surface_error),
+            "surface_matched": _finite_or_none(fitted.matched),
+        },
+    )
+
+
+def _draw_overlay(
+    picture: _Picture, hand: PredictedHand, template: HandTemplate
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    view = picture.view
+    T = view.T_camera_world @ hand.T_frame_model
+    in_camera = hand._replace(frame=CAMERA, T_frame_model=T, K=view.K)
+    return draw_hand(picture.image, in_camera, template, view.keypoints[view.confidence > 0])
+
+
+def _finite_or_none(value: np.ndarray) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _summary(fitted: FittedHand) -> str:
+    """Returns the number of frames and the mean errors on each kind of evidence that they have."""
+    num_frames = len(fitted.joint_error)
+    parts = [f"{num_frames} frame{'s' * (num_frames > 1)}"]
+    for values, unit in (
+        (fitted.joint_error, "mm from the joints"),
+        (fitted.pixel_error, "px from the keypoints"),
+        (fitted.surface_error, "mm from the skin"),
+    ):
+        if np.isfinite(values).any():
+            parts.append(f"{np.nanmean(values):.2f} {unit}")
+    return ", ".join(parts)

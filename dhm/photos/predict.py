@@ -1,0 +1,160 @@
+"""`predict`: reads pictures and videos, predicts and places their hands, and writes the hands."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dhm.errors import BadInputError
+from dhm.evidence.input_files import find_files, process_files
+from dhm.evidence.keypoints import Detection, VideoDetections, read_keypoints_file
+from dhm.export.hand_files import CAMERA, write_hand
+from dhm.export.overlay import draw_hand
+from dhm.formats.photo import read_photo
+from dhm.photos.detectors import HandDetector, largest
+from dhm.photos.locate import WHAT_TO_PASS, BoxOrWhole, LocatedHand, locate_hand
+from dhm.photos.predictor import Adjust, Predictor, Refinement, predict_hand
+from dhm.photos.video import predict_video
+from dhm.photos.video_files import VIDEO_SUFFIXES
+
+log = logging.getLogger(__name__)
+
+_EXPORT_FOLDER = "export"
+
+
+class PredictOptions(NamedTuple):
+    """Options of `predict`; one of the first three has to locate the hands.
+
+    Attributes:
+        bbox: A box tight around the hand in every picture, "whole", or None.
+        keypoints: Keypoints file, or None.
+        detector: Finds hands in pictures without an entry in the keypoints file, or None.
+        left: Whether all hands are left hands.
+        focal_px: Focal length of all pictures, or None.
+        mesh_every: Write the mesh of every n-th frame of a video; 0 writes none.
+        refine: Whether the angles are fitted to the keypoints.
+    """
+
+    bbox: BoxOrWhole | None = None
+    keypoints: Path | None = None
+    detector: HandDetector | None = None
+    left: bool = False
+    focal_px: float | None = None
+    mesh_every: int = 0
+    refine: bool = False
+
+
+def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOptions) -> int:
+    """Predicts the hand of each picture and frame and writes the files of `write_hand`.
+
+    A picture that cannot be used is refused with the reason; the others are processed all the same.
+
+    Args:
+        workdir: Folder of a run with an exported model.
+        images: Pictures and videos: files, folders, or patterns with `*`, `?` and `[...]`.
+        out: Folder of the results.
+        options: The rest.
+
+    Returns:
+        The number of refused files.
+
+    Raises:
+        BadInputError: If there is no model or no picture, no option locates the hands, or the
+            keypoints file cannot be used.
+    """
+    if options.bbox is None and options.keypoints is None and options.detector is None:
+        raise BadInputError("predict", "nothing that says where the hands are", WHAT_TO_PASS)
+    paths = find_files("--images", images)
+    return predict_files(Predictor(workdir / _EXPORT_FOLDER), paths, out, options)
+
+
+def predict_files(
+    predictor: Predictor, paths: Sequence[Path], out: Path, options: PredictOptions
+) -> int:
+    """The same as `predict`, with a loaded model and the paths of files."""
+    detections = {}
+    if options.keypoints is not None:
+        detections = read_keypoints_file(options.keypoints, predictor.template.joint_names)
+        _warn_unused(detections, paths, options.keypoints)
+    refine = Refinement(predictor) if options.refine else None
+    out.mkdir(parents=True, exist_ok=True)
+    return process_files(paths, out, _FilePrediction(predictor, out, options, refine, detections))
+
+
+def _warn_unused(detections: dict, paths: Sequence[Path], file: Path) -> None:
+    used = {name for path in paths for name in (str(path), path.name)}
+    unused = [name for name in detections if name not in used]
+    if unused:
+        names = ", ".join(unused[:5]) + ", ..." * (len(unused) > 5)
+        log.warning("%s: no picture for %s", file, names)
+
+
+class _FilePrediction(NamedTuple):
+    """Writes the results of a picture or video; returns a line that sums them up."""
+
+    predictor: Predictor
+    out: Path
+    options: PredictOptions
+    refine: Adjust | None
+    detections: dict[str, Detection | VideoDetections]
+
+    def __call__(self, path: Path, stem: str) -> str:
+        # Under its path as given, or under its bare name.
+        detection = self.detections.get(str(path), self.detections.get(path.name))
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            return self._video(path, stem, detection)
+        if isinstance(detection, VideoDetections):
+            found = f"frames for {path.name}"
+            raise BadInputError(self.options.keypoints, found, "one hand's keypoints")
+        return self._picture(path, stem, detection)
+
+    def _picture(self, path: Path, stem: str, detection: Detection | None) -> str:
+        photo, template = read_photo(path), self.predictor.template
+        located = self._locate(str(path), photo.image, detection)
+        if located is None:
+            raise BadInputError(path, "no hand by the detector", WHAT_TO_PASS)
+        hand, outlier = predict_hand(
+            self.predictor, photo, located, str(path), self.options.focal_px, self.refine
+        )
+        is_placed, known = hand.frame == CAMERA, located.confidence > 0
+        is_refined = self.refine is not None and is_placed
+        hand = hand._replace(details=hand.details | {"refined": is_refined})
+        keypoints = located.keypoints[known]
+        overlay = draw_hand(photo.image, hand, template, keypoints, outlier[known])
+        write_hand(self.out, stem, hand, template, overlay)
+        error = f", {hand.reprojection_error_px:.1f} px from the keypoints" if is_placed else ""
+        return f"{path}: {hand.side} hand{error}. {' '.join(hand.notes)}"
+
+    def _video(self, path: Path, stem: str, detection: Detection | VideoDetections | None) -> str:
+        def locate(where: str, number: int, image: np.ndarray) -> LocatedHand | None:
+            of_frame = detection
+            if isinstance(detection, VideoDetections):
+                has_entry = number < len(detection.frames)
+                of_frame = detection.frames[number] if has_entry else None
+                if of_frame is None and self.options.detector is None:
+                    return None
+            return self._locate(where, image, of_frame)
+
+        times = predict_video(
+            self.predictor, path, self.out, stem, locate, focal_px=self.options.focal_px,
+            mesh_every=self.options.mesh_every, refine=self.refine,
+        )  # fmt: skip
+        return f"{path}: {times.mean_ms:.1f} ms a frame (95 % under {times.p95_ms:.1f})"
+
+    def _locate(
+        self, where: str, image: UInt8[np.ndarray, "h w 3"], detection: Detection | None
+    ) -> LocatedHand | None:
+        """Locates the hand by the keypoints file, else the detector; None if that finds none."""
+        options, names = self.options, self.predictor.template.joint_names
+        if detection is None and options.detector is not None:
+            detection = largest(options.detector(image))
+            if detection is None and options.bbox is None:
+                return None
+        if detection is None:
+            if options.bbox is None:
+                raise BadInputError(where, f"no entry in {options.keypoints}", WHAT_TO_PASS)
+            detection = Detection(None, {}, None)
+        return locate_hand(where, image.shape[:2], detection, names, options.bbox, options.left)

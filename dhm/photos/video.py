@@ -1,0 +1,231 @@
+"""Hands of a video, frame by frame, with angles and placement filtered over time."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy.spatial.transform import Rotation
+
+from dhm.errors import BadInputError
+from dhm.export.hand_files import (
+    CAMERA,
+    PredictedHand,
+    angle_names,
+    placed,
+    write_hand_mesh,
+    write_whole,
+)
+from dhm.export.overlay import beside, draw_hand, shrunk
+from dhm.formats.photo import Photo
+from dhm.photos.locate import LocatedHand
+from dhm.photos.predictor import Adjust, CameraKeypoints, Prediction, Predictor, predict_hand
+from dhm.photos.video_files import VideoReader, whole_video
+
+Locate = Callable[[str, int, UInt8[np.ndarray, "h w 3"]], LocatedHand | None]
+"""Locates the hand of a frame, given its name, number and picture; None if there is no hand."""
+
+
+class FrameTimes(NamedTuple):
+    """Milliseconds a frame to find the hand, without reading, drawing and writing."""
+
+    mean_ms: float
+    p95_ms: float
+
+
+def predict_video(
+    predictor: Predictor,
+    path: Path,
+    out: Path,
+    stem: str,
+    locate: Locate,
+    *,
+    focal_px: float | None = None,
+    mesh_every: int = 0,
+    refine: Adjust | None = None,
+) -> FrameTimes:
+    """Writes <stem>_overlay.mp4, <stem>.json and, if asked for, meshes in <stem>_meshes/.
+
+    Args:
+        predictor: The model.
+        path: The video.
+        out: Folder of the results.
+        stem: First part of their names.
+        locate: Locates the hand in a frame.
+        focal_px: Focal length of the command line, or None.
+        mesh_every: Write the mesh of every n-th frame; 0 writes none.
+        refine: Changes the angles given the keypoints, before the filter.
+
+    Raises:
+        BadInputError: If the file is no video, or no frame shows a hand.
+    """
+    reader = VideoReader(path)
+    smooth = _Smoother(reader.fps, refine)
+    frames, seconds = [], []
+    side, K, template = None, None, predictor.template
+    with whole_video(out / f"{stem}_overlay.mp4", reader.fps) as video:
+        for number, image in enumerate(reader):
+            where = f"{path}, frame {number}"
+            begin = time.perf_counter()
+            found = _predict_frame(predictor, where, number, image, locate, focal_px, smooth)
+            seconds.append(time.perf_counter() - begin)
+            frames.append(_describe_frame(number, reader.fps, found))
+            video.write(_draw_frame(image, found, predictor))
+            if found is not None:
+                side, K = found.hand.side, found.hand.K
+                if mesh_every and number % mesh_every == 0:
+                    meshes = out / f"{stem}_meshes"
+                    meshes.mkdir(exist_ok=True)
+                    write_hand_mesh(meshes, f"frame_{number:06d}", found.hand, template)
+        if not frames:
+            raise BadInputError(path, "a video without a frame that decodes", "a video")
+        if side is None:
+            raise BadInputError(path, f"no hand in {len(frames)} frames", "a video of a hand")
+    content = {
+        "source": str(path), "fps": reader.fps, "side": side,
+        "units": {"joints": "mm", "angles": "rad", "meshes": "mm (.obj), m (.glb)"},
+        "joint_names": list(template.joint_names),
+        "angle_names": list(angle_names(template, smooth.num_angles)),
+        "K": None if K is None else np.asarray(K).tolist(),
+        "frames": frames,
+    }  # fmt: skip
+    write_whole(out / f"{stem}.json", (json.dumps(content) + "\n").encode())
+    milliseconds = 1e3 * np.array(seconds)
+    return FrameTimes(float(milliseconds.mean()), float(np.percentile(milliseconds, 95)))
+
+
+def _predict_frame(
+    predictor: Predictor,
+    where: str,
+    number: int,
+    image: UInt8[np.ndarray, "h w 3"],
+    locate: Locate,
+    focal_px: float | None,
+    smooth: "_Smoother",
+) -> Prediction | None:
+    located = locate(where, number, image)
+    if located is None:
+        smooth.reset()
+        return None
+    found = predict_hand(predictor, Photo(image, None), located, where, focal_px, smooth.angles)
+    return found._replace(hand=smooth.place(found.hand))
+
+
+def _describe_frame(number: int, fps: float, found: Prediction | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"frame": number, "time_s": round(number / fps, 6)}
+    if found is None:
+        return entry | {"hand": None}
+    hand = found.hand
+    T = hand.T_frame_model
+    return entry | {"hand": {
+        "frame_of_reference": hand.frame,
+        "joints": np.round(placed(hand.joints, hand), 4).tolist(),
+        "angles_rad": np.round(np.float64(hand.theta), 6).tolist(),
+        "T_frame_model": None if T is None else T.tolist(),
+        "reprojection_error_px": hand.reprojection_error_px,
+    }}  # fmt: skip
+
+
+def _draw_frame(
+    image: UInt8[np.ndarray, "h w 3"], found: Prediction | None, predictor: Predictor
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Draws overlay and canonical view, of the same size whether the hand is placed or not."""
+    hand, picture = None if found is None else found.hand, shrunk(image)[0]
+    if hand is not None and hand.frame == CAMERA:
+        picture = draw_hand(image, hand, predictor.template)
+    return beside(picture, hand, predictor.template)
+
+
+class OneEuroFilter:
+    """The one-euro filter (Casiez, Roussel and Vogel, CHI 2012).
+
+    A low-pass filter whose cutoff rises with the speed: little jitter at rest, little lag in
+    motion.
+
+    Args:
+        min_cutoff: Cutoff at rest, Hz.
+        beta: Rise of the cutoff with the speed, Hz for each unit a second.
+        speed_cutoff: Cutoff of the speed's own filter, Hz.
+    """
+
+    def __init__(self, min_cutoff: float = 1.5, beta: float = 1.0, speed_cutoff: float = 1.0):
+        self.min_cutoff, self.beta, self.speed_cutoff = min_cutoff, beta, speed_cutoff
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all values, after a gap."""
+        self._value: np.ndarray | None = None
+        self._speed: np.ndarray | float = 0.0
+
+    def __call__(self, value: Float[np.ndarray, "*d"], seconds: float) -> Float[np.ndarray, "*d"]:
+        """Returns the filtered value, each entry filtered on its own.
+
+        Args:
+            value: The next measurement.
+            seconds: Time since the last one, above 0.
+        """
+        value = np.asarray(value, np.float64)
+        if self._value is None:
+            self._value, self._speed = value, np.zeros_like(value)
+            return value
+        speed = (value - self._value) / seconds
+        self._speed = self._speed + _smoothing(self.speed_cutoff, seconds) * (speed - self._speed)
+        cutoff = self.min_cutoff + self.beta * np.abs(self._speed)
+        self._value = self._value + _smoothing(cutoff, seconds) * (value - self._value)
+        return self._value
+
+
+def _smoothing(cutoff: float | np.ndarray, seconds: float) -> float | np.ndarray:
+    """Returns the weight of the newest value in an exponential mean of this cutoff."""
+    turns = 2 * math.pi * cutoff * seconds
+    return turns / (turns + 1)
+
+
+class _Smoother:
+    """One-euro filters over a video's angles and placements, which restart after a gap."""
+
+    def __init__(self, fps: float, refine: Adjust | None):
+        self._seconds = 1 / fps
+        self._refine = refine
+        self.num_angles = 0
+        # Units of the speeds: 100 mm (a hand's width) and quaternion units a second.
+        self._angles, self._position, self._turn = OneEuroFilter(), OneEuroFilter(), OneEuroFilter()
+        self._last_turn: np.ndarray | None = None
+
+    def reset(self) -> None:
+        self._angles.reset()
+        self._reset_placement()
+
+    def _reset_placement(self) -> None:
+        self._position.reset()
+        self._turn.reset()
+        self._last_turn = None
+
+    def angles(self, theta: Float[np.ndarray, " d"], keypoints: CameraKeypoints) -> np.ndarray:
+        """Refines and filters the angles; an `Adjust`."""
+        if self._refine is not None:
+            theta = self._refine(theta, keypoints)
+        self.num_angles = len(theta)
+        return self._angles(theta, self._seconds).astype(np.float32)
+
+    def place(self, hand: PredictedHand) -> PredictedHand:
+        """Returns the hand with a filtered placement: its rotation and its joints' centre."""
+        if hand.frame != CAMERA:
+            self._reset_placement()
+            return hand
+        T = np.array(hand.T_frame_model)
+        centre = placed(hand.joints, hand).mean(axis=0)
+        turn = Rotation.from_matrix(T[:3, :3]).as_quat()
+        if self._last_turn is not None and turn @ self._last_turn < 0:
+            turn = -turn  # the same rotation on the nearer of its two quaternions
+        self._last_turn = turn
+        filtered = Rotation.from_quat(self._turn(turn, self._seconds)).as_matrix()
+        target = 100 * self._position(centre / 100, self._seconds)
+        model_centre = T[:3, :3].T @ (centre - T[:3, 3])
+        T[:3, :3] = filtered
+        T[:3, 3] = target - filtered @ model_centre
+        return hand._replace(T_frame_model=T)
