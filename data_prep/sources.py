@@ -134,7 +134,7 @@ def _built_in_capture(config: ConfigDict) -> tuple[Path, tuple[str, ...]]:
 def _built_in_people(config: ConfigDict) -> PreparedData:
     """Records of several people of the built-in studio."""
     from data_prep.prepare import PrepareOptions, prepare_views
-    from data_prep.studio.stage.varied_set import film_people, held_out_people
+    from data_prep.studio.stage.capture import film_subjects, held_out_subject_sequences
 
     subjects = tuple(config.studio.subjects)
     settings = _studio_settings(config)
@@ -145,8 +145,8 @@ def _built_in_people(config: ConfigDict) -> PreparedData:
         root,
     )
     with hold(DATA_FOLDER / ".lock"):
-        people = film_people(settings, subjects, root, os.cpu_count() or 1)
-    test_sequences = config.data.test_sequences or held_out_people(subjects)
+        people = film_subjects(settings, subjects, root, os.cpu_count() or 1)
+    test_sequences = config.data.test_sequences or held_out_subject_sequences(subjects)
     train_sequences = config.data.train_sequences or None
     name = _name(root, config, (test_sequences, train_sequences))
     out = Path(config.prepared or DATA_FOLDER / "prepared" / name)

@@ -7,35 +7,33 @@ import sys
 from pathlib import Path
 
 from data_prep.studio.stage.capture import SHEET_FILE, write_capture
-from data_prep.studio.stage.settings import StudioSettings
+from data_prep.studio.stage.settings import CHOICES, StudioSettings
 from dhm.errors import DhmError
 
 _HELP = {
     "subject": "1 to 4",
-    "frames": "frames of the 40 training motions together",
+    "frames": "total number of frames of the 40 training motions",
     "test_frames": "frames of the 15 held-out gestures together; default: a fifth of --frames",
     "frame_step": "thirtieths of a second from frame to frame",
     "cameras": "calibrated cameras; 80 is as many as the paper's",
-    "pictures": "cameras that take a picture of a frame, others in each; default: all",
-    "depth_maps": "of all cameras, of the pictured ones, or none",
-    "depth_shrink": "2: depth maps of half the pictures' size",
+    "pictures": "cameras that take a picture of a frame, drawn anew for each frame; default: all",
+    "depth_maps": "of all cameras, of those that take a picture, or none",
+    "depth_shrink": "factor by which depth maps are smaller than pictures: 1 or 2",
     "scans": "of all frames or of the held-out gestures",
-    "resolution_mm": "edge of the grid that the skin is cut out of",
-    "varied": "other backgrounds, lamps and tones of skin in every frame",
+    "resolution_mm": "edge of the grid from which the skin is extracted",
+    "varied": "random background, lamps and tone of skin in each frame",
     "depth_noise_mm": "standard deviation; above 0 the sensor also loses grazing surfaces",
     "joint_noise_mm": "standard deviation along each axis",
     "template": "full: 12,500 vertices; coarse: under 1,000",
-    "seed": "of cameras, motions and noise",
+    "seed": "seed of cameras, motions and noise",
 }
-_CHOICES = {"depth_maps": ("all", "pictured", "none"), "scans": ("all", "held_out"),
-            "template": ("full", "coarse")}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        The exit status: 2 for settings or folders that cannot be used, 130 when interrupted.
+        The exit status: 2 for invalid settings or folders, 130 if interrupted.
     """
     parser = argparse.ArgumentParser(prog="data_prep.studio", description=__doc__)
     for field in dataclasses.fields(StudioSettings):
@@ -46,10 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         derived = field.name in ("test_frames", "pictures")
         parser.add_argument(
             flag, type=field.type, default=None if derived else field.default,
-            choices=_CHOICES.get(field.name), help=_HELP[field.name],
+            choices=CHOICES.get(field.name), help=_HELP[field.name],
         )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder of the capture")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes")
     options = vars(parser.parse_args(arguments))
     out, workers = options.pop("out"), options.pop("workers")
     if options["test_frames"] is None:
@@ -63,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command resumes here", file=sys.stderr)
         return 130
     print(f"{folder}, see {SHEET_FILE}")
     return 0

@@ -1,9 +1,9 @@
 """A MANO-style linear model of the studio's hands: `python -m data_prep.studio.linear_hand FILE`.
 
-It stands in for MANO (Romero and others, SIGGRAPH Asia 2017) where nobody has its licensed files,
-and is never called by its name: same file format, same kinds of parameters, 16 joints, ten
-directions of shape and 135 of pose, learned by principal components and least squares from hands
-in correspondence. Its hands are a population of the studio without the four subjects.
+It takes the place of MANO (Romero et al., "Embodied Hands", SIGGRAPH Asia 2017) for users without
+MANO's licensed files: the same file format and parameters, 16 joints, ten shape and 135 pose
+directions, learned by principal components and least squares from registered hands. The hands are
+a population of the studio without its four subjects.
 """
 
 import argparse
@@ -21,31 +21,28 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from data_prep.studio.anatomy.rig import pose_rig
-from data_prep.studio.template.population import Registration, person, random_pose
+from data_prep.studio.template.registration import Registration, population_member, random_pose
 from dhm.formats.mano_pickle import write_mano
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
 from dhm.types import ManoModel
 
 NUM_PERSONS, NUM_POSES, NUM_SHAPES = 64, 480, 10
-# Weight of the prior that pose changes nothing, against the mean square of a pose feature.
-_RIDGE = 0.02
-# Vertices around a joint that may determine where it is.
-_NEAREST = 40
-# The sum of a joint's vertices is 1, held by an equation of this weight.
-_SUM_WEIGHT = 1e3
+_RIDGE = 0.02  # of the pose directions, relative to the mean square of a pose feature
+_NEAREST = 40  # vertices around a joint that may contribute to its position
+_SUM_WEIGHT = 1e3  # of the equation that a joint's vertex weights sum to 1
 _ROOT = 0
 _PARENTS = (-1, *(joint if joint % 3 else _ROOT for joint in range(15)))
-# The frame that a joint's skin follows: the base of the thumb has a joint that this model lacks.
-_CARRIED_BY = {"thumb0": "wrist"}
+# The joint that replaces one that this model lacks.
+_MERGED_INTO = {"thumb0": "wrist"}
 
 
 class _Posed(NamedTuple):
     """A registered hand in a pose.
 
     Attributes:
-        rotations: Of each joint but the root, relative to its parent and the rest pose.
-        offsets: What the pose adds to the vertices before skinning, mm.
-        fitted: Vertices whose offsets are known.
+        rotations: Rotation of each joint but the root, relative to its parent and the rest pose.
+        offsets: Displacement of the vertices by the pose, before skinning, mm.
+        fitted: Whether each vertex lies on the skin, so that its offset is known.
     """
 
     rotations: Float[np.ndarray, "15 3 3"]
@@ -59,9 +56,9 @@ def build_linear_hand(
     """Registers a population at rest and in random poses, and fits the model to it.
 
     Args:
-        num_persons: Hands at zero pose, more than `NUM_SHAPES`.
-        num_poses: Hands in poses, of these persons in turn.
-        workers: Processes; their number changes nothing.
+        num_persons: Number of hands at zero pose, more than `NUM_SHAPES`.
+        num_poses: Number of hands in other poses, of these persons in turn.
+        workers: Number of processes, which does not change the result.
     """
     # Spawned: JAX's threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
@@ -92,7 +89,7 @@ def build_linear_hand(
 
 
 def linear_hand(file: Path) -> Path:
-    """The file of the model, which is built where it is not there yet."""
+    """Builds the model and writes it to a file, unless the file exists; returns the file."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
@@ -114,11 +111,11 @@ def _all(pool: ProcessPoolExecutor, call: Callable, numbers: range, what: str) -
 
 
 def _at_rest(number: int) -> Float[np.ndarray, "v 3"]:
-    return _registration.at_rest(person(number))
+    return _registration.at_rest(population_member(number))
 
 
 def _joints(number: int) -> Float[np.ndarray, "16 3"]:
-    frames = pose_rig(person(number), np.zeros(28))
+    frames = pose_rig(population_member(number), np.zeros(28))
     return frames[[JOINT_NAMES.index(name) for name in MANO_JOINTS], :3, 3]
 
 
@@ -128,12 +125,13 @@ def _pose(
     regressor: Float[np.ndarray, "16 v"],
     weights: Float[np.ndarray, "v 16"],
 ) -> _Posed:
-    """Fits a person in a pose of its own, and takes the linear model's skinning back."""
+    """Registers a person in a random pose, and undoes the linear model's skinning."""
     number = index % len(rest)
+    person = population_member(number)
     theta = random_pose(np.random.default_rng(index))
-    vertices, fitted = _registration.posed(person(number), rest[number], theta)
-    turned = pose_rig(person(number), theta)[:, :3, :3]
-    turned = turned @ np.swapaxes(pose_rig(person(number), np.zeros(28))[:, :3, :3], 1, 2)
+    vertices, fitted = _registration.posed(person, rest[number], theta)
+    turned = pose_rig(person, theta)[:, :3, :3]
+    turned = turned @ np.swapaxes(pose_rig(person, np.zeros(28))[:, :3, :3], 1, 2)
     turned = turned[[JOINT_NAMES.index(name) for name in MANO_JOINTS]]
     rotations = np.stack(
         [turned[_PARENTS[joint]].T @ turned[joint] for joint in range(1, len(turned))]
@@ -152,7 +150,7 @@ def _pose(
 def _merged_weights(weights: Float[np.ndarray, "v 22"]) -> Float[np.ndarray, "v 16"]:
     merged = np.zeros((len(weights), len(MANO_JOINTS)))
     for column, name in zip(weights.T, JOINT_NAMES, strict=True):
-        name = _CARRIED_BY.get(name, name).replace("_null", "3")
+        name = _MERGED_INTO.get(name, name).replace("_null", "3")
         merged[:, MANO_JOINTS.index(name)] += column
     return merged / merged.sum(axis=1, keepdims=True)
 
@@ -160,7 +158,7 @@ def _merged_weights(weights: Float[np.ndarray, "v 22"]) -> Float[np.ndarray, "v 
 def _joint_regressor(
     rest: Float[np.ndarray, "n v 3"], joints: Float[np.ndarray, "n 16 3"]
 ) -> Float[np.ndarray, "16 v"]:
-    """Convex weights of the vertices around each joint, by non-negative least squares."""
+    """Fits convex weights of the vertices around each joint by non-negative least squares."""
     regressor = np.zeros((joints.shape[1], rest.shape[1]))
     for joint, row in enumerate(regressor):
         distance = np.linalg.norm(rest.mean(axis=0) - joints[:, joint].mean(axis=0), axis=1)
@@ -176,7 +174,7 @@ def _joint_regressor(
 def _principal_components(
     rest: Float[np.ndarray, "n v 3"],
 ) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "v 3 s"]]:
-    """Mean and directions; a direction is one standard deviation of the population long."""
+    """Returns the mean and directions whose length is one standard deviation of the population."""
     mean = rest.mean(axis=0)
     centred = (rest - mean).reshape(len(rest), -1)
     _, lengths, rows = np.linalg.svd(centred, full_matrices=False)
@@ -187,7 +185,7 @@ def _principal_components(
 def _pose_directions(
     features: Float[np.ndarray, "n 135"], poses: list[_Posed]
 ) -> Float[np.ndarray, "v 3 135"]:
-    """Ridge regression of every vertex on the poses in which it was fitted."""
+    """Ridge regression of each vertex on the poses in which it was fitted."""
     offsets = np.stack([pose.offsets for pose in poses])
     fitted = np.stack([pose.fitted for pose in poses]).astype(float)
     size = features.shape[1]
@@ -202,18 +200,19 @@ def _pose_directions(
 def _pose_components(
     vectors: Float[np.ndarray, "n 45"],
 ) -> tuple[Float[np.ndarray, " 45"], Float[np.ndarray, "45 45"]]:
-    """Mean of the axis-angle vectors and their principal directions, the largest first."""
+    """Returns the mean of the axis-angle vectors and their principal directions, largest first."""
     mean = vectors.mean(axis=0)
     _, _, rows = np.linalg.svd(vectors - mean, full_matrices=True)
     return mean, rows
 
 
 def _tips(rest: Float[np.ndarray, "n v 3"]) -> tuple[int, ...]:
-    """The vertex that is nearest to where each digit ends, over the population."""
+    """Returns the vertex nearest to the end of each digit, on average over the population."""
     found = []
     for finger in FINGERS:
         joint = JOINT_NAMES.index(f"{finger}_null")
-        ends = [pose_rig(person(n), np.zeros(28))[joint, :3, 3] for n in range(len(rest))]
+        frames = [pose_rig(population_member(n), np.zeros(28)) for n in range(len(rest))]
+        ends = [T[joint, :3, 3] for T in frames]
         distance = np.linalg.norm(rest - np.array(ends)[:, None], axis=-1).mean(axis=0)
         found.append(int(distance.argmin()))
     return tuple(found)
@@ -223,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Builds the model and writes it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="file to write, a .pkl")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes")
     options = parser.parse_args(arguments)
     model = build_linear_hand(workers=options.workers)
     write_mano(options.file, model)

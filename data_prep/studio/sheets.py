@@ -1,11 +1,13 @@
 """Contact sheets of the studio: `python -m data_prep.studio.sheets --out DIR`.
 
-Subjects, named poses, template with its skinning weights and its charts, skinning against truth.
+The subjects, the named poses, the template with its skinning weights and charts, and linear blend
+skinning compared with the true surface.
 """
 
 import argparse
 import colorsys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,18 +17,16 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
 
-from data_prep.studio.anatomy.complexion import TONES, skin_colours
-from data_prep.studio.anatomy.normals import smooth_normals
+from data_prep.studio.anatomy.albedo import TONES, skin_albedo
 from data_prep.studio.anatomy.proportions import NUM_SUBJECTS, Proportions, subject
 from data_prep.studio.anatomy.rig import rig_transforms
-from data_prep.studio.anatomy.surface import HandSurface, hand_surface
+from data_prep.studio.anatomy.surface import SkinMesh, skin_mesh, smooth_normals
 from data_prep.studio.motion.poses import POSES, solve_pose
 from data_prep.studio.motion.spheres import sphere_hand
-from data_prep.studio.stage.lighting import skin_gloss, skin_light, studio_lighting
-from data_prep.studio.stage.photograph import dark_background, photograph
-from data_prep.studio.stage.views import draw_views
+from data_prep.studio.stage.cameras import look_at, pinhole_camera, render_views
+from data_prep.studio.stage.lighting import diffuse_light, specular_light, studio_lighting
+from data_prep.studio.stage.sensors import dark_background, photograph
 from data_prep.studio.template.hand_template import hand_template
-from dhm.formats.release_annotations import KrtCamera
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import euler_angles_to_matrix
@@ -51,36 +51,42 @@ def portrait(
     albedo: Float[np.ndarray, "v 3"],
     away: Sequence[float],
 ) -> UInt8[np.ndarray, "t t 3"]:
-    """Returns a picture of a hand in the studio's light.
+    """Renders a picture of a hand in the studio's light.
 
     Args:
         vertices: In the hand's frame, mm.
-        faces: Of the mesh.
+        faces: Triangles of the mesh.
         albedo: Linear RGB of the vertices.
         away: Direction from the hand to the camera, in the hand's frame.
     """
     vertices = (vertices - _CENTRE) @ _UPRIGHT.T
     size = TILE * _OVERSAMPLED
-    camera = _camera(_UPRIGHT @ np.array(away, float), size)
+    away = _UPRIGHT @ np.array(away, float)
+    away = away / np.linalg.norm(away)
+    R = look_at(away, (0.0, 0.0, 1.0))
+    middle = (size - 1) / 2
+    focal = size * _DISTANCE_MM / _FIELD_MM
+    camera = pinhole_camera(R, _DISTANCE_MM * away, focal, (middle, middle))
     normals, lighting = smooth_normals(vertices, faces), studio_lighting()
-    # The lamps turn with the camera, so that every side is lit from its front.
-    turned = lighting.directions @ _facing(camera).T
-    lighting = type(lighting)(turned, lighting.colours, lighting.ambient)
-    light, lit = skin_light(vertices, faces, normals, lighting)
-    R, t = camera.T_camera_world[:3, :3], camera.T_camera_world[:3, 3]
-    gloss = skin_gloss(vertices, normals, lit, lighting, -R.T @ t)
+    # The lamps, whose front is -y, follow the camera: every side is lit from its front.
+    right, down, ahead = R
+    turned = lighting.directions @ np.stack([right, ahead, -down], axis=1).T
+    lighting = replace(lighting, directions=turned)
+    light, lit = diffuse_light(vertices, faces, normals, lighting)
+    eye = -R.T @ camera.T_camera_world[:3, 3]
+    gloss = specular_light(vertices, normals, lit, lighting, eye)
     rng = np.random.default_rng(0)
-    views = draw_views(vertices, faces, [camera], (size, size))
+    views = render_views(vertices, faces, [camera], (size, size))
     background = dark_background((size, size), rng)
     picture = photograph(views, 0, faces, albedo * light + gloss, background, rng)
     return cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_AREA)
 
 
 def skin_portrait(
-    person: Proportions, surface: HandSurface, tone: tuple, away: Sequence[float]
+    person: Proportions, surface: SkinMesh, tone: tuple, away: Sequence[float]
 ) -> UInt8[np.ndarray, "t t 3"]:
-    """Returns a picture of a studio hand with its colours."""
-    return portrait(surface.vertices, surface.faces, skin_colours(person, surface, tone), away)
+    """Renders a picture of a person's hand in its own colours."""
+    return portrait(surface.vertices, surface.faces, skin_albedo(person, surface, tone), away)
 
 
 def label(tile: np.ndarray, text: str) -> np.ndarray:
@@ -101,11 +107,11 @@ def grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def subjects_sheet() -> np.ndarray:
-    """The four subjects, open, from four sides."""
+    """The open hands of the four subjects from four sides."""
     tiles = []
     for number in range(1, NUM_SUBJECTS + 1):
         person = subject(number)
-        surface = hand_surface(person, solve_pose(sphere_hand(person), "open"), 1.0)
+        surface = skin_mesh(person, solve_pose(sphere_hand(person), "open"), 1.0)
         for away in (PALM, BACK, THUMB_SIDE, LITTLE_SIDE):
             tile = skin_portrait(person, surface, TONES[number], away)
             tiles.append(label(tile, f"subject {number}" if away == PALM else ""))
@@ -113,11 +119,11 @@ def subjects_sheet() -> np.ndarray:
 
 
 def poses_sheet(number: int) -> np.ndarray:
-    """The 26 named poses of a subject, from the palm and from the thumb's side."""
+    """The named poses of a subject, from the palm and from the thumb's side."""
     person, tiles = subject(number), []
     hand = sphere_hand(person)
     for name in POSES:
-        surface = hand_surface(person, solve_pose(hand, name), 1.2)
+        surface = skin_mesh(person, solve_pose(hand, name), 1.2)
         pair = [skin_portrait(person, surface, TONES[number], a) for a in (PALM, THUMB_SIDE)]
         tiles.append(label(np.concatenate([t[:, 30:-30] for t in pair], axis=1), name))
     return grid(tiles, 5)
@@ -137,23 +143,18 @@ def template_sheet() -> np.ndarray:
 
 
 def skinning_sheet(number: int) -> np.ndarray:
-    """Plain skinning of the template, of the subject's own skin, and the truth, in four poses."""
+    """Linear blend skinning of the template and of the subject's own skin, and the truth."""
     person = subject(number)
-    open_hand = hand_surface(person, np.zeros(28), 1.2)
+    open_hand = skin_mesh(person, np.zeros(28), 1.2)
     template = hand_template("full")
     own = _nearest_weights(template, open_hand.vertices)
     rows = []
     for name in ("fist", "pinch_index", "spread", "hook"):
         theta = solve_pose(sphere_hand(person), name)
-        truth = hand_surface(person, theta, 1.2)
-        skinned = skin(open_hand.vertices, own, rig_transforms(person), template.parents, theta)
-        plain = skin(
-            template.v_template,
-            template.lbs_weights,
-            template.T_parent_joint,
-            template.parents,
-            theta,
-        )
+        truth = skin_mesh(person, theta, 1.2)
+        rest = rig_transforms(person)
+        skinned = skinned_mesh(open_hand.vertices, own, rest, template.parents, theta)
+        plain = skinned_template(template, theta)
         meshes = {
             f"{name}: template, skinned": (plain, template.faces),
             "the subject's open hand, skinned": (skinned, open_hand.faces),
@@ -166,14 +167,27 @@ def skinning_sheet(number: int) -> np.ndarray:
     return grid(rows, 6)
 
 
-def skin(
+def skinned_template(
+    template: HandTemplate, theta: Float[np.ndarray, " 28"]
+) -> Float[np.ndarray, "v 3"]:
+    """Returns a template posed by linear blend skinning, mm."""
+    return skinned_mesh(
+        template.v_template,
+        template.lbs_weights,
+        template.T_parent_joint,
+        template.parents,
+        theta,
+    )
+
+
+def skinned_mesh(
     vertices: Float[np.ndarray, "v 3"],
     weights: Float[np.ndarray, "v 22"],
     T_parent_joint: Float[np.ndarray, "22 4 4"],
     parents: tuple[int, ...],
     theta: Float[np.ndarray, " 28"],
 ) -> Float[np.ndarray, "v 3"]:
-    """Returns a mesh posed by linear blend skinning alone, mm."""
+    """Returns a mesh posed by linear blend skinning, mm."""
     dofs = dof_indices(JOINT_NAMES)
     poses = jnp.asarray(np.stack([theta, np.zeros(28)]), jnp.float32)
     euler = pose_to_euler(poses, dofs, len(JOINT_NAMES))
@@ -191,7 +205,7 @@ def _nearest_weights(template: HandTemplate, points: np.ndarray) -> np.ndarray:
 
 
 def _joint_colours() -> Float[np.ndarray, "22 3"]:
-    """A colour a joint, unlike those of its neighbours in the tree."""
+    """One colour per joint, different from those of adjacent joints."""
     hues = (np.arange(len(JOINT_NAMES)) * 0.382) % 1.0
     return np.array([colorsys.hsv_to_rgb(h, 0.65, 0.75) for h in hues]) ** 2.2
 
@@ -202,25 +216,6 @@ def _charts(template: HandTemplate) -> UInt8[np.ndarray, "t t 3"]:
     lines = np.rint(corners * (TILE - 1) * 8).astype(np.int32)
     cv2.polylines(tile, list(lines), True, (150, 190, 220), 1, cv2.LINE_AA, shift=3)
     return label(tile, "charts")
-
-
-def _camera(away: np.ndarray, size: int) -> KrtCamera:
-    away = away / np.linalg.norm(away)
-    right = np.cross([0.0, 0.0, 1.0], away)
-    right /= np.linalg.norm(right)
-    T = np.eye(4)
-    T[:3, :3] = np.stack([right, np.cross(right, away), -away])
-    T[:3, 3] = -T[:3, :3] @ (_DISTANCE_MM * away)
-    focal, middle = size * _DISTANCE_MM / _FIELD_MM, (size - 1) / 2
-    return KrtCamera(
-        np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]), np.zeros(5), T
-    )
-
-
-def _facing(camera: KrtCamera) -> Float[np.ndarray, "3 3"]:
-    """Turns the world of the studio's lamps, whose front is -y, so that this camera is in front."""
-    right, down, ahead = camera.T_camera_world[:3, :3]
-    return np.stack([right, ahead, -down], axis=1)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,28 +1,52 @@
-"""A made-up hand in the released rig: six tubes (palm, thumb, fingers) with skinning and UVs.
+"""A toy hand in the released rig: six tubes (palm, thumb, fingers) with skinning and UVs.
 
-Good enough to exercise every stage with something that bends like a hand. The palm is open at the
-forearm; the other tubes are closed and start inside it.
+It bends like a hand, which is enough to exercise every stage. The palm is open at the forearm; the
+other tubes are closed and begin inside it.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from data_prep.studio.anatomy.joint_tree import digit_joints, rest_transforms, rig_parents
-from data_prep.toy.palm import palm_profile, palm_surface
-from data_prep.toy.rig import Proportions, model_from_hand, rest_frames, vary_proportions
+from data_prep.studio.anatomy.array_math import smoothstep
+from data_prep.studio.anatomy.proportions import Proportions
+from data_prep.studio.anatomy.rig import (
+    axis_rotation,
+    digit_joints,
+    rest_frames,
+    rest_transforms,
+    rig_parents,
+)
 from data_prep.toy.tubes import (
     Digit,
     TubeGrid,
     digit_profile,
     digit_surface,
+    palm_profile,
+    palm_surface,
     profile_length,
-    smoothstep,
     tube_faces,
     tube_uvs,
 )
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 from dhm.types import HandTemplate
 
+_AVERAGE = Proportions(
+    radii=(
+        (16.0, 16.5, 11.8, 10.6, 8.2),
+        (11.0, 9.6, 8.4, 6.8),
+        (11.2, 9.8, 8.6, 7.0),
+        (10.6, 9.2, 8.1, 6.6),
+        (9.4, 8.0, 7.1, 5.8),
+    ),
+    splay=(0.12, 0.01, -0.10, -0.22),
+    roll=(-0.10, 0.0, 0.10, 0.21),
+)
+# As in the released rig, the wrist's rest transform is not the identity and fingers are bent.
+_WRIST_ANGLES = (0.25, -0.35, 0.45)
+_WRIST_POSITION = (12.0, -8.0, 20.0)
+_REST_FLEXION = (0.15, 0.22, 0.15)
 _WRIST = JOINT_NAMES.index("wrist")
 _MAX_INFLUENCES = 4
 _ATLAS_COLUMNS, _ATLAS_ROWS, _ATLAS_MARGIN = 3, 2, 0.02
@@ -30,20 +54,45 @@ _STRETCH = 1.3  # length of an edge along a tube over one around it
 
 
 def make_toy_template(num_vertices_target: int = 12500) -> HandTemplate:
-    """Returns an average hand with about that many vertices (within 2 % from 3,000 on)."""
-    return _make_hand(Proportions(), _choose_grids(num_vertices_target))
+    """Returns the average hand with about that many vertices (within 2 % from 3,000 on)."""
+    return _make_hand(_AVERAGE, _choose_grids(num_vertices_target))
 
 
 def make_toy_subject(seed: int, num_vertices_target: int = 12500) -> HandTemplate:
-    """Returns another person's hand with the topology of the template of the same size."""
-    proportions = vary_proportions(Proportions(), seed)
+    """Returns a random person's hand with the topology of the template of that size."""
+    proportions = _varied(_AVERAGE, seed)
     return _make_hand(proportions, _choose_grids(num_vertices_target))
 
 
+def _varied(proportions: Proportions, seed: int) -> Proportions:
+    """Returns another person's measures, each of which differs by up to 10 %."""
+    rng = np.random.default_rng(seed)
+    size, fat = rng.uniform(0.94, 1.06), rng.uniform(0.93, 1.07)
+
+    def scaled(rows: tuple, factor: float) -> tuple:
+        return tuple(tuple(x * factor * rng.uniform(0.97, 1.03) for x in row) for row in rows)
+
+    return replace(
+        proportions,
+        lengths=scaled(proportions.lengths, size),
+        radii=scaled(proportions.radii, fat),
+        roots=scaled(proportions.roots, size),
+        splay=tuple(angle + rng.uniform(-0.03, 0.03) for angle in proportions.splay),
+        thickness=proportions.thickness * fat,
+    )
+
+
+def model_from_hand() -> Float[np.ndarray, "4 4"]:
+    """Returns the rest transform of the wrist: T_model_hand."""
+    T_model_hand = np.eye(4)
+    x, y, z = (axis_rotation(axis, angle) for axis, angle in enumerate(_WRIST_ANGLES))
+    T_model_hand[:3, :3], T_model_hand[:3, 3] = z @ y @ x, _WRIST_POSITION
+    return T_model_hand
+
+
 def _choose_grids(num_vertices_target: int) -> list[TubeGrid]:
-    """Chooses the palm's and the digits' grids so that all edges are about equally long."""
-    proportions = Proportions()
-    profiles = [palm_profile(proportions), *map(digit_profile, _digits(proportions))]
+    """Chooses the grids of palm and digits such that all edges are about equally long."""
+    profiles = [palm_profile(_AVERAGE), *map(digit_profile, _digits(_AVERAGE))]
     measures = [(profile_length(*p)[-1], 2 * np.pi * p[1].max()) for p in profiles]
 
     def grids(edge: float) -> list[TubeGrid]:
@@ -58,7 +107,7 @@ def _choose_grids(num_vertices_target: int) -> list[TubeGrid]:
 
 
 def _digits(proportions: Proportions) -> list[Digit]:
-    frames = rest_frames(proportions)
+    frames = rest_frames(proportions, _REST_FLEXION)
     return [
         Digit(np.stack([frames[joint] for joint in digit_joints(name)]), radii)
         for name, radii in zip(FINGERS, proportions.radii, strict=True)
@@ -66,7 +115,7 @@ def _digits(proportions: Proportions) -> list[Digit]:
 
 
 def _make_hand(proportions: Proportions, grids: list[TubeGrid]) -> HandTemplate:
-    frames = rest_frames(proportions)
+    frames = rest_frames(proportions, _REST_FLEXION)
     vertices = [palm_surface(proportions, grids[0])]
     weights = [_palm_weights(vertices[0], frames, proportions)]
     for name, digit, grid in zip(FINGERS, _digits(proportions), grids[1:], strict=True):
@@ -95,7 +144,7 @@ def _joined(parts: list[np.ndarray], sizes: list[int]) -> Int[np.ndarray, "f 3"]
 
 
 def _atlas(grids: list[TubeGrid]) -> tuple[np.ndarray, np.ndarray]:
-    """Lays the tubes' unit squares out side by side, so that no two texels overlap."""
+    """Places the tubes' unit squares side by side, so that no two texels overlap."""
     cell = np.array([1 / _ATLAS_COLUMNS, 1 / _ATLAS_ROWS])
     placed, corners = [], []
     for index, grid in enumerate(grids):
@@ -116,7 +165,7 @@ def _digit_weights(
         width = 1.6 * radius if len(reached) > 1 else 2.0 * radius
         reached.append(smoothstep((arc - station) / width + 0.5))
     weights = np.zeros((len(arc), len(JOINT_NAMES)))
-    # What has been reached but not yet left behind sums to 1 along the chain.
+    # The differences of consecutive steps sum to 1 along the chain.
     for joint, here, beyond in zip(joints, reached, [*reached[1:], 0.0], strict=True):
         weights[:, joint] = np.maximum(here - beyond, 0.0)
     return _strongest(weights)
@@ -125,7 +174,7 @@ def _digit_weights(
 def _palm_weights(
     vertices: Float[np.ndarray, "v 3"], frames: dict[str, np.ndarray], proportions: Proportions
 ) -> Float[np.ndarray, "v 22"]:
-    """The wrist moves the palm; near the knuckles and at the thumb's base their joints help."""
+    """The palm follows the wrist, and near knuckles and thumb's base in part their joints."""
     weights = np.zeros((len(vertices), len(JOINT_NAMES)))
     for finger, name in enumerate(FINGERS[1:], start=1):
         T = frames[f"{name}1"]

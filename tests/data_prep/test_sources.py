@@ -148,14 +148,14 @@ def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_templa
 def test_several_people_of_the_studio_are_one_set_of_records(tmp_path, monkeypatch, caplog):
     """Each is filmed once; the gestures of all are held out, whoever shows them."""
     from data_prep.captures.release_capture import read_release_capture
-    from data_prep.studio.stage import varied_set
+    from data_prep.studio.stage import capture
     from data_prep.toy.capture import write_toy_capture
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(varied_set, "held_out_sequences", lambda: ("0002_RT_spread",))
+    monkeypatch.setattr(capture, "held_out_sequences", lambda: ("0002_RT_spread",))
     filmed = []
 
-    def film_people(settings, subjects, root, workers):
+    def film_subjects(settings, subjects, root, workers):
         filmed.append((settings, subjects, root))
         people = {}
         for number in subjects:
@@ -166,9 +166,9 @@ def test_several_people_of_the_studio_are_one_set_of_records(tmp_path, monkeypat
                     sequences={"0001_RT_fist": "fist", "0002_RT_spread": "spread"}, seed=number,
                 )  # fmt: skip
             people[number] = read_release_capture(folder, number)
-        return varied_set.merge_people(people)
+        return capture.merge_subjects(people)
 
-    monkeypatch.setattr(varied_set, "film_people", film_people)
+    monkeypatch.setattr(capture, "film_subjects", film_subjects)
     caplog.set_level("INFO")
     config = general_demo.get_config()
     config.studio.subjects = (2, 4)

@@ -1,7 +1,7 @@
-"""What a hand is made of: the strands of the palm and of the digits, and their pose.
+"""The anatomy of a hand: the primitives of palm and digits, and their pose.
 
-Frames are named after joints; "index1_head" and its like stand at a knuckle but do not follow the
-finger's own rotation. Numbers are mm of an average hand.
+Frames are named after joints; "index1_head" and the like are frames at a knuckle that do not follow
+the finger's own rotation. Lengths are in mm of the average hand.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,18 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from data_prep.studio.anatomy.parts import PALM, PART_JOINTS, Seam, digit_parts, hand_seams
+from data_prep.studio.anatomy.primitives import (
+    PALM,
+    PART_JOINTS,
+    Primitive,
+    RoundCones,
+    Seam,
+    hand_seams,
+    jittered,
+    pose_primitives,
+)
 from data_prep.studio.anatomy.proportions import Proportions
 from data_prep.studio.anatomy.rig import JOINT_LIMITS, flexion, metacarpal_frames, pose_rig
-from data_prep.studio.anatomy.strands import Cones, Strand, jittered, pose_strands
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 
 _METACARPAL_BASES = ((22.0, -1.0, 11.0), (20.0, -3.0, 2.0), (20.0, -2.0, -7.0), (18.0, 0.0, -15.0))
@@ -25,16 +33,16 @@ class Anatomy:
     """A hand in a pose.
 
     Attributes:
-        proportions: Whose hand it is.
-        cones: The posed strands.
-        seams: Where neighbouring parts are blended.
+        proportions: Measures of the hand.
+        cones: The posed primitives.
+        seams: The blends of adjacent parts.
         frames: The pose's frames in the hand's frame, by name.
         rest: The same frames at rest.
         flexions: Flexion of the digits' joints in radians, by name.
     """
 
     proportions: Proportions
-    cones: Cones
+    cones: RoundCones
     seams: tuple[Seam, ...]
     frames: dict[str, Float[np.ndarray, "4 4"]]
     rest: dict[str, Float[np.ndarray, "4 4"]]
@@ -42,13 +50,13 @@ class Anatomy:
 
 
 def pose_anatomy(proportions: Proportions, theta: Float[np.ndarray, " 28"]) -> Anatomy:
-    """Returns a person's hand in a pose given by the 28 rotations, radians."""
+    """Returns the anatomy of a hand in a pose, given by the 28 rotations in radians."""
     theta = np.asarray(theta, float)
     frames = _frames(proportions, theta)
-    strands, rest = _resting_anatomy(proportions)
+    primitives, rest = _resting_anatomy(proportions)
     return Anatomy(
         proportions,
-        pose_strands(strands, frames, rest),
+        pose_primitives(primitives, frames, rest),
         hand_seams(proportions),
         frames,
         rest,
@@ -57,19 +65,20 @@ def pose_anatomy(proportions: Proportions, theta: Float[np.ndarray, " 28"]) -> A
 
 
 @lru_cache(maxsize=16)
-def _resting_anatomy(proportions: Proportions) -> tuple[list[Strand], dict[str, np.ndarray]]:
-    """A person's strands and frames at rest, which no pose changes."""
+def _resting_anatomy(proportions: Proportions) -> tuple[list[Primitive], dict[str, np.ndarray]]:
+    """A person's primitives and frames at rest."""
     rest = _frames(proportions, np.zeros(len(JOINT_LIMITS)))
-    return jittered(hand_strands(proportions), proportions), rest
+    return jittered(hand_primitives(proportions), proportions), rest
 
 
-def hand_strands(proportions: Proportions) -> list[Strand]:
-    """Returns the strands of palm and digits; they do not depend on the pose."""
-    strands = [*_wrist(proportions), *_metacarpus(proportions), *_thumb_base(proportions)]
-    strands += _webs(proportions) + _thumb(proportions)
-    for finger in range(1, len(FINGERS)):
-        strands += _finger(proportions, finger)
-    return strands
+def hand_primitives(proportions: Proportions) -> list[Primitive]:
+    """Returns the primitives of palm and digits at rest, mm."""
+    primitives = [*_wrist(proportions), *_metacarpus(proportions), *_thumb_base(proportions)]
+    primitives += _webs(proportions)
+    for part, joint in enumerate(PART_JOINTS[1:], start=1):
+        shape = _fingertip if joint[-1] == "3" else _phalanx
+        primitives += shape(part, joint, *proportions.bone(joint))
+    return primitives
 
 
 def _frames(proportions: Proportions, theta: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,14 +87,14 @@ def _frames(proportions: Proportions, theta: np.ndarray) -> dict[str, np.ndarray
     return frames | {f"{name}_head": frame for name, frame in heads.items()}
 
 
-def _palm_strand(start, end, radii, blend, tone=0.0, flatness=1.0) -> Strand:
-    return Strand(PALM, start, end, radii, blend, tone, flatness)
+def _palm(start, end, radii, blend, tone=0.0, flatness=1.0) -> Primitive:
+    return Primitive(PALM, start, end, radii, blend, tone, flatness)
 
 
-def _wrist(proportions: Proportions) -> list[Strand]:
+def _wrist(proportions: Proportions) -> list[Primitive]:
     t = proportions.thickness
     forearm = [
-        _palm_strand(
+        _palm(
             ("wrist", (-60, 0, 13.5 * side * t)),
             ("wrist", (4, 0.5, 12.0 * side * t)),
             (19.5 * t, 15.3 * t),
@@ -93,44 +102,42 @@ def _wrist(proportions: Proportions) -> list[Strand]:
         )
         for side in (1, 0, -1)
     ]
-    carpus = _palm_strand(("wrist", (9, 1.5, 9)), ("wrist", (13, 1.5, -12)), (15.5 * t, 15 * t), 12)
+    carpus = _palm(("wrist", (9, 1.5, 9)), ("wrist", (13, 1.5, -12)), (15.5 * t, 15 * t), 12)
     return [*forearm, carpus]
 
 
-def _metacarpus(proportions: Proportions) -> list[Strand]:
-    """Back and palm between wrist and knuckles, with the muscles of the little finger."""
+def _metacarpus(proportions: Proportions) -> list[Primitive]:
+    """Back and palm from wrist to knuckles, with the muscles of the little finger."""
     t = proportions.thickness
     heads = [f"{finger}1_head" for finger in FINGERS[1:]]
     bones = [
-        _palm_strand(("wrist", base), (head, (-1, 0, 0)), (12.0 * t, radii[0]), 9)
+        _palm(("wrist", base), (head, (-1, 0, 0)), (12.0 * t, radii[0]), 9)
         for head, base, radii in zip(heads, _METACARPAL_BASES, proportions.radii[1:], strict=True)
     ]
     pads = [
-        _palm_strand((one, (-8, 5.5, 0)), (other, (-8, 5.5, 0)), (9.4 * t, 9.4 * t), 10)
+        _palm((one, (-8, 5.5, 0)), (other, (-8, 5.5, 0)), (9.4 * t, 9.4 * t), 10)
         for one, other in pairwise(heads)
     ]
-    # Skin and fat between the knuckles: without it each stands out as a ball of its own.
+    # Skin and fat between the knuckles, which would be separate balls without it.
     fills = [
-        _palm_strand((one, (-8, -0.8, -4)), (other, (-8, -0.8, 4)), (7.0 * t, 7.0 * t), 8)
+        _palm((one, (-8, -0.8, -4)), (other, (-8, -0.8, 4)), (7.0 * t, 7.0 * t), 8)
         for one, other in pairwise(heads)
     ]
     knuckles = [
-        _palm_strand((head, (-22, -1.6, 0)), (head, (-0.5, -2.5, 0)), (r[0] * 0.66, r[0] * 0.74), 5)
+        _palm((head, (-22, -1.6, 0)), (head, (-0.5, -2.5, 0)), (r[0] * 0.66, r[0] * 0.74), 5)
         for head, r in zip(heads, proportions.radii[1:], strict=True)
     ]
     fat = [
-        _palm_strand(("wrist", (40, 4, 6)), ("wrist", (64, 4, 4)), (11 * t, 10.5 * t), 12),
-        _palm_strand(("wrist", (38, 4, -8)), ("wrist", (60, 4, -14)), (11 * t, 10.5 * t), 12),
+        _palm(("wrist", (40, 4, 6)), ("wrist", (64, 4, 4)), (11 * t, 10.5 * t), 12),
+        _palm(("wrist", (38, 4, -8)), ("wrist", (60, 4, -14)), (11 * t, 10.5 * t), 12),
     ]
     side = [
-        _palm_strand(
-            ("wrist", (14, 8, -19)), (heads[3], (-22, 7.5, -2)), (12.0 * t, 10.5 * t), 11, 0.6
-        ),
-        _palm_strand(("wrist", (10, 0, -15)), (heads[3], (-14, 2, -2)), (11.5 * t, 10 * t), 9),
+        _palm(("wrist", (14, 8, -19)), (heads[3], (-22, 7.5, -2)), (12.0 * t, 10.5 * t), 11, 0.6),
+        _palm(("wrist", (10, 0, -15)), (heads[3], (-14, 2, -2)), (11.5 * t, 10 * t), 9),
     ]
-    # Flesh at the fingers' roots, which a fist squeezes into the palm.
+    # Flesh at the fingers' roots, which a fist presses into the palm.
     roots = [
-        _palm_strand(
+        _palm(
             (head, (-8, 6, 0)),
             (f"{finger}1", (0.30 * lengths[0], 3, 0)),
             (0.66 * radii[0], 0.66 * radii[0]),
@@ -144,8 +151,8 @@ def _metacarpus(proportions: Proportions) -> list[Strand]:
     return [*bones, *pads, *fat, *side, *fills, *knuckles, *roots]
 
 
-def _thumb_base(proportions: Proportions) -> list[Strand]:
-    """The thumb's metacarpal and ball, and the muscle and skin that close its web."""
+def _thumb_base(proportions: Proportions) -> list[Primitive]:
+    """The thumb's metacarpal and ball, and the muscle and skin of its web."""
     t, radius = proportions.thickness, proportions.radii[0][0]
     reach = proportions.lengths[0][1] / 45.0
 
@@ -156,54 +163,54 @@ def _thumb_base(proportions: Proportions) -> list[Strand]:
         return "index1_head", (x, y, z)
 
     return [
-        _palm_strand(("wrist", (18, 10, 7)), along(33, 3.5, -1), (12.0 * t, 11.5 * t), 10, 0.7),
-        _palm_strand(("wrist", (31, 9, 9)), along(38, 4, -2), (11.0 * t, 10.0 * t), 10, 0.7),
-        _palm_strand(("thumb0", (0, 0, 0)), ("thumb1", (0, 0, 0)), (12.5 * t, 12.0 * t), 9),
-        _palm_strand(along(0, 0, 0), ("thumb2", (-2, 0, 0)), (12.0 * t, radius), 9),
-        _palm_strand(along(6, 1, -1), ("wrist", (36, 1, 13)), (10.0 * t, 9.0 * t), 10, 0.5),
-        _palm_strand(along(20, 2.5, 0), index(-40, 3, -2), (9.0 * t, 8.5 * t), 10, 0.5),
-        _palm_strand(along(31, 2, -1), index(-27, 3, -1), (6.2 * t, 7.0 * t), 10, 0.8),
-        _palm_strand(along(39, 1, -2), index(-15, 3.5, 1), (4.6 * t, 5.6 * t), 10, 0.9),
-        _palm_strand(along(18, -3, -2), index(-24, -1, 4), (6.0 * t, 6.5 * t), 10, 0.9),
-        _palm_strand(along(6, -3, -3), index(-36, -1.5, 1), (8.0 * t, 7.5 * t), 10, 0.6),
+        _palm(("wrist", (18, 10, 7)), along(33, 3.5, -1), (12.0 * t, 11.5 * t), 10, 0.7),
+        _palm(("wrist", (31, 9, 9)), along(38, 4, -2), (11.0 * t, 10.0 * t), 10, 0.7),
+        _palm(("thumb0", (0, 0, 0)), ("thumb1", (0, 0, 0)), (12.5 * t, 12.0 * t), 9),
+        _palm(along(0, 0, 0), ("thumb2", (-2, 0, 0)), (12.0 * t, radius), 9),
+        _palm(along(6, 1, -1), ("wrist", (36, 1, 13)), (10.0 * t, 9.0 * t), 10, 0.5),
+        _palm(along(20, 2.5, 0), index(-40, 3, -2), (9.0 * t, 8.5 * t), 10, 0.5),
+        _palm(along(31, 2, -1), index(-27, 3, -1), (6.2 * t, 7.0 * t), 10, 0.8),
+        _palm(along(39, 1, -2), index(-15, 3.5, 1), (4.6 * t, 5.6 * t), 10, 0.9),
+        _palm(along(18, -3, -2), index(-24, -1, 4), (6.0 * t, 6.5 * t), 10, 0.9),
+        _palm(along(6, -3, -3), index(-36, -1.5, 1), (8.0 * t, 7.5 * t), 10, 0.6),
     ]
 
 
-def _webs(proportions: Proportions) -> list[Strand]:
-    t, strands = proportions.thickness, []
+def _webs(proportions: Proportions) -> list[Primitive]:
+    t, primitives = proportions.thickness, []
     lengths = [row[0] for row in proportions.lengths[1:]]
     for (one, first), (other, second) in pairwise(zip(FINGERS[1:], lengths, strict=True)):
-        strands += [
-            _palm_strand(
+        primitives += [
+            _palm(
                 (f"{one}1", (0.30 * first, 2, -4)),
                 (f"{other}1", (0.32 * second, 2, 4)),
                 (6.4 * t, 6.2 * t),
                 6,
             ),
-            _palm_strand(
+            _palm(
                 (f"{one}1", (0.13 * first, 2.5, -4)),
                 (f"{other}1", (0.13 * second, 2.5, 4)),
                 (8.4 * t, 8.0 * t),
                 8,
             ),
         ]
-    return strands
+    return primitives
 
 
-def _phalanx(part: int, joint: str, length: float, start: float, end: float) -> list[Strand]:
-    """A bone with two condyles at its far end, and flesh on the palmar side that swells."""
+def _phalanx(part: int, joint: str, length: float, start: float, end: float) -> list[Primitive]:
+    """A bone with two condyles at its far end, and a muscle on the palmar side."""
     following = f"{joint[:-1]}{int(joint[-1]) + 1}"
     condyle, spread = 0.78 * end, 0.22 * end
     return [
-        Strand(part, (joint, (0, 0, 0)), (joint, (length, 0, 0)), (0.92 * start, 0.88 * end), 4),
-        Strand(
+        Primitive(part, (joint, (0, 0, 0)), (joint, (length, 0, 0)), (0.92 * start, 0.88 * end), 4),
+        Primitive(
             part,
             (joint, (0.30 * length, 1.2, 0)),
             (joint, (0.70 * length, 1.0, 0)),
             (0.95 * end, 0.90 * end),
             5,
         ),
-        Strand(
+        Primitive(
             part,
             (joint, (0.34 * length, 1.6, 0)),
             (following, (3.0, 4.0, 0)),
@@ -211,7 +218,7 @@ def _phalanx(part: int, joint: str, length: float, start: float, end: float) -> 
             5,
             0.9,
         ),
-        Strand(
+        Primitive(
             part,
             (joint, (length - 0.5, -0.8, -spread)),
             (joint, (length - 0.5, -0.8, spread)),
@@ -221,9 +228,9 @@ def _phalanx(part: int, joint: str, length: float, start: float, end: float) -> 
     ]
 
 
-def _fingertip(part: int, joint: str, length: float, start: float, tip: float) -> list[Strand]:
+def _fingertip(part: int, joint: str, length: float, start: float, tip: float) -> list[Primitive]:
     return [
-        Strand(
+        Primitive(
             part,
             (joint, (0, 0, 0)),
             (joint, (length - 0.92 * tip, 0.4, 0)),
@@ -231,31 +238,11 @@ def _fingertip(part: int, joint: str, length: float, start: float, tip: float) -
             4,
             flatness=0.9,
         ),
-        Strand(
+        Primitive(
             part,
             (joint, (0.30 * length, 1.6, 0)),
             (joint, (0.64 * length, 1.5, 0)),
             (0.86 * start, 0.99 * tip),
             5,
         ),
-    ]
-
-
-def _thumb(proportions: Proportions) -> list[Strand]:
-    first, second = digit_parts("thumb")
-    knuckle, middle, tip = proportions.radii[0]
-    length, tip_length = proportions.lengths[0][2:]
-    return [
-        *_phalanx(first, "thumb2", length, knuckle, middle),
-        *_fingertip(second, "thumb3", tip_length, middle, tip),
-    ]
-
-
-def _finger(proportions: Proportions, finger: int) -> list[Strand]:
-    name, lengths, radii = FINGERS[finger], proportions.lengths[finger], proportions.radii[finger]
-    first, second, third = digit_parts(name)
-    return [
-        *_phalanx(first, f"{name}1", lengths[0], radii[0], radii[1]),
-        *_phalanx(second, f"{name}2", lengths[1], radii[1], radii[2]),
-        *_fingertip(third, f"{name}3", lengths[2], radii[2], radii[3]),
     ]

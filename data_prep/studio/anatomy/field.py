@@ -1,8 +1,8 @@
-"""The signed distance to a hand: cones, melted within a part and along seams, else in contact.
+"""Signed distance field of a hand: round cones, blended within a part and along seams.
 
-Between parts that are no neighbours the hard minimum keeps two surfaces that meet apart: that is
-contact. The field is at most the true distance outside, never steeper than about 1.2, and close to
-the distance near the surface away from folds.
+Parts that are not adjacent are joined by the hard minimum, which keeps two surfaces that meet
+apart: that is contact. Outside, the field is at most the true distance, its gradient is never
+steeper than about 1.2, and it is close to the distance near the surface away from folds.
 """
 
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from data_prep.studio.anatomy.anatomy import Anatomy
-from data_prep.studio.anatomy.parts import PART_JOINTS
-from data_prep.studio.anatomy.strands import Cones
-from data_prep.studio.anatomy.vectors import row_norms
+from data_prep.studio.anatomy.array_math import row_norms, smoothstep
+from data_prep.studio.anatomy.primitives import PART_JOINTS, RoundCones
 
-FAR = 1000.0  # mm, the distance to a part of which nothing is near
+FAR = 1000.0
+"""Distance in mm to a part none of whose cones is near."""
 
 
 @dataclass(frozen=True)
-class Vicinity:
-    """Which cones matter where.
+class ConeMask:
+    """The cones that can change the field in each cell of a grid.
 
     Attributes:
         cell_of_point: Cell of each point.
-        active: Whether a cone matters in a cell.
+        active: Whether each cone matters in each cell.
     """
 
     cell_of_point: Int[np.ndarray, " n"]
@@ -33,44 +33,44 @@ class Vicinity:
 
 
 def hand_distance(
-    anatomy: Anatomy, points: Float[np.ndarray, "n 3"], vicinity: Vicinity | None = None
+    anatomy: Anatomy, points: Float[np.ndarray, "n 3"], mask: ConeMask | None = None
 ) -> Float[np.ndarray, " n"]:
     """Returns the signed distance to the hand in mm, negative inside.
 
     Args:
         anatomy: The hand in its pose.
-        points: Where, in the hand's frame, mm.
-        vicinity: Leaves out the cones that do not matter; by default none.
+        points: In the hand's frame, mm.
+        mask: Cones to evaluate at each point; all of them by default.
     """
-    return blend_parts(anatomy, points, part_distances(anatomy.cones, points, vicinity))
+    return blend_parts(anatomy, points, part_distances(anatomy.cones, points, mask))
 
 
 def part_distances(
-    cones: Cones, points: Float[np.ndarray, "n 3"], vicinity: Vicinity | None = None
+    cones: RoundCones, points: Float[np.ndarray, "n 3"], mask: ConeMask | None = None
 ) -> Float[np.ndarray, "p n"]:
-    """Returns the signed distance to each part alone, FAR where nothing of it is near."""
+    """Returns the signed distance to each part alone, FAR where the mask leaves none of it."""
     distances = np.full((len(PART_JOINTS), len(points)), FAR, np.float32)
-    for cone, chosen, distance in cone_distances(cones, points, vicinity):
+    for cone, chosen, distance in cone_distances(cones, points, mask):
         part = distances[cones.parts[cone]]
         part[chosen] = smooth_minimum(part[chosen], distance, cones.blends[cone])
     return distances
 
 
 def cone_distances(
-    cones: Cones, points: Float[np.ndarray, "n 3"], vicinity: Vicinity | None = None
+    cones: RoundCones, points: Float[np.ndarray, "n 3"], mask: ConeMask | None = None
 ) -> Iterator[tuple[int, Int[np.ndarray, " m"] | slice, Float[np.ndarray, " m"]]]:
-    """Yields each cone, the points near it and their signed distances to it."""
+    """Yields the index of each cone, the points it matters at and their signed distances to it."""
     columns = np.ascontiguousarray(points.T, np.float32)
-    if vicinity is None:
+    if mask is None:
         for cone in range(len(cones.parts)):
             yield cone, slice(None), _cone_distance(cones, cone, columns)
         return
-    # Cell by cell the points of a cone are a few runs, which is far quicker than to ask each.
-    order = np.argsort(vicinity.cell_of_point, kind="stable")
-    counts = np.bincount(vicinity.cell_of_point, minlength=vicinity.active.shape[1])
+    # Sorted by cell, the points of a cone are a few runs: far quicker than a mask over all points.
+    order = np.argsort(mask.cell_of_point, kind="stable")
+    counts = np.bincount(mask.cell_of_point, minlength=mask.active.shape[1])
     starts = np.cumsum(counts) - counts
     columns = columns[:, order]
-    for cone, active in enumerate(vicinity.active):
+    for cone, active in enumerate(mask.active):
         cells = np.flatnonzero(active)
         runs = counts[cells]
         total = runs.sum()
@@ -81,9 +81,9 @@ def cone_distances(
 
 
 def _cone_distance(
-    cones: Cones, cone: int, columns: Float[np.ndarray, "3 m"]
+    cones: RoundCones, cone: int, columns: Float[np.ndarray, "3 m"]
 ) -> Float[np.ndarray, " m"]:
-    """Exact for a round cone: the foot on the axis lies where the cone's flank is seen squarely."""
+    """Exact signed distance to a round cone: along the normal of its flank to the axis."""
     length, (start, end) = cones.lengths[cone], cones.radii[cone]
     slope = np.clip((start - end) / length, -0.99, 0.99)
     x, y, z = cones.to_axis[cone].astype(np.float32) @ columns - cones.offsets[cone].astype(
@@ -108,7 +108,7 @@ def _cone_distance(
 def smooth_minimum(
     one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"], width: float
 ) -> Float[np.ndarray, " n"]:
-    """Quadratic smooth minimum: exact where the two differ by more than the width."""
+    """Returns the quadratic smooth minimum, exact where the two differ by more than the width."""
     overlap = np.maximum(np.float32(width) - np.abs(one - other), 0.0)
     return np.minimum(one, other) - overlap * overlap * np.float32(0.25 / width)
 
@@ -116,7 +116,7 @@ def smooth_minimum(
 def blend_parts(
     anatomy: Anatomy, points: Float[np.ndarray, "n 3"], distances: Float[np.ndarray, "p n"]
 ) -> Float[np.ndarray, " n"]:
-    """Returns the distance to the whole hand from those to its parts."""
+    """Returns the distance to the whole hand, given the distances to its parts."""
     whole = distances.min(axis=0)
     for seam in anatomy.seams:
         one, other = (distances[part] for part in seam.parts)
@@ -129,12 +129,6 @@ def blend_parts(
         width = np.maximum(seam.width * (1.0 - fading), 1e-3).astype(np.float32)
         one, other = one[close], other[close]
         overlap = np.maximum(width - np.abs(one - other), 0.0)
-        melted = np.minimum(one, other) - overlap * overlap / (4.0 * width)
-        whole[close] = np.minimum(whole[close], melted)
+        blended = np.minimum(one, other) - overlap * overlap / (4.0 * width)
+        whole[close] = np.minimum(whole[close], blended)
     return whole
-
-
-def smoothstep(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Rises from 0 at x = 0 to 1 at x = 1 with flat ends."""
-    x = np.clip(x, 0.0, 1.0)
-    return x * x * (3.0 - 2.0 * x)

@@ -1,8 +1,8 @@
-"""The cells of a grid near the surface, found from coarse to fine, and the field at their corners.
+"""Sparse grids around a hand's surface, the field at their corners, and the overlap of parts.
 
-A cell is kept when the surface may pass through it (or two parts overlap in it), and hands down to
-its children only the cones that can matter there, so that the field in the kept cells equals the
-one of all cones.
+Cells are refined from coarse to fine. A cell is kept if the surface may pass through it (or two
+parts may overlap in it), and passes on to its children only the cones that can matter there. So the
+field at the corners of kept cells equals that of all cones.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,26 @@ from jaxtyping import Bool, Float, Int
 from data_prep.studio.anatomy.anatomy import Anatomy
 from data_prep.studio.anatomy.field import (
     FAR,
-    Vicinity,
+    ConeMask,
     blend_parts,
     cone_distances,
     hand_distance,
+    part_distances,
     smooth_minimum,
 )
-from data_prep.studio.anatomy.parts import PART_JOINTS, neighbours
+from data_prep.studio.anatomy.primitives import PART_JOINTS, adjacent_parts
 
-WRIST_CUT = -32.0  # mm, where the forearm is cut off
+WRIST_CUT = -32.0
+"""x of the plane that cuts off the forearm, mm."""
+
 _CELL_STEPS = (12, 4, 2)  # side of the cells of each level, in steps of the grid
 _STEEPEST = 1.25  # bound of the field's gradient
 _PADDING = 3.0  # mm around the cones
+_OVERLAP_STEP = 2.0  # mm; a lens of overlap is much wider than it is deep
+# The order in which marching cubes numbers a cube's corners.
+_CORNERS = np.array(
+    [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
+)
 
 # Takes a hand, the centres of cells, the distances to its parts there and half a cell's diagonal;
 # returns the cells to keep and which parts matter in each.
@@ -36,13 +44,13 @@ _Choice = Callable[
 
 @dataclass(frozen=True)
 class NarrowBand:
-    """Cells of two steps' side that were chosen.
+    """The kept cells of a grid; the side of a cell is two steps.
 
     Attributes:
-        origin: The grid's first point in the hand's frame, mm.
-        step: Distance of neighbouring points, mm.
-        cells: Grid index of each cell's first point.
-        active: Which cones matter in each cell.
+        origin: First point of the grid in the hand's frame, mm.
+        step: Distance between grid points, mm.
+        cells: Grid index of the first point of each cell.
+        active: Whether each cone matters in each cell.
     """
 
     origin: Float[np.ndarray, " 3"]
@@ -52,27 +60,27 @@ class NarrowBand:
 
 
 def find_band(anatomy: Anatomy, step: float) -> NarrowBand:
-    """Finds the cells that may hold the surface of a hand, cut off at the wrist.
+    """Returns the cells that may contain the surface of a hand, cut off at the wrist.
 
     Args:
         anatomy: The hand in its pose.
-        step: The grid's resolution, mm.
+        step: Distance between grid points, mm.
     """
     return _find_cells(anatomy, step, _near_surface)
 
 
 def find_overlaps(anatomy: Anatomy, step: float) -> NarrowBand:
-    """Finds the cells that may lie inside of two parts which are no neighbours.
+    """Returns the cells that may lie inside two parts that are not adjacent.
 
     Args:
         anatomy: The hand in its pose.
-        step: The grid's resolution, mm.
+        step: Distance between grid points, mm.
     """
-    return _find_cells(anatomy, step, _inside_strangers)
+    return _find_cells(anatomy, step, _inside_non_adjacent)
 
 
 def _find_cells(anatomy: Anatomy, step: float, choose: _Choice) -> NarrowBand:
-    """Divides the cells of a grid, of which those that `choose` keeps are divided further."""
+    """Refines a grid, keeping at each level the cells that `choose` selects."""
     origin, top = _bounds(anatomy)
     counts = np.ceil((top - origin) / (step * _CELL_STEPS[0])).astype(int)
     cells = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 3)
@@ -92,10 +100,11 @@ def _find_cells(anatomy: Anatomy, step: float, choose: _Choice) -> NarrowBand:
 def band_values(
     anatomy: Anatomy, band: NarrowBand
 ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"], Int[np.ndarray, "u 8"]]:
-    """Evaluates the field at all corners of the band's cubes.
+    """Evaluates the field at the corners of the band's cubes.
 
     Returns:
-        The grid points in mm, the signed distances, and the corners of each cube of one step.
+        The grid points in mm, their signed distances in mm, and the eight corners of each cube of
+        one step.
     """
     side = _CELL_STEPS[-1]
     shape = band.cells.max(axis=0) + side + 1
@@ -105,8 +114,8 @@ def band_values(
         owner[tuple((band.cells + offset).T)] = numbers
     used = np.flatnonzero(owner.ravel() >= 0)
     points = band.origin + band.step * np.stack(np.unravel_index(used, shape), axis=1)
-    vicinity = Vicinity(owner.ravel()[used], band.active)
-    values = hand_distance(anatomy, points, vicinity)
+    mask = ConeMask(owner.ravel()[used], band.active)
+    values = hand_distance(anatomy, points, mask)
     place = owner.ravel()
     place[used] = np.arange(len(used))
     strides = np.array([shape[1] * shape[2], shape[2], 1])
@@ -114,28 +123,22 @@ def band_values(
     return points, values, place[cubes[:, None] + _CORNERS @ strides]
 
 
-def band_points(band: NarrowBand) -> tuple[Float[np.ndarray, "n 3"], Vicinity]:
-    """Returns the grid points in the band's cells, mm, and which cones matter at them."""
+def band_points(band: NarrowBand) -> tuple[Float[np.ndarray, "n 3"], ConeMask]:
+    """Returns the grid points in the band's cells, mm, and the cones that matter there."""
     offsets = _offsets(_CELL_STEPS[-1])
     points = band.origin + band.step * (band.cells[:, None] + offsets).reshape(-1, 3)
-    return points, Vicinity(np.repeat(np.arange(len(band.cells)), len(offsets)), band.active)
+    return points, ConeMask(np.repeat(np.arange(len(band.cells)), len(offsets)), band.active)
 
 
-def band_vicinity(band: NarrowBand, points: Float[np.ndarray, "n 3"]) -> Vicinity:
-    """Returns which cones matter at points that lie in the band's cells."""
+def band_mask(band: NarrowBand, points: Float[np.ndarray, "n 3"]) -> ConeMask:
+    """Returns the cones that matter at points in the band's cells."""
     side = _CELL_STEPS[-1]
     shape = tuple(band.cells.max(axis=0) // side + 1)
     number = np.full(shape, -1, np.int32)
     number[tuple((band.cells // side).T)] = np.arange(len(band.cells))
     index = np.floor((points - band.origin) / (band.step * side)).astype(int)
     index = np.clip(index, 0, np.array(shape) - 1)
-    return Vicinity(number[tuple(index.T)], band.active)
-
-
-# The order in which marching cubes numbers a cube's corners.
-_CORNERS = np.array(
-    [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
-)
+    return ConeMask(number[tuple(index.T)], band.active)
 
 
 def _offsets(count: int) -> Int[np.ndarray, "o 3"]:
@@ -162,19 +165,19 @@ def _prune(
     active: np.ndarray,
     choose: _Choice,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The chosen cells, and the cones that matter in each."""
+    """Returns the cells that are kept, and the cones that matter in each."""
     cones, slack = anatomy.cones, 2.0 * half_diagonal
     parts = np.full((len(PART_JOINTS), len(centres)), FAR, np.float32)
-    melting = []
-    vicinity = Vicinity(np.arange(len(centres)), active)
-    for cone, chosen, distance in cone_distances(cones, centres, vicinity):
+    smoothed = []
+    mask = ConeMask(np.arange(len(centres)), active)
+    for cone, chosen, distance in cone_distances(cones, centres, mask):
         part, width = parts[cones.parts[cone]], cones.blends[cone]
         before = part[chosen]
         part[chosen] = after = smooth_minimum(before, distance, width)
-        melting.append((cone, chosen, distance, after, distance < before + width + slack))
-    # Backwards: from which distance on what came before a cone is out of reach of those after it.
+        smoothed.append((cone, chosen, distance, after, distance < before + width + slack))
+    # Backwards: the distance from which on the cones after one hide everything before it.
     needed, ceilings = np.zeros_like(active), np.full_like(parts, np.inf)
-    for cone, chosen, distance, after, acts in reversed(melting):
+    for cone, chosen, distance, after, acts in reversed(smoothed):
         ceiling, width = ceilings[cones.parts[cone]], cones.blends[cone]
         above = ceiling[chosen]
         needed[cone, chosen] = acts & (after < above + slack)
@@ -192,8 +195,27 @@ def _near_surface(anatomy, centres, parts, half_diagonal) -> tuple[np.ndarray, n
     return kept, parts[:, kept] < whole[kept] + reach
 
 
-def _inside_strangers(anatomy, centres, parts, half_diagonal) -> tuple[np.ndarray, np.ndarray]:
+def _inside_non_adjacent(anatomy, centres, parts, half_diagonal) -> tuple[np.ndarray, np.ndarray]:
     inside = parts <= half_diagonal
-    strangers = ~neighbours()
-    kept = np.flatnonzero((inside & (strangers @ inside)).any(axis=0))
+    kept = np.flatnonzero((inside & (~adjacent_parts() @ inside)).any(axis=0))
     return kept, inside[:, kept]
+
+
+def surface_overlap(anatomy: Anatomy, step: float = _OVERLAP_STEP) -> float:
+    """Returns the deepest overlap of two parts that are not adjacent, mm; 0 if there is none.
+
+    Two surfaces that overlap by d have a point d / 2 inside both.
+
+    Args:
+        anatomy: The hand in its pose.
+        step: Distance between the points that are evaluated, mm.
+    """
+    points, mask = band_points(find_overlaps(anatomy, step))
+    distances = part_distances(anatomy.cones, points, mask)
+    distances = distances[:, (distances < 0).sum(axis=0) > 1]
+    near, deepest = adjacent_parts(), 0.0
+    for part in range(len(PART_JOINTS)):
+        others = np.where(~near[part][:, None], distances, np.inf).min(axis=0, initial=np.inf)
+        inside = np.maximum(distances[part], others)
+        deepest = max(deepest, -2.0 * float(inside.min(initial=0.0)))
+    return deepest

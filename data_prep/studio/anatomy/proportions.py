@@ -1,10 +1,11 @@
-"""The measures of a hand and of the studio's four subjects."""
+"""Measures of a hand, and those of the studio's four subjects."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dhm.errors import BadInputError
+from dhm.geometry.hand_rig import FINGERS
 
 # Overall size and stoutness of the subjects: a large, a small (female), a stout, a long hand.
 _SIZES = (1.06, 0.90, 1.02, 1.10)
@@ -18,16 +19,16 @@ class Proportions:
 
     Attributes:
         lengths: Bone lengths from the root to the tip (the thumb has one more).
-        radii: Half-width at the joints from the knuckle on and near the tip; the thumb's begin at
-            its second joint.
+        radii: Half-width at the joints and near the tip. The studio's thumb begins at its second
+            joint, the toy's at its root.
         roots: Position of the thumb's base and of the four knuckles in the hand's frame.
         splay: Sideways angle of the four fingers, radians, positive to the thumb.
         roll: Rotation of the four fingers about their own axis, radians.
         thickness: Factor on the flesh of palm and wrist.
-        cupping: How far the little finger's knuckle turns into the palm at most, radians; the
-            ring finger's turns half as far. The model's rig cannot follow.
-        jitter: Standard deviation of each primitive's own deviation, relative for radii; ends
-            move by it times 15 mm.
+        cupping: Largest rotation of the little finger's knuckle into the palm, radians; the ring
+            finger's rotates half as far. The model's rig cannot follow it.
+        jitter: Relative standard deviation of each primitive's radii; the standard deviation of
+            its ends is 15 mm times this.
         seed: Selects the jitter and the skin's irregularities.
     """
 
@@ -59,9 +60,23 @@ class Proportions:
     jitter: float = 0.0
     seed: int = 0
 
+    def bone(self, joint: str) -> tuple[float, float, float]:
+        """Returns length and radii at the near and far end of the bone after a digit's joint, mm.
+
+        Args:
+            joint: From the knuckle on; for the thumb from its second joint.
+        """
+        finger, bone = FINGERS.index(joint[:-1]), int(joint[-1])
+        # Counted from the tip, because the thumb has one more bone and no radius at its base.
+        return (
+            self.lengths[finger][bone - 4],
+            self.radii[finger][bone - 5],
+            self.radii[finger][bone - 4],
+        )
+
 
 def subject(number: int) -> Proportions:
-    """Returns a subject's measures: 0 is the template's average hand, 1 to 4 are the subjects.
+    """Returns the measures of a subject: 0 is the template's average hand, 1 to 4 the people.
 
     Raises:
         BadInputError: There is no such subject.
@@ -77,12 +92,12 @@ def subject(number: int) -> Proportions:
 def varied_proportions(
     rng: np.random.Generator, size: float, stoutness: float, seed: int
 ) -> Proportions:
-    """Returns a person's measures around the average hand's.
+    """Returns the measures of a random person around the average hand.
 
     Args:
-        rng: Draws how each measure deviates.
-        size: Overall size, 1 is the average.
-        stoutness: How thick for its size, 1 is the average.
+        rng: Draws the deviation of each measure.
+        size: Overall size, relative to the average.
+        stoutness: Thickness for its size, relative to the average.
         seed: Selects the jitter and the skin's irregularities.
     """
     girth = stoutness * np.sqrt(size)

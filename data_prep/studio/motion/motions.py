@@ -1,35 +1,34 @@
 """The motions of the studio: 40 to train on and 15 gestures to test on (paper section 8.1).
 
-A motion depends on the person, the seed, its own number and the number of frames, on no other
-motion; of the training motions, no frame comes near a frame of the gestures.
+A gesture depends on the person, the seed, its number and the number of frames alone. So does a
+training motion, except that none of its frames is near a frame of the gestures.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float
 
-from data_prep.studio.anatomy.joint_tree import axis_rotation
 from data_prep.studio.anatomy.proportions import Proportions
-from data_prep.studio.motion.acceptable_path import acceptable_path
-from data_prep.studio.motion.keys import (
+from data_prep.studio.anatomy.rig import axis_rotation
+from data_prep.studio.motion.paths import (
     DrawKey,
     Schedule,
+    acceptable_path,
     common_schedule,
     extreme_digit,
     open_hand,
     own_schedules,
+    perturb,
     random_hand,
-    vary,
 )
 from data_prep.studio.motion.poses import POSES, solve_pose
 from data_prep.studio.motion.spheres import sphere_hand
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERS
 
-# Poses that only the gestures show. "two" is one of them because it is too near to "victory".
+# Poses of the gestures alone. "two" is one of them because it is too similar to "victory".
 HELD_OUT_POSES = (
     "thumbs_up", "gun", "shaka", "horns", "victory", "two", "three", "pinch_ring", "five_pinch",
     "tabletop", "ball",
@@ -46,8 +45,8 @@ _TOURS = (
 )  # fmt: skip
 _WAVES = (("spread", "hook"), ("open", "fist"), ("relaxed", "cylinder"))
 _NUM_FREE = 20
-# A free motion has so many times the frames of another: an encoder reads new gestures better from
-# free fingers than from as many frames of whole-hand poses.
+# Length of a free motion relative to the others: an encoder generalizes to new gestures better
+# from free fingers than from as many frames of whole-hand poses.
 _FREE_SHARE = 3
 _WAVE_LAG = 3.0  # thirtieths of a second from finger to finger
 
@@ -60,8 +59,11 @@ TRAINING_NAMES = (
 HELD_OUT_NAMES = tuple(
     f"gesture_{one}" if one == other else f"gesture_{one}_to_{other}" for one, other in _GESTURES
 )
-# From these versions on a key is drawn more freely; in the end it is an open hand.
+# From these versions on a key is any pose of the tour, and finally an open hand.
 _OTHER_POSE, _WAY_OUT = 3, 6
+
+Poses = Mapping[str, Float[np.ndarray, " 28"]]
+"""A person's angles for each named pose, radians."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ class Motion:
     """A sequence of the capture.
 
     Attributes:
-        name: Its name in the released layout, a right-hand sequence of any subject.
+        name: Sequence name in the released layout, right-handed for every subject.
         theta: Angles, radians.
-        T_world_hand: Where the hand is in the studio, mm.
+        T_world_hand: Pose of the hand relative to the studio's centre, mm.
     """
 
     name: str
@@ -85,60 +87,28 @@ def sequence_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(names[: len(TRAINING_NAMES)]), tuple(names[len(TRAINING_NAMES) :])
 
 
-def training_motions(
-    proportions: Proportions, seed: int, num_frames: int, frame_step: int, gestures: list[Motion]
-) -> list[Motion]:
-    """Returns the 40 training motions.
-
-    Args:
-        proportions: Whose hand.
-        seed: Selects the motions.
-        num_frames: Frames of all motions together.
-        frame_step: Thirtieths of a second from frame to frame.
-        gestures: The held-out gestures, whose neighbourhood is left out.
-
-    Raises:
-        BadInputError: There are fewer frames than motions.
-    """
-    lengths = training_lengths(num_frames)
-    return [
-        training_motion(index, proportions, seed, length, frame_step, gestures)
-        for index, length in enumerate(lengths)
-    ]
-
-
-def held_out_gestures(
-    proportions: Proportions, seed: int, num_frames: int, frame_step: int
-) -> list[Motion]:
-    """Returns the 15 gestures, with `num_frames` frames together.
-
-    Raises:
-        BadInputError: There are fewer frames than gestures.
-    """
-    lengths = gesture_lengths(num_frames)
-    return [
-        held_out_gesture(index, proportions, seed, length, frame_step)
-        for index, length in enumerate(lengths)
-    ]
-
-
 def training_motion(
     index: int,
     proportions: Proportions,
     seed: int,
     num_frames: int,
     frame_step: int,
-    gestures: list[Motion],
-    poses: Mapping[str, Float[np.ndarray, " 28"]] | None = None,
+    gestures: Sequence[Motion],
+    poses: Poses,
 ) -> Motion:
-    """Returns one training motion by its index in `TRAINING_NAMES`.
+    """Returns a training motion.
 
-    `poses` are the person's, each a `named_pose`; without them those that are needed are solved
-    here.
+    Args:
+        index: Its index in `TRAINING_NAMES`.
+        proportions: Measures of the person.
+        seed: Selects the motions.
+        num_frames: Number of frames of this motion.
+        frame_step: Thirtieths of a second from frame to frame.
+        gestures: The held-out gestures, whose neighbourhood is left out.
+        poses: The person's named poses.
     """
     rng = np.random.default_rng([seed, index])
-    solved = _lookup(proportions, poses)
-    schedule, draw = _training_plan(index, solved, seed, num_frames, frame_step, rng)
+    schedule, draw = _training_plan(index, poses, seed, num_frames, frame_step, rng)
     avoid = np.concatenate([gesture.theta for gesture in gestures])
     hand = sphere_hand(proportions)
     theta = acceptable_path(hand, schedule, draw, num_frames, frame_step, avoid)
@@ -151,12 +121,12 @@ def held_out_gesture(
     seed: int,
     num_frames: int,
     frame_step: int,
-    poses: Mapping[str, Float[np.ndarray, " 28"]] | None = None,
+    poses: Poses,
 ) -> Motion:
-    """Returns one gesture by its index in `HELD_OUT_NAMES`; `poses` as for `training_motion`."""
+    """Returns a gesture by its index in `HELD_OUT_NAMES`; the rest as for `training_motion`."""
     seeds = [seed, len(TRAINING_NAMES) + index]
     rng = np.random.default_rng(seeds)
-    draw = _gesture_keys(*_GESTURES[index], _lookup(proportions, poses), seeds)
+    draw = _gesture_keys(*_GESTURES[index], poses, seeds)
     schedule = common_schedule(rng, num_frames, frame_step, rng.uniform(0.0, 2.0, len(FINGERS)))
     hand, nothing = sphere_hand(proportions), np.zeros((0, 28))
     theta = acceptable_path(hand, schedule, draw, num_frames, frame_step, nothing)
@@ -183,49 +153,41 @@ def gesture_lengths(num_frames: int) -> list[int]:
 
 
 def _lengths(num_frames: int, shares: list[int]) -> list[int]:
-    """One frame for each, and the rest by shares."""
+    """One frame each, and the rest in proportion to the shares."""
     if num_frames < len(shares):
         raise BadInputError("frames", str(num_frames), f"at least one for each of {len(shares)}")
     ends = np.cumsum(shares) * (num_frames - len(shares)) // sum(shares)
     return [1 + int(own) for own in np.diff(ends, prepend=0)]
 
 
-@lru_cache(maxsize=128)
 def named_pose(proportions: Proportions, name: str) -> Float[np.ndarray, " 28"]:
     """Returns a person's angles for a named pose, radians."""
     return solve_pose(sphere_hand(proportions), name)
 
 
-_Lookup = Callable[[str], Float[np.ndarray, " 28"]]
-
-
-def _lookup(proportions: Proportions, poses: Mapping[str, np.ndarray] | None) -> _Lookup:
-    return partial(named_pose, proportions) if poses is None else poses.__getitem__
-
-
 def _training_plan(
     index: int,
-    solved: _Lookup,
+    poses: Poses,
     seed: int,
     num_frames: int,
     frame_step: int,
     rng: np.random.Generator,
 ) -> tuple[Schedule, DrawKey]:
-    """When a motion reaches its keys, and what they are."""
+    """The schedule of a motion, and its keys."""
     keys = [seed, index]
     if index < len(FINGERS):
-        return own_schedules(rng, num_frames, frame_step), _range_keys(index, solved, keys)
+        return own_schedules(rng, num_frames, frame_step), _range_keys(index, poses, keys)
     index -= len(FINGERS)
     if index < len(_TOURS):
         lags = rng.uniform(0.0, 2.0, len(FINGERS))
-        draw = _tour_keys(_TOURS[index], _TRAINING_POSES, solved, keys)
+        draw = _tour_keys(_TOURS[index], _TRAINING_POSES, poses, keys)
         return common_schedule(rng, num_frames, frame_step, lags), draw
     index -= len(_TOURS)
     if index < len(_WAVES):
         lags = _WAVE_LAG * np.arange(len(FINGERS))[:: 1 if index % 2 else -1]
-        draw = _tour_keys(_WAVES[index], _WAVES[index], solved, keys)
+        draw = _tour_keys(_WAVES[index], _WAVES[index], poses, keys)
         return common_schedule(rng, num_frames, frame_step, lags), draw
-    if index % 2:  # Digits that meet at their keys show what each looks like beside the others.
+    if index % 2:  # keys that all digits reach together show each digit beside the others
         lags = rng.uniform(0.0, 2.0, len(FINGERS))
         return common_schedule(rng, num_frames, frame_step, lags), _free_keys(keys)
     return own_schedules(rng, num_frames, frame_step), _free_keys(keys)
@@ -239,24 +201,24 @@ def _free_keys(seeds: list[int]) -> DrawKey:
     return draw
 
 
-def _range_keys(digit: int, solved: _Lookup, seeds: list[int]) -> DrawKey:
-    """One digit goes through all it can do, the others rest in some pose."""
-    rests = [solved(name) for name in ("relaxed", "open", "spread")]
+def _range_keys(digit: int, poses: Poses, seeds: list[int]) -> DrawKey:
+    """One digit goes through its range, the others rest in some pose."""
+    rests = [poses[name] for name in ("relaxed", "open", "spread")]
 
     def draw(number: int, version: int) -> np.ndarray:
         rng = np.random.default_rng([*seeds, number, version])
         if version >= _WAY_OUT:
             return open_hand(rng)
-        rest = vary(rng, rests[rng.integers(len(rests))], 0.12)
+        rest = perturb(rng, rests[rng.integers(len(rests))], 0.12)
         return extreme_digit(rng, rest, digit)
 
     return draw
 
 
 def _tour_keys(
-    first: tuple[str, str], others: tuple[str, ...], solved: _Lookup, seeds: list[int]
+    first: tuple[str, str], others: tuple[str, ...], poses: Poses, seeds: list[int]
 ) -> DrawKey:
-    """From the first named pose to the second, then to any of the others, each a bit different."""
+    """From the first named pose to the second, then to any of the others, each with variations."""
 
     def draw(number: int, version: int) -> np.ndarray:
         rng = np.random.default_rng([*seeds, number, version])
@@ -268,21 +230,21 @@ def _tour_keys(
                 name = first[number % 2]
             elif number < 2:
                 name = first[number]
-        return vary(rng, solved(name), 0.06)
+        return perturb(rng, poses[name], 0.06)
 
     return draw
 
 
-def _gesture_keys(one: str, other: str, solved: _Lookup, seeds: list[int]) -> DrawKey:
-    """Beats of a gesture: out of a half-formed hand into the pose and back, or into another."""
+def _gesture_keys(one: str, other: str, poses: Poses, seeds: list[int]) -> DrawKey:
+    """From a half-formed hand into the gesture's pose and back, or into its other pose."""
     half, full = 0.55, 1.0
 
     def draw(number: int, version: int) -> np.ndarray:
         rng = np.random.default_rng([*seeds, number, version])
         name = (one, one, other, other)[number % 4]
         share = (half, full, full, half)[number % 4] * (0.5 if version >= _WAY_OUT else 1.0)
-        relaxed = solved("relaxed")
-        return vary(rng, relaxed + share * (solved(name) - relaxed), 0.06)
+        relaxed = poses["relaxed"]
+        return perturb(rng, relaxed + share * (poses[name] - relaxed), 0.06)
 
     return draw
 
@@ -290,7 +252,7 @@ def _gesture_keys(one: str, other: str, solved: _Lookup, seeds: list[int]) -> Dr
 def _hand_path(
     rng: np.random.Generator, num_frames: int, frame_step: int
 ) -> Float[np.ndarray, "n 4 4"]:
-    """Fingers up (+z), palm to -y; turns and drifts slowly about the middle of the hand."""
+    """Fingers to +z, palm to -y; rotates and drifts slowly about the middle of the hand."""
     upright = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
     times = np.arange(num_frames) * frame_step
     swings = _slow_waves(rng, times, (0.35, 0.35, 0.8), (0.25, 0.25, 0.4))

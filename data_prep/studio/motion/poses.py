@@ -1,7 +1,7 @@
-"""The named poses: angles by the name of the rotation, and what should touch what.
+"""Named poses: angles by the name of the rotation, and pairs of points that touch.
 
-Numbers are of an average hand. `solve_pose` fits them to a person: parts that would pass through
-each other are moved apart, points that should touch are brought together.
+Angles are of the average hand. `solve_pose` adapts them to a person: penetration is removed, and
+points that should touch are brought together.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from data_prep.studio.anatomy.proportions import Proportions
-from data_prep.studio.motion.collision import penetration_depth
+from data_prep.studio.anatomy.rig import DOF_NAMES
 from data_prep.studio.motion.repair import IS_THUMB, TOLERANCE, Goal, goal_distances, repair
-from data_prep.studio.motion.spheres import SphereHand
-from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_names
+from data_prep.studio.motion.spheres import SphereHand, penetration_depth
+from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 
-DOFS = dof_names(JOINT_NAMES)
 CONTACT_DISTANCE = 4.5
-"""How close points that should touch have to come, mm."""
+"""Largest distance of points that should touch, mm."""
+
 _STARTS = 16
-_NEARLY_GOOD = 10.0  # mm of fault, from which a second go usually ends well
+_NEARLY_GOOD = 10.0  # mm of error, below which a second run usually succeeds
 
 # Flexion of a finger's three joints.
 FINGER_SHAPES: dict[str, tuple[float, float, float]] = {
@@ -49,9 +49,9 @@ THUMB_SHAPES: dict[str, tuple[float, ...]] = {
     "in_palm": (0.10, 0.20, 0.30, 0.80, 0.50, 0.40, 0.60, 0.70),
     "around": (0.10, 0.10, 0.10, 0.45, 0.25, 0.10, 0.30, 0.40),
 }
-# A point on the surface: its joint, how far along the bone, and the share of the finger's radius
-# to the palmar side (y) and to the thumb's side (z).
 Touch = tuple[str, float, float, float]
+"""A point on the surface: joint, share of the bone's length, and shares of the finger's radius to
+the palmar side (y) and to the thumb's side (z)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Pose:
     Attributes:
         angles: Radians by the name of the rotation; 0 where none is given.
         contacts: Pairs of points that should meet.
-        stiff_fingers: Only the thumb moves to meet them.
+        stiff_fingers: Whether only the thumb moves to make them meet.
     """
 
     angles: dict[str, float]
@@ -71,7 +71,7 @@ class Pose:
 
 def _hand(default: str, thumb: str = "rest", side=(0.0, 0.0, 0.0, 0.0), **others: str) -> dict:
     """Angles by name: a shape for all fingers and for some, and their sideways angles."""
-    angles = dict(zip(DOFS, THUMB_SHAPES[thumb], strict=False))
+    angles = dict(zip(DOF_NAMES, THUMB_SHAPES[thumb], strict=False))
     for finger, sideways in zip(FINGERS[1:], side, strict=True):
         flexions = FINGER_SHAPES[others.get(finger, default)]
         angles |= {f"{finger}{bone}_z": a for bone, a in enumerate(flexions, 1)}
@@ -141,12 +141,12 @@ POSES: dict[str, Pose] = {
 
 
 def pose_angles(name: str) -> Float[np.ndarray, " 28"]:
-    """Returns a named pose's angles of the average hand, before its contacts, radians."""
-    return np.array([POSES[name].angles.get(dof, 0.0) for dof in DOFS])
+    """Returns a named pose's angles for the average hand, contacts not solved, radians."""
+    return np.array([POSES[name].angles.get(dof, 0.0) for dof in DOF_NAMES])
 
 
 def contact_goals(proportions: Proportions, name: str) -> tuple[Goal, ...]:
-    """Returns the points of a person's hand that meet in a named pose."""
+    """Returns the pairs of points of a person's hand that meet in a named pose."""
     return tuple(
         Goal(
             (JOINT_NAMES.index(one[0]), JOINT_NAMES.index(other[0])),
@@ -157,48 +157,49 @@ def contact_goals(proportions: Proportions, name: str) -> tuple[Goal, ...]:
 
 
 def solve_pose(hand: SphereHand, name: str) -> Float[np.ndarray, " 28"]:
-    """Returns a person's angles for a named pose, without penetration, contacts met.
+    """Returns a person's angles for a named pose, without penetration and with contacts met.
 
-    Fingers that fold find their place while the thumb is out of the way; then it joins them.
+    Fingers that fold are solved first with the thumb out of the way, and the thumb after them.
     Contacts have local optima, with a tip on the wrong side of another: several starts are tried
-    until one is good. If none is, the best one is freed of what penetration is left.
+    until one succeeds. If none does, the best one is repaired without its contacts.
+
+    Args:
+        hand: The person's spheres.
+        name: A key of POSES.
     """
     pose, wanted = POSES[name], pose_angles(name)
     stiffness = None
     if pose.stiff_fingers:
-        parked = np.where(IS_THUMB, _padded(THUMB_SHAPES["parked"]), wanted)
+        parked = wanted.copy()
+        parked[IS_THUMB] = THUMB_SHAPES["parked"]
         wanted = np.where(IS_THUMB, wanted, repair(hand, parked[None])[0])
         stiffness = np.where(IS_THUMB, 0.5, 5.0)
     goals = contact_goals(hand.proportions, name)
     rng = np.random.default_rng(sorted(POSES).index(name))
     best, least = wanted, np.inf
     for attempt in range(_STARTS):
-        start = wanted + (rng.normal(0.0, 0.3, len(DOFS)) * _in_contact(pose) if attempt else 0.0)
-        theta = repair(hand, start[None], goals, stiffness)[0]
-        fault = _fault(hand, theta, goals)
-        if 0.0 < fault < _NEARLY_GOOD:
+        noise = rng.normal(0.0, 0.3, len(DOF_NAMES)) * _in_contact(pose) if attempt else 0.0
+        theta = repair(hand, (wanted + noise)[None], goals, stiffness)[0]
+        error = _error(hand, theta, goals)
+        if 0.0 < error < _NEARLY_GOOD:
             theta = repair(hand, theta[None], goals, stiffness)[0]
-            fault = _fault(hand, theta, goals)
-        if fault < least:
-            best, least = theta, fault
+            error = _error(hand, theta, goals)
+        if error < least:
+            best, least = theta, error
         if least == 0.0:
             return best
     return repair(hand, best[None])[0]
 
 
-def _padded(thumb: tuple[float, ...]) -> Float[np.ndarray, " 28"]:
-    return np.array([*thumb, *[0.0] * (len(DOFS) - len(thumb))])
-
-
 def _in_contact(pose: Pose) -> np.ndarray:
-    """Which rotations move a digit that should touch another."""
+    """Mask of the rotations that move a digit that should touch another."""
     digits = {touch[0][:-1] for pair in pose.contacts for touch in pair}
     free = {"thumb"} if pose.stiff_fingers else digits
-    return np.array([any(dof.startswith(digit) for digit in free) for dof in DOFS])
+    return np.array([any(dof.startswith(digit) for digit in free) for dof in DOF_NAMES])
 
 
-def _fault(hand: SphereHand, theta: np.ndarray, goals: tuple[Goal, ...]) -> float:
-    """How far a pose is from what it should be, mm; 0 is good enough."""
+def _error(hand: SphereHand, theta: np.ndarray, goals: tuple[Goal, ...]) -> float:
+    """Weighted excess of penetration and of the goals' distances, mm; 0 is a success."""
     depth = penetration_depth(hand, theta[None])[0]
     far = goal_distances(hand, theta, goals).max(initial=0.0)
     return 3.0 * max(depth - TOLERANCE, 0.0) + max(far - CONTACT_DISTANCE, 0.0)
@@ -206,9 +207,6 @@ def _fault(hand: SphereHand, theta: np.ndarray, goals: tuple[Goal, ...]) -> floa
 
 def _surface_point(proportions: Proportions, touch: Touch) -> tuple[float, float, float]:
     joint, along, palmar, radial = touch
-    finger, bone = FINGERS.index(joint[:-1]), int(joint[-1])
-    radii, lengths = proportions.radii[finger], proportions.lengths[finger]
-    # Counted from the tip: the thumb has a bone more, and no radius at its base.
-    near, far = radii[bone - 5], radii[bone - 4]
+    length, near, far = proportions.bone(joint)
     radius = near + (far - near) * along
-    return along * lengths[bone - 4], palmar * radius, radial * radius
+    return along * length, palmar * radius, radial * radius

@@ -1,7 +1,7 @@
-"""Takes penetration out of a motion: damped least squares over all its frames at once.
+"""Removes penetration from a motion by damped least squares over all its frames at once.
 
-The correction of each frame is small, its second difference in time is small too, so that the
-repaired motion is as smooth as the wanted one. Goals draw a pair of points of the hand together.
+The correction of each frame is small, and so is its second difference in time: the repaired motion
+is as smooth as the wanted one. Goals pull pairs of points on the hand together.
 """
 
 from collections.abc import Sequence
@@ -12,33 +12,31 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import solveh_banded
 
-from data_prep.studio.anatomy.rig import JOINT_LIMITS
-from data_prep.studio.motion.collision import find_contacts
-from data_prep.studio.motion.spheres import (
-    SphereHand,
-    carried_points,
+from data_prep.studio.anatomy.rig import DOF_NAMES, JOINT_LIMITS
+from data_prep.studio.motion.kinematics import (
     point_velocities,
-    pose_joints,
+    points_in_hand,
+    pose_rigs,
     rotation_screws,
 )
-from dhm.geometry.hand_rig import JOINT_NAMES, dof_names
+from data_prep.studio.motion.spheres import SphereHand, find_contacts
 
-NUM_DOFS = len(JOINT_LIMITS)
+NUM_DOFS = len(DOF_NAMES)
 TOLERANCE = 0.7
 """Largest overlap of the spheres that counts as contact, mm."""
 
-_SLACK = 0.3  # what the least squares aim at, so that they stop inside the tolerance
+_SLACK = 0.3  # overlap that the least squares aim at, so that they stop inside the tolerance
 _STEPS = 40
 _GOAL_REACHED = 1.0  # mm along each axis
-_LONGEST_STEP = 0.2  # rad: farther off the linear model of the contacts misleads
+_LONGEST_STEP = 0.2  # rad; beyond it the linear model of the contacts is wrong
 _DAMPING = 6.0  # mm^2 / rad^2
-_SMOOTHNESS = 60.0  # mm^2 a squared second difference of the correction over 1/15 s, rad^2
+_SMOOTHNESS = 60.0  # mm^2 / rad^2, of squared second differences of the correction over 1/15 s
 _GOAL_WEIGHT = 0.6
-IS_THUMB = np.array([name.startswith("thumb") for name in dof_names(JOINT_NAMES)])
-# The thumb gives way first; fingers part sideways before they bend, and hardly roll.
+IS_THUMB = np.array([name.startswith("thumb") for name in DOF_NAMES])
+# The thumb yields first; fingers spread before they bend, and hardly roll.
 _STIFFNESS = np.array(
     [0.5 if thumb else {"1_x": 2.0, "1_y": 0.3, "3_z": 1.5}.get(name[-3:], 1.0)
-     for name, thumb in zip(dof_names(JOINT_NAMES), IS_THUMB, strict=True)]
+     for name, thumb in zip(DOF_NAMES, IS_THUMB, strict=True)]
 )  # fmt: skip
 
 
@@ -47,8 +45,8 @@ class Goal:
     """Two points of the hand that should meet.
 
     Attributes:
-        joints: Indices of the joints that carry them.
-        points: In the joints' frames, mm.
+        joints: Indices of the joints to whose frames they are fixed.
+        points: Positions in the joints' frames, mm.
     """
 
     joints: tuple[int, int]
@@ -62,17 +60,17 @@ def repair(
     stiffness: Float[np.ndarray, " 28"] | None = None,
     frame_step: int = 1,
 ) -> Float[np.ndarray, "n 28"]:
-    """Returns a motion near the wanted one, inside the limits, without penetration.
+    """Returns a motion near the wanted one, within the limits and without penetration.
 
-    The pull to the wanted angles fades from step to step, so contacts win in the end. A motion
-    that is stuck is returned as it is: `penetration_depth` tells.
+    The weight of the wanted angles decreases from step to step, so contacts prevail in the end. If
+    the iteration gets stuck, the result still penetrates; check it with `penetration_depth`.
 
     Args:
         hand: The spheres.
         wanted: Angles of consecutive frames, radians.
-        goals: Points that should meet, in every frame.
-        stiffness: How much each rotation resists, relative to the others.
-        frame_step: Thirtieths of a second from frame to frame; the longer, the less they share.
+        goals: Pairs of points that should meet in every frame.
+        stiffness: Relative resistance of each rotation; by default that of a relaxed hand.
+        frame_step: Thirtieths of a second from frame to frame.
     """
     low, high = JOINT_LIMITS.T
     wanted = np.clip(wanted, low, high)
@@ -80,7 +78,7 @@ def repair(
     smoothness = _SMOOTHNESS / frame_step**4
     theta = wanted
     for step in range(_STEPS):
-        T_hand_joint = pose_joints(hand.proportions, theta)
+        T_hand_joint = pose_rigs(hand.proportions, theta)
         contacts = find_contacts(hand, theta, T_hand_joint, _SLACK)
         gaps, slopes = _goal_residuals(goals, theta, T_hand_joint)
         deepest = contacts.depths.max(initial=0.0) + _SLACK
@@ -104,10 +102,10 @@ def repair(
 def goal_distances(
     hand: SphereHand, theta: Float[np.ndarray, " 28"], goals: Sequence[Goal]
 ) -> Float[np.ndarray, " g"]:
-    """Returns how far apart the points of each goal are in a pose, mm."""
-    T_hand_joint = pose_joints(hand.proportions, theta[None])
+    """Returns the distance between the points of each goal in a pose, mm."""
+    T_hand_joint = pose_rigs(hand.proportions, theta[None])
     ends = [
-        carried_points(T_hand_joint, np.array(goal.joints), np.array(goal.points))[0]
+        points_in_hand(T_hand_joint, np.array(goal.joints), np.array(goal.points))[0]
         for goal in goals
     ]
     return np.array([np.linalg.norm(one - other) for one, other in ends])
@@ -116,13 +114,13 @@ def goal_distances(
 def _goal_residuals(
     goals: Sequence[Goal], theta: np.ndarray, T_hand_joint: np.ndarray
 ) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n g 28"]]:
-    """Weighted distances between the goals' points along x, y and z, and their derivatives."""
+    """Weighted differences of the goals' points along x, y and z, and their derivatives."""
     n = len(theta)
     screws = rotation_screws(theta, T_hand_joint)
     gaps, slopes = np.zeros((n, 3 * len(goals))), np.zeros((n, 3 * len(goals), NUM_DOFS))
     for index, goal in enumerate(goals):
         for joint, point, sign in zip(goal.joints, goal.points, (1.0, -1.0), strict=True):
-            at = carried_points(T_hand_joint, np.array(joint), np.array(point))
+            at = points_in_hand(T_hand_joint, np.array(joint), np.array(point))
             moved = point_velocities(at, np.full(n, joint), screws)
             own = slice(3 * index, 3 * index + 3)
             gaps[:, own] += sign * _GOAL_WEIGHT * at
@@ -138,7 +136,7 @@ def _bounded_step(
     damping: np.ndarray,
     smoothness: np.ndarray,
 ) -> Float[np.ndarray, "n 28"]:
-    """The damped step; rotations that it would drive past a limit stop there, others make up."""
+    """The damped step. Rotations that would pass a limit stop there and the others compensate."""
     low, high = JOINT_LIMITS.T
     bands = _banded(hessian, damping, smoothness)
     pull = slope - smoothness * _rough(theta - wanted)
@@ -169,7 +167,7 @@ def _rough(correction: np.ndarray) -> np.ndarray:
 def _banded(
     hessian: Float[np.ndarray, "n 28 28"], damping: np.ndarray, smoothness: np.ndarray
 ) -> Float[np.ndarray, "57 n*28"]:
-    """The normal matrix as lower bands: contacts couple a frame's angles, smoothness frames."""
+    """The normal matrix as lower bands: contacts couple a frame's angles, smoothness the frames."""
     n, d = len(hessian), NUM_DOFS
     bands = np.zeros((2 * d + 1, n, d))
     for below in range(d):

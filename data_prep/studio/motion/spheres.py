@@ -1,49 +1,42 @@
-"""A hand of spheres: quick to pose, with derivatives, and close enough to its surface to keep
-fingers from passing through each other.
-
-Only the palm's cupping is left out of the derivatives: it moves the knuckles by a few mm at most.
-"""
+"""A hand of spheres: a fast proxy of the surface that tells how deep its parts penetrate."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from data_prep.studio.anatomy.joint_tree import rig_parents
-from data_prep.studio.anatomy.parts import PALM, PART_JOINTS, neighbours
+from data_prep.studio.anatomy.primitives import PALM, PART_JOINTS, Point, adjacent_parts
 from data_prep.studio.anatomy.proportions import Proportions
-from data_prep.studio.anatomy.rig import CUPPED, FULL_FLEXION, FULL_OPPOSITION, rig_transforms
-from data_prep.studio.anatomy.vectors import cross
-from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_indices, dof_names
-from dhm.geometry.kinematics import tree_levels
+from data_prep.studio.motion.kinematics import (
+    point_gradients,
+    points_in_hand,
+    pose_rigs,
+    rotation_screws,
+)
+from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 
 _PER_BONE = 6
 # Flesh over the bones: a factor on the radius and a shift to the palmar side, mm.
 _FLESH, _PALMAR = 1.08, 0.9
-_WEB = 1.2  # mm that two fingers may overlap in the web
+_WEB = 1.2  # allowed overlap of two fingers in the web, mm
 _METACARPAL_BASES = ((22.0, 2.0, 11.0), (20.0, 0.0, 2.0), (20.0, 1.0, -7.0), (18.0, 3.0, -15.0))
 _FIRST_PHALANGES = [PART_JOINTS.index(f"{finger}1") for finger in FINGERS[1:]]
-_DOFS = dof_indices(JOINT_NAMES)
-_DOF_NAMES = dof_names(JOINT_NAMES)
-_TURNED, _AXES = np.array(_DOFS).T
-_PARENTS = np.array(rig_parents())
-_LEVELS = [np.array(level) for level in tree_levels(rig_parents())]
 
 
 @dataclass(frozen=True)
 class SphereHand:
-    """Spheres of a person's hand; each centre is a weighted mean of two points of joint frames.
+    """The spheres of a hand; each centre is a weighted mean of two points in joint frames.
 
     Attributes:
-        proportions: Whose hand it is.
-        parts: Part of each sphere, as in `parts.PART_JOINTS`.
-        joints: The two joints that carry each sphere.
-        points: The two points in their frames, mm.
-        weights: Their weights, which sum to 1.
-        radii: mm.
-        pairs: The pairs of spheres that must not overlap.
-        allowances: By how much each pair may overlap before it counts, mm: where webs join two
-            fingers, as much as at rest; a little where fingers lie side by side.
+        proportions: Measures of the hand.
+        parts: Part of each sphere, an index into PART_JOINTS.
+        joints: Joints of the two points.
+        points: The two points in their joints' frames, mm.
+        weights: Weights of the two points, which sum to 1.
+        radii: Radius of each sphere, mm.
+        pairs: Pairs of spheres that must not overlap.
+        allowances: Allowed overlap of each pair, mm: in the webs between fingers at least that of
+            the rest pose, elsewhere 0.
     """
 
     proportions: Proportions
@@ -58,17 +51,17 @@ class SphereHand:
 
 @dataclass(frozen=True)
 class _Row:
-    """Spheres on the line between two points, each given by its joint and its place in it."""
+    """Spheres at equal distances on the line between two points."""
 
     part: int
-    start: tuple[str, tuple[float, float, float]]
-    end: tuple[str, tuple[float, float, float]]
+    start: Point
+    end: Point
     radii: tuple[float, float]
     count: int = _PER_BONE
 
 
 def sphere_hand(proportions: Proportions) -> SphereHand:
-    """Returns the spheres along a person's digits and in the palm."""
+    """Returns the spheres along a hand's digits and in its palm."""
     bones, metacarpals = _bone_rows(proportions), _metacarpal_rows(proportions)
     rows = [*bones, *metacarpals, *_pad_rows(proportions), *_thenar_rows(proportions)]
     shares = [np.linspace(0.0, 1.0, row.count) for row in rows]
@@ -93,165 +86,25 @@ def sphere_hand(proportions: Proportions) -> SphereHand:
         np.zeros(len(pairs)),
     )
     at_rest = overlaps(
-        sphere_centres(hand, pose_joints(proportions, np.zeros((1, 28)))), hand.radii, pairs
+        sphere_centres(hand, pose_rigs(proportions, np.zeros((1, 28)))), hand.radii, pairs
     )[0]
     return replace(hand, allowances=np.where(webbed, np.maximum(at_rest, _WEB), 0.0))
 
 
-def overlaps(
-    centres: Float[np.ndarray, "n s 3"],
-    radii: Float[np.ndarray, " s"],
-    pairs: Int[np.ndarray, "p 2"],
-) -> Float[np.ndarray, "n p"]:
-    """Returns by how much pairs of spheres overlap, mm; negative where they are apart."""
-    one, other = pairs.T
-    gaps = centres[:, one] - centres[:, other]
-    return (radii[one] + radii[other]) - np.sqrt(np.einsum("npc,npc->np", gaps, gaps))
-
-
-def pose_joints(
-    proportions: Proportions, theta: Float[np.ndarray, "n 28"]
-) -> Float[np.ndarray, "n 22 4 4"]:
-    """Returns T_hand_joint of several poses: `rig.pose_rig`, but for all of them at once."""
-    local = np.tile(rig_transforms(proportions), (len(theta), 1, 1, 1))
-    opposition = np.clip(theta[:, _DOF_NAMES.index("thumb1_y")] / FULL_OPPOSITION, 0.0, 1.0)
-    for name, share in CUPPED.items():
-        own = np.clip(theta[:, _DOF_NAMES.index(f"{name}_z")] / FULL_FLEXION, 0.0, 1.0)
-        turn = _rotations(2, proportions.cupping * share * (own + opposition) / 2)
-        joint = JOINT_NAMES.index(name)
-        local[:, joint, :3] = turn @ local[:, joint, :3]
-    local[..., :3, :3] = local[..., :3, :3] @ _joint_rotations(theta)
-    for level in _LEVELS[1:]:
-        local[:, level] = local[:, _PARENTS[level]] @ local[:, level]
-    return local
-
-
-def _joint_angles(theta: Float[np.ndarray, "n 28"]) -> Float[np.ndarray, "n 22 3"]:
-    """The rotations of every joint about x, y and z, 0 where the rig has none."""
-    angles = np.zeros((len(theta), len(JOINT_NAMES), 3))
-    angles[:, _TURNED, _AXES] = theta
-    return angles
-
-
-def _joint_rotations(theta: Float[np.ndarray, "n 28"]) -> Float[np.ndarray, "n 22 3 3"]:
-    """Rz Ry Rx of every joint."""
-    angles = np.moveaxis(_joint_angles(theta), -1, 0)
-    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
-    entries = (
-        cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
-        sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx,
-        -sy, cy * sx, cy * cx,
-    )  # fmt: skip
-    return np.stack(entries, axis=-1).reshape(*cx.shape, 3, 3)
-
-
-def _rotations(axis: int, angles: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3 3"]:
-    """One rotation about a coordinate axis for each angle."""
-    one, other = (axis + 1) % 3, (axis + 2) % 3
-    rotations = np.tile(np.eye(3), (len(angles), 1, 1))
-    rotations[:, one, one] = rotations[:, other, other] = np.cos(angles)
-    rotations[:, other, one] = np.sin(angles)
-    rotations[:, one, other] = -np.sin(angles)
-    return rotations
-
-
-def carried_points(
-    T_hand_joint: Float[np.ndarray, "n 22 4 4"],
-    joints: Int[np.ndarray, "*p"],
-    points: Float[np.ndarray, "*p 3"],
-) -> Float[np.ndarray, "n *p 3"]:
-    """Returns where points of joint frames lie in the hand's frame, mm."""
-    T = T_hand_joint[:, joints]
-    return np.einsum("n...ij,...j->n...i", T[..., :3, :3], points) + T[..., :3, 3]
-
-
-def sphere_centres(
-    hand: SphereHand, T_hand_joint: Float[np.ndarray, "n 22 4 4"]
-) -> Float[np.ndarray, "n s 3"]:
-    """Returns the centres of the spheres in the hand's frame, mm."""
-    ends = carried_points(T_hand_joint, hand.joints, hand.points)
-    return np.einsum("nskc,sk->nsc", ends, hand.weights)
-
-
-def rotation_screws(
-    theta: Float[np.ndarray, "n 28"], T_hand_joint: Float[np.ndarray, "n 22 4 4"]
-) -> Float[np.ndarray, "n 28 6"]:
-    """Returns each rotation as a screw in the hand's frame: its axis a and its moment c x a, mm.
-
-    c is the joint's position: a point p moves by a x p + c x a a radian. A joint turns by Rz Ry
-    Rx, so x is an axis of the turned frame, y one of the frame before Rx, z one of the frame
-    before Ry Rx.
-    """
-    angles = _joint_angles(theta)[:, _TURNED]
-    (cx, cy), (sx, sy) = (f(np.moveaxis(angles[..., :2], -1, 0)) for f in (np.cos, np.sin))
-    none, one = np.zeros_like(cx), np.ones_like(cx)
-    about = np.array([(one, none, none), (none, cx, -sx), (-sy, cy * sx, cy * cx)])
-    local = about[_AXES, :, :, np.arange(len(_AXES))]  # [rotation, component, pose]
-    T = T_hand_joint[:, _TURNED]
-    axes = np.einsum("ndij,djn->ndi", T[..., :3, :3], local)
-    return np.concatenate([axes, cross(T[..., :3, 3], axes)], axis=-1)
-
-
-def point_velocities(
-    positions: Float[np.ndarray, "m 3"],
-    joints: Int[np.ndarray, " m"],
-    screws: Float[np.ndarray, "m 28 6"],
-) -> Float[np.ndarray, "m 28 3"]:
-    """Returns how points move per radian of each rotation, mm.
-
-    Args:
-        positions: The points in the hand's frame, mm.
-        joints: The joint that carries each.
-        screws: The rotations in each point's pose.
-    """
-    moved = cross(screws[..., :3], positions[:, None]) + screws[..., 3:]
-    return moved * _MOVES[joints][..., None]
-
-
-def point_gradients(
-    positions: Float[np.ndarray, "m 3"],
-    joints: Int[np.ndarray, " m"],
-    directions: Float[np.ndarray, "m 3"],
-    screws: Float[np.ndarray, "m 28 6"],
-) -> Float[np.ndarray, "m 28"]:
-    """Returns the part of `point_velocities` along a direction for each point, mm / rad."""
-    wrenches = np.concatenate([cross(positions, directions), directions], axis=-1)
-    return (screws @ wrenches[..., None])[..., 0] * _MOVES[joints]
-
-
-def _ancestry() -> Bool[np.ndarray, "22 28"]:
-    """Which rotations move the frame of each joint."""
-    parents, moves = rig_parents(), np.zeros((len(JOINT_NAMES), len(_DOFS)), bool)
-    for joint in range(len(JOINT_NAMES)):
-        above = joint
-        while above >= 0:
-            moves[joint] |= [above == turned for turned, _ in _DOFS]
-            above = parents[above]
-    return moves
-
-
-_MOVES = _ancestry()
-
-
 def _bone_rows(proportions: Proportions) -> list[_Row]:
-    """One row a phalanx; the last sphere of a digit ends with its tip."""
+    """One row per phalanx; the last sphere of a digit ends at its tip."""
     rows = []
-    for part, joint in enumerate(PART_JOINTS):
-        if part == PALM:
-            continue
-        digit, bone = joint[:-1], int(joint[-1])
-        finger = FINGERS.index(digit)
-        # Counted from the tip: the thumb has a bone more, and no radius at its base.
-        length = proportions.lengths[finger][bone - 4]
-        start, end = (proportions.radii[finger][bone - k] * _FLESH for k in (5, 4))
-        stop = length - end if bone == 3 else length
+    for part, joint in enumerate(PART_JOINTS[1:], start=1):
+        length, *radii = proportions.bone(joint)
+        start, end = (radius * _FLESH for radius in radii)
+        stop = length - end if joint[-1] == "3" else length
         line = (joint, (0.0, _PALMAR, 0.0)), (joint, (stop, _PALMAR, 0.0))
         rows.append(_Row(part, *line, (start, end)))
     return rows
 
 
 def _metacarpal_rows(proportions: Proportions) -> list[_Row]:
-    """The palm below the four fingers."""
+    """The palm between wrist and the four knuckles."""
     t = proportions.thickness
     return [
         _Row(PALM, ("wrist", base), (f"{finger}1", (0.0, 0.0, 0.0)), (12.0 * t, 11.5 * t))
@@ -278,7 +131,7 @@ def _pad_rows(proportions: Proportions) -> list[_Row]:
 
 
 def _thenar_rows(proportions: Proportions) -> list[_Row]:
-    """The thumb's metacarpal, the muscle on it, and the flesh of its web."""
+    """The thumb's metacarpal, its muscles, and the flesh of its web."""
     t, length = proportions.thickness, proportions.lengths[0][1]
     reach = length / 45.0
     ball = ("wrist", (17.0, 11.0, 6.0)), ("thumb1", (33.0 * reach, 3.5, -1.0))
@@ -310,12 +163,87 @@ def _thenar_rows(proportions: Proportions) -> list[_Row]:
 def _must_not_overlap(
     parts: np.ndarray, share: np.ndarray, of_fingers: np.ndarray
 ) -> Bool[np.ndarray, "s s"]:
-    """Parts that are no neighbours.
+    """Pairs of spheres in parts that are not adjacent.
 
-    The thumb's first phalanx is the palm's neighbour only by its base: its outer half must not
+    The thumb's first phalanx is adjacent to the palm only at its base: its outer half must not
     enter the palm below the fingers.
     """
-    apart = ~neighbours()[parts[:, None], parts[None]]
+    apart = ~adjacent_parts()[parts[:, None], parts[None]]
     outer_thumb = (parts == PART_JOINTS.index("thumb2")) & (share > 0.5)
     thumb_in_palm = outer_thumb[:, None] & of_fingers[None]
     return apart | thumb_in_palm | thumb_in_palm.T
+
+
+def overlaps(
+    centres: Float[np.ndarray, "n s 3"],
+    radii: Float[np.ndarray, " s"],
+    pairs: Int[np.ndarray, "p 2"],
+) -> Float[np.ndarray, "n p"]:
+    """Returns the overlap of pairs of spheres, mm; negative where they are apart."""
+    one, other = pairs.T
+    gaps = centres[:, one] - centres[:, other]
+    return (radii[one] + radii[other]) - np.sqrt(np.einsum("npc,npc->np", gaps, gaps))
+
+
+def sphere_centres(
+    hand: SphereHand, T_hand_joint: Float[np.ndarray, "n 22 4 4"]
+) -> Float[np.ndarray, "n s 3"]:
+    """Returns the centres of the spheres in the hand's frame, mm."""
+    ends = points_in_hand(T_hand_joint, hand.joints, hand.points)
+    return np.einsum("nskc,sk->nsc", ends, hand.weights)
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """Overlapping pairs of spheres.
+
+    Attributes:
+        frames: Frame of each pair, ascending.
+        depths: Overlap beyond allowance and slack, mm.
+        gradients: Derivative of the depth by the frame's rotations, mm / rad.
+    """
+
+    frames: Int[np.ndarray, " m"]
+    depths: Float[np.ndarray, " m"]
+    gradients: Float[np.ndarray, "m 28"]
+
+
+def penetration_depth(
+    hand: SphereHand, theta: Float[np.ndarray, "n 28"]
+) -> Float[np.ndarray, " n"]:
+    """Returns the deepest overlap beyond the allowances in each pose, mm; 0 or less if none."""
+    centres = sphere_centres(hand, pose_rigs(hand.proportions, theta))
+    return (overlaps(centres, hand.radii, hand.pairs) - hand.allowances).max(axis=1)
+
+
+def find_contacts(
+    hand: SphereHand,
+    theta: Float[np.ndarray, "n 28"],
+    T_hand_joint: Float[np.ndarray, "n 22 4 4"],
+    slack: float,
+) -> Contacts:
+    """Returns the pairs that overlap by more than allowance and slack, with derivatives.
+
+    Args:
+        hand: The spheres.
+        theta: Poses, radians.
+        T_hand_joint: `pose_rigs` of the poses.
+        slack: Overlap that is tolerated, mm.
+    """
+    centres = sphere_centres(hand, T_hand_joint)
+    depths = overlaps(centres, hand.radii, hand.pairs) - hand.allowances - slack
+    frames, pairs = np.nonzero(depths > 0)
+    screws = rotation_screws(theta, T_hand_joint)[frames]
+    one, other = hand.pairs[pairs].T
+    gap = centres[frames, one] - centres[frames, other]
+    # Concentric spheres have no direction to separate in; any finite gradient will do.
+    away = gap / np.maximum(np.linalg.norm(gap, axis=1, keepdims=True), 1e-9)
+    gradients = np.zeros((len(frames), theta.shape[1]))
+    for sphere, sign in ((one, -1.0), (other, 1.0)):
+        for end in range(2):
+            joint = hand.joints[sphere, end]
+            T = T_hand_joint[frames, joint]
+            ends = np.einsum("mij,mj->mi", T[:, :3, :3], hand.points[sphere, end]) + T[:, :3, 3]
+            moved = point_gradients(ends, joint, away, screws)
+            gradients += sign * hand.weights[sphere, end][:, None] * moved
+    return Contacts(frames, depths[frames, pairs], gradients)

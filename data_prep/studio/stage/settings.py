@@ -1,6 +1,5 @@
-"""What a synthetic capture is made from; the same settings give the same files."""
+"""Settings of a synthetic capture; the same settings give the same files."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -10,30 +9,36 @@ from data_prep.studio.stage.cameras import MAX_CAMERAS
 from dhm.errors import BadInputError
 
 _MAX_FRAMES = 100_000
+CHOICES = {
+    "depth_maps": ("all", "pictured", "none"),
+    "scans": ("all", "held_out"),
+    "template": ("full", "coarse"),
+}
+"""Allowed values of the settings that are words."""
 
 
 @dataclass(frozen=True)
 class StudioSettings:
-    """A capture of one of the studio's subjects.
+    """Settings of a capture of one of the studio's subjects.
 
     Attributes:
         subject: 1 to 4.
-        frames: Frames of the training motions together.
-        test_frames: Frames of the held-out gestures together.
-        frame_step: Thirtieths of a second from frame to frame. The longer, the more poses the
-            frames show: from one key pose to the next a hand takes 10 to 15.
+        frames: Total number of frames of the training motions.
+        test_frames: Total number of frames of the held-out gestures.
+        frame_step: Thirtieths of a second from frame to frame. A larger step shows more poses in
+            as many frames: from one key pose to the next a hand needs 10 to 15 thirtieths.
         cameras: Calibrated cameras on the dome.
-        pictures: How many of them take a picture of a frame; others in each frame.
-        depth_maps: Of "all" cameras, of the "pictured" ones alone, which are all that training
+        pictures: Number of cameras that take a picture of a frame, drawn anew for each frame.
+        depth_maps: Of "all" cameras, only of the "pictured" ones, which are all that training
             reads, or of "none".
         depth_shrink: 1 for depth maps of the pictures' size, 2 for half of it.
-        scans: "all" frames, or those of the gestures alone ("held_out").
-        resolution_mm: Edge of the grid that the skin is cut out of.
-        varied: Other backgrounds, lamps and tones of skin in every frame instead of the dark studio
+        scans: Of "all" frames, or only of those of the gestures ("held_out").
+        resolution_mm: Edge of the grid from which the skin is extracted, mm.
+        varied: Random background, lamps and tone of skin in each frame instead of the dark studio
             and the subject's own tone.
-        depth_noise_mm: Standard deviation of the depth sensor; above 0 it also loses what it sees
-            at a grazing angle.
-        joint_noise_mm: Standard deviation of each joint's coordinates.
+        depth_noise_mm: Standard deviation of the depth sensor, mm. Above 0 it also loses surfaces
+            seen at a grazing angle.
+        joint_noise_mm: Standard deviation of the joints along each axis, mm.
         template: "full" (about 12,500 vertices) or "coarse" (under 1,000) hand model.
         seed: Draws cameras, motions and noise.
     """
@@ -56,10 +61,10 @@ class StudioSettings:
 
 
 def check_settings(settings: StudioSettings) -> None:
-    """Refuses impossible settings.
+    """Checks the range of each setting.
 
     Raises:
-        BadInputError: Names the first one.
+        BadInputError: A setting is out of range.
     """
     numbers = {
         "subject": (1, NUM_SUBJECTS),
@@ -78,17 +83,7 @@ def check_settings(settings: StudioSettings) -> None:
         value = getattr(settings, name)
         if not (math.isfinite(value) and low <= value <= high):
             raise BadInputError(f"studio.{name}", str(value), f"{low} to {high}")
-    for name, choices in (
-        ("depth_maps", ("all", "pictured", "none")),
-        ("scans", ("all", "held_out")),
-        ("template", ("full", "coarse")),
-    ):
-        if getattr(settings, name) not in choices:
-            raise BadInputError(
-                f"studio.{name}", repr(getattr(settings, name)), f"one of {choices}"
-            )
-
-
-def as_dict(settings: StudioSettings) -> dict:
-    """Returns the settings for a JSON file."""
-    return dataclasses.asdict(settings)
+    for name, choices in CHOICES.items():
+        value = getattr(settings, name)
+        if value not in choices:
+            raise BadInputError(f"studio.{name}", repr(value), f"one of {choices}")

@@ -1,4 +1,4 @@
-"""Texture coordinates of the template: charts cut along the hand's edge, flattened, packed."""
+"""Texture coordinates of the template: charts cut at the hand's edge, flattened and packed."""
 
 import igl
 import numpy as np
@@ -6,11 +6,12 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from data_prep.studio.anatomy.field import smoothstep
-from data_prep.studio.anatomy.parts import PALM, PART_JOINTS
+from data_prep.studio.anatomy.array_math import smoothstep
+from data_prep.studio.anatomy.primitives import PALM, PART_JOINTS
 from data_prep.studio.anatomy.proportions import Proportions
 from data_prep.studio.anatomy.rig import rest_frames
-from data_prep.studio.anatomy.skin import at_joint
+from data_prep.studio.anatomy.skin import in_joint_frame
+from data_prep.studio.template.remesh import half_edge_twins
 from dhm.geometry.hand_rig import FINGERS
 from dhm.geometry.topology import boundary_loops, unique_edges
 
@@ -26,15 +27,15 @@ def make_atlas(
     faces: Int[np.ndarray, "f 3"],
     part: Int[np.ndarray, " v"],
 ) -> tuple[Float[np.ndarray, "t 2"], Int[np.ndarray, "f 3"]]:
-    """Returns UVs in [0, 1] and the corners' indices into them; no two faces overlap.
+    """Returns UVs in [0, 1] and each face's indices into them; no two faces overlap.
 
-    Palm, back, and the two sides of each digit are a chart each, all at one scale.
+    Palm, back, and the two sides of each digit are one chart each, all at the same scale.
 
     Args:
-        proportions: Whose hand.
+        proportions: Measures of the hand.
         vertices: At rest in the hand's frame, mm.
-        faces: Of the mesh.
-        part: Part of the hand that each vertex lies on.
+        faces: Triangles of the mesh.
+        part: Part of the hand of each vertex.
     """
     chart = _whole_charts(_chart_of_faces(proportions, vertices, faces, part), faces)
     flat, corners, first = [], np.zeros(faces.shape, np.int32), 0
@@ -48,28 +49,28 @@ def make_atlas(
 
 
 def _chart_of_faces(proportions, vertices, faces, part) -> Int[np.ndarray, " f"]:
-    """Digit of each face, doubled, plus 1 on the back; 0 and 1 are the palm and its back."""
+    """Chart of each face: twice its digit (0 is the palm), plus 1 on the back."""
     frames = rest_frames(proportions)
     centres = vertices[faces].mean(axis=1)
     digit = np.array([0 if p == PALM else 1 + FINGERS.index(PART_JOINTS[p][:-1]) for p in part])
     of_face = np.sort(digit[faces], axis=1)[:, 1]
     # The palm's edge runs from its middle at the wrist to the thumb's own middle.
-    thumb = at_joint(centres, frames["thumb1"])
+    thumb = in_joint_frame(centres, frames["thumb1"])
     near_thumb = smoothstep((34.0 - np.hypot(thumb[:, 1], thumb[:, 2])) / 22.0)
     near_thumb *= smoothstep((thumb[:, 0] + 20.0) / 30.0)
     height = centres[:, 1] + near_thumb * (thumb[:, 1] - centres[:, 1])
     for index, finger in enumerate(FINGERS, start=1):
         joint = "thumb2" if finger == "thumb" else f"{finger}1"
         mine = of_face == index
-        height[mine] = at_joint(centres[mine], frames[joint])[:, 1]
+        height[mine] = in_joint_frame(centres[mine], frames[joint])[:, 1]
     return 2 * of_face + (height < 0)
 
 
 def _whole_charts(chart: np.ndarray, faces: np.ndarray) -> Int[np.ndarray, " f"]:
-    """Gives spikes and islands of a chart to the charts around them.
+    """Reassigns spikes and islands of a chart to the charts around them.
 
     Raises:
-        RuntimeError: Islands are left.
+        RuntimeError: Islands remain.
     """
     neighbours = _face_neighbours(faces)
     around = np.where(neighbours >= 0, neighbours, np.arange(len(faces))[:, None])
@@ -78,8 +79,8 @@ def _whole_charts(chart: np.ndarray, faces: np.ndarray) -> Int[np.ndarray, " f"]
         for column in range(3):
             votes[np.arange(len(faces)), chart[around[:, column]]] += 1.0
         island = ~_in_largest_piece(chart, neighbours)
-        # An island's own faces have no say; ties at spikes go to the lower chart, in the first
-        # rounds only, lest two charts hand a face to each other for ever.
+        # An island does not vote for itself. Ties at spikes go to the lower chart, in the first
+        # rounds only, because two charts could exchange a face for ever.
         votes[np.flatnonzero(island), chart[island]] = 0.0
         spike = (votes.max(axis=1) >= 2.0) & (attempt < _TIDYING // 2)
         chart = np.where((island | spike) & (votes.max(axis=1) > 0), votes.argmax(axis=1), chart)
@@ -89,7 +90,7 @@ def _whole_charts(chart: np.ndarray, faces: np.ndarray) -> Int[np.ndarray, " f"]
 
 
 def _split_pinches(faces: np.ndarray) -> tuple[Int[np.ndarray, "f 3"], Int[np.ndarray, " w"]]:
-    """Gives a vertex at which a chart touches itself a copy for each fan of faces around it.
+    """Copies a vertex at which a chart touches itself for each fan of faces around it.
 
     Returns:
         The faces, and the vertex that each new one is a copy of.
@@ -114,12 +115,8 @@ def _split_pinches(faces: np.ndarray) -> tuple[Int[np.ndarray, "f 3"], Int[np.nd
 def _face_neighbours(faces: np.ndarray) -> Int[np.ndarray, "f 3"]:
     """Face across each of the edges (0, 1), (1, 2), (2, 0); -1 at the border."""
     half = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1).reshape(-1, 2)
-    size = int(faces.max()) + 1
-    forward, backward = half @ [size, 1], half[:, ::-1] @ [size, 1]
-    order = np.argsort(forward, kind="stable")
-    at = np.minimum(np.searchsorted(forward[order], backward), len(order) - 1)
-    found = forward[order][at] == backward
-    return np.where(found, order[at] // 3, -1).reshape(-1, 3)
+    twin = half_edge_twins(half)
+    return np.where(twin >= 0, twin // 3, -1).reshape(-1, 3)
 
 
 def _in_largest_piece(chart: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
@@ -137,7 +134,7 @@ def _in_largest_piece(chart: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 
 
 def _flattened(vertices: np.ndarray, faces: np.ndarray) -> Float[np.ndarray, "v 2"]:
-    """As rigid as possible in the plane, from a harmonic map to a circle."""
+    """Minimizes the symmetric Dirichlet energy, starting from a harmonic map to a circle."""
     edges, _ = unique_edges(faces)
     if len(vertices) - len(edges) + len(faces) != 1 or len(boundary_loops(faces)) != 1:
         raise RuntimeError("a chart of the atlas is not a disk")
@@ -145,7 +142,7 @@ def _flattened(vertices: np.ndarray, faces: np.ndarray) -> Float[np.ndarray, "v 
     circle = igl.map_vertices_to_circle(vertices, border)
     start = igl.harmonic(vertices, faces.astype(np.int64), border, circle, 1)
     area = igl.doublearea(vertices, faces.astype(np.int64)).sum() / 2
-    # SLIM never turns a triangle over, so the map stays one-to-one where it was.
+    # SLIM never inverts a triangle, so the map stays one-to-one.
     free = np.zeros(0, np.int32), np.zeros((0, 2), order="F")
     data = igl.slim_precompute(
         np.asfortranarray(vertices),
@@ -159,7 +156,7 @@ def _flattened(vertices: np.ndarray, faces: np.ndarray) -> Float[np.ndarray, "v 
 
 
 def _upright(flat: Float[np.ndarray, "v 2"]) -> Float[np.ndarray, "v 2"]:
-    """Turns a chart so that its longest axis is vertical and its corner lies at the origin."""
+    """Rotates a chart so that its longest axis is vertical, and moves its corner to the origin."""
     centred = flat - flat.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     turned = centred @ np.stack([axes[1], axes[0]]).T
@@ -169,7 +166,7 @@ def _upright(flat: Float[np.ndarray, "v 2"]) -> Float[np.ndarray, "v 2"]:
 
 
 def _packed(charts: list[np.ndarray]) -> Float[np.ndarray, "t 2"]:
-    """Places charts in rows, tallest first, and scales all of them into the unit square."""
+    """Places charts in rows, tallest first, and scales them into the unit square."""
     sizes = np.stack([chart.max(axis=0) for chart in charts])
     order = np.argsort(-sizes[:, 1], kind="stable")
     side = _smallest_side(sizes, order)

@@ -1,24 +1,24 @@
-"""Turns the uneven triangles of marching cubes into well-shaped ones, border kept."""
+"""Remeshing: well-shaped triangles from the uneven ones of marching cubes, border preserved."""
 
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from data_prep.studio.anatomy.normals import smooth_normals
+from data_prep.studio.anatomy.surface import smooth_normals
 from dhm.geometry.topology import unique_edges
 
 Project = Callable[[Float[np.ndarray, "v 3"]], Float[np.ndarray, "v 3"]]
-"""Moves points to the surface that a mesh stands for."""
+"""Projects points onto the surface that a mesh approximates."""
 
 _RELAXATION = 0.6
-_FLIP_GAIN = 1e-3  # rad: opposite angles that sum to pi, as on a square, may stay either way
+_FLIP_GAIN = 1e-3  # rad; opposite angles that sum to pi, as in a square, are a tie
 
 
 def triangle_quality(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> Float[np.ndarray, " f"]:
-    """Returns 4 sqrt(3) area / sum of squared sides: 1 for equilateral triangles, 0 for flat."""
+    """Returns 4 sqrt(3) area / sum of squared sides: 1 if equilateral, 0 if degenerate."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     double_area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     sides = ((b - a) ** 2 + (c - b) ** 2 + (a - c) ** 2).sum(axis=1)
@@ -31,15 +31,15 @@ def remesh(
     project: Project,
     rounds: int,
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
-    """Removes slivers, then flips edges and moves vertices along the surface.
+    """Collapses slivers, then flips edges and relaxes vertices along the surface.
 
-    The border's vertices slide along it, and none of it is collapsed away.
+    Vertices of the border move along it, and none of them is collapsed.
 
     Args:
-        vertices: Of a manifold mesh, mm.
+        vertices: Vertices of a manifold mesh, mm.
         faces: Counter-clockwise seen from outside.
-        project: Moves points to the surface.
-        rounds: How often.
+        project: Projects points onto the surface.
+        rounds: Number of rounds of flips and relaxation.
     """
     for _ in range(3):
         vertices, faces = collapse_short_edges(vertices, faces, 0.5)
@@ -52,7 +52,7 @@ def remesh(
 def collapse_short_edges(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], shortest: float
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
-    """Merges the ends of interior edges shorter than a share of the mean edge."""
+    """Merges the ends of interior edges shorter than `shortest` times the mean edge."""
     edges, counts = unique_edges(faces)
     lengths = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
     border = np.zeros(len(vertices), bool)
@@ -84,7 +84,7 @@ def collapse_short_edges(
 def flip_edges(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], passes: int = 4
 ) -> Int[np.ndarray, "f 3"]:
-    """Flips edges whose opposite angles sum to more than pi (Delaunay), where that is allowed."""
+    """Flips edges whose opposite angles sum to more than pi (Delaunay) and that are not bent."""
     for _ in range(passes):
         ends, pair, tips = _interior_edges(faces)
         gain = _opposite_angles(vertices, ends, tips) - np.pi
@@ -100,17 +100,22 @@ def flip_edges(
     return faces
 
 
+def half_edge_twins(half_edges: Int[np.ndarray, "h 2"]) -> Int[np.ndarray, " h"]:
+    """Returns the index of the opposite half-edge of each half-edge; -1 at the border."""
+    size = int(half_edges.max()) + 1
+    forward, backward = half_edges @ [size, 1], half_edges[:, ::-1] @ [size, 1]
+    order = np.argsort(forward, kind="stable")
+    twin = order[np.minimum(np.searchsorted(forward[order], backward), len(order) - 1)]
+    return np.where(forward[twin] == backward, twin, -1)
+
+
 def _interior_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ends of each interior edge, in the direction of its first face; faces; opposite corners."""
     half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     tips = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
     face = np.tile(np.arange(len(faces)), 3)
-    size = int(faces.max()) + 1
-    forward, backward = half[:, 0] * size + half[:, 1], half[:, 1] * size + half[:, 0]
-    order = np.argsort(forward, kind="stable")
-    at = np.minimum(np.searchsorted(forward[order], backward), len(order) - 1)
-    twin = order[at]
-    found = (forward[twin] == backward) & (half[:, 0] < half[:, 1])
+    twin = half_edge_twins(half)
+    found = (twin >= 0) & (half[:, 0] < half[:, 1])
     pair = np.stack([face[found], face[twin[found]]], axis=1)
     return half[found], pair, np.stack([tips[found], tips[twin[found]]], axis=1)
 
@@ -125,7 +130,7 @@ def _opposite_angles(vertices, ends, tips) -> Float[np.ndarray, " e"]:
 
 
 def _bends(vertices, faces, pair) -> Bool[np.ndarray, " e"]:
-    """Edges over which the surface turns by more than 60 degrees: a flip would cut a corner."""
+    """Edges with a dihedral angle above 60 degrees: a flip would cut a corner."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     normal = np.cross(b - a, c - a)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
@@ -140,7 +145,7 @@ def _exists(faces: np.ndarray, wanted: np.ndarray) -> Bool[np.ndarray, " e"]:
 
 
 def _independent(gain: np.ndarray, pair: np.ndarray, num_faces: int) -> Int[np.ndarray, " c"]:
-    """Edges that gain most among all edges of both their faces; ties go to the lower index."""
+    """Edges with the largest gain among all edges of both faces; ties go to the lower index."""
     rank = np.empty(len(gain), int)
     rank[np.lexsort((-np.arange(len(gain)), gain))] = np.arange(len(gain))
     best = np.full(num_faces, -1)
@@ -156,7 +161,7 @@ def _relaxed(vertices: np.ndarray, faces: np.ndarray) -> Float[np.ndarray, "v 3"
     rim = edges[counts == 1]
     on_rim = np.zeros(len(vertices), bool)
     on_rim[rim] = True
-    # A border vertex knows its two neighbours on the border only.
+    # The neighbours of a border vertex are the two on the border.
     links = np.concatenate([edges, edges[:, ::-1]])
     links = links[~on_rim[links[:, 0]]]
     links = np.concatenate([links, rim, rim[:, ::-1]])

@@ -7,19 +7,17 @@ import scipy.sparse.linalg
 from jaxtyping import Float, Int
 
 from data_prep.studio.anatomy.field import smoothstep
-from data_prep.studio.anatomy.joint_tree import digit_joints
-from data_prep.studio.anatomy.parts import PALM, PART_JOINTS
+from data_prep.studio.anatomy.primitives import PALM, digit_parts
 from data_prep.studio.anatomy.proportions import Proportions
-from data_prep.studio.anatomy.rig import rest_frames
-from data_prep.studio.anatomy.skin import at_joint
-from data_prep.studio.anatomy.skin_coordinates import thumb_nearness
+from data_prep.studio.anatomy.rig import digit_joints, rest_frames
+from data_prep.studio.anatomy.skin import in_joint_frame, thumb_nearness
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES
 
 MAX_INFLUENCES = 4
-# How far weights spread, mm^2: half the variance of the blend across a joint. Around the thumb's
+# Time of the diffusion, mm^2: half the variance of the blend across a joint. Around the thumb's
 # base a narrow blend would fold the palm.
 _NARROW, _WIDE = 20.0, 120.0
-_LEAST = 0.01
+_LEAST = 0.01  # smaller weights are dropped
 
 
 def skin_weights(
@@ -28,13 +26,13 @@ def skin_weights(
     faces: Int[np.ndarray, "f 3"],
     part: Int[np.ndarray, " v"],
 ) -> Float[np.ndarray, "v 22"]:
-    """Returns weights of at most four joints a vertex, rows summing to 1.
+    """Returns weights of at most four joints per vertex; rows sum to 1.
 
     Args:
-        proportions: Whose hand.
+        proportions: Measures of the hand.
         vertices: At rest in the hand's frame, mm.
-        faces: Of the mesh.
-        part: Part of the hand that each vertex lies on.
+        faces: Triangles of the mesh.
+        part: Part of the hand of each vertex.
     """
     frames = rest_frames(proportions)
     labels = np.zeros((len(vertices), len(JOINT_NAMES)))
@@ -51,42 +49,38 @@ def skin_weights(
 
 
 def _labels(proportions, frames, vertices, part) -> Int[np.ndarray, " v"]:
-    """The joint that moves each vertex, if one joint did so alone."""
+    """The joint of each vertex if every vertex followed one joint."""
     label = np.full(len(vertices), JOINT_NAMES.index("wrist"))
     label = _thumb_labels(frames, vertices, part, label)
     for finger in FINGERS[1:]:
         half_width = proportions.radii[FINGERS.index(finger)][0] * 1.05
-        x, _, z = at_joint(vertices, frames[f"{finger}1"]).T
-        mine = np.isin(part, _parts_of(finger))
+        x, _, z = in_joint_frame(vertices, frames[f"{finger}1"]).T
+        mine = np.isin(part, digit_parts(finger))
         mine |= (part == PALM) & (x > 0) & (np.abs(z) < half_width)
         for joint in digit_joints(finger)[:-1]:
-            beyond = mine & (at_joint(vertices, frames[joint])[:, 0] > 0)
+            beyond = mine & (in_joint_frame(vertices, frames[joint])[:, 0] > 0)
             label[beyond] = JOINT_NAMES.index(joint)
     return label
 
 
 def _thumb_labels(frames, vertices, part, label) -> Int[np.ndarray, " v"]:
-    """Of the palm, the thumb moves what is nearer to its bone than to the other metacarpals."""
+    """Adds the thumb's joints; in the palm they take what is nearest to the thumb's metacarpal."""
     label = label.copy()
     near = (part == PALM) & (thumb_nearness(frames, vertices) > 0)
     for joint in ("thumb0", "thumb1"):
-        beyond = at_joint(vertices, frames[joint])[:, 0] > 0
+        beyond = in_joint_frame(vertices, frames[joint])[:, 0] > 0
         label[near & beyond] = JOINT_NAMES.index(joint)
-    on_thumb = np.isin(part, _parts_of("thumb"))
+    on_thumb = np.isin(part, digit_parts("thumb"))
     label[on_thumb] = JOINT_NAMES.index("thumb1")
     for joint in ("thumb2", "thumb3"):
-        beyond = at_joint(vertices, frames[joint])[:, 0] > 0
+        beyond = in_joint_frame(vertices, frames[joint])[:, 0] > 0
         label[on_thumb & beyond] = JOINT_NAMES.index(joint)
     return label
 
 
-def _parts_of(finger: str) -> list[int]:
-    return [index for index, joint in enumerate(PART_JOINTS) if joint[:-1] == finger]
-
-
 def _thumb_base(frames, vertices) -> Float[np.ndarray, " v"]:
-    """1 around the thumb's metacarpal, 0 from its next joint on and far away."""
-    x, y, z = at_joint(vertices, frames["thumb1"]).T
+    """1 around the thumb's metacarpal, 0 beyond its next joint and far away."""
+    x, y, z = in_joint_frame(vertices, frames["thumb1"]).T
     length = np.linalg.norm(frames["thumb2"][:3, 3] - frames["thumb1"][:3, 3])
     along = np.clip(x, -0.3 * length, 0.8 * length)
     distance = np.sqrt((x - along) ** 2 + y**2 + z**2)

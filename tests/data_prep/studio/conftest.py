@@ -1,4 +1,4 @@
-"""A small capture of the studio that several tests look at; they must not change it."""
+"""A small capture of the studio that several tests read; they must not change it."""
 
 from pathlib import Path
 

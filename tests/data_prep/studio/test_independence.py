@@ -1,4 +1,4 @@
-"""The studio's template on a hand that owes nothing to the studio."""
+"""The studio's template on a capture of a hand that is not the studio's."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from dhm.runs import tasks
 
 @pytest.fixture
 def foreign_capture(release_mini, tmp_path):
-    """Somebody else's capture with the studio's hand model in the place of its own."""
+    """A foreign capture with the studio's hand model instead of its own."""
     root = tmp_path / "capture"
     shutil.copytree(release_mini, root)
     shutil.rmtree(root / "hand_model")
@@ -20,8 +20,8 @@ def foreign_capture(release_mini, tmp_path):
     return root
 
 
-def test_it_learns_a_hand_of_another_rig(foreign_capture, tmp_path):
-    """From the template's own error on the capture's frames to a fraction of it."""
+def test_training_learns_a_hand_with_another_rig(foreign_capture, tmp_path):
+    """The error decreases to a fraction of the template's own error on the capture."""
     config = tiny.get_config()
     config.capture, config.subject = str(foreign_capture), 4
     config.prepared = str(tmp_path / "prepared")

@@ -1,4 +1,4 @@
-"""The MANO-style linear model: hands in correspondence, and what is learned from them."""
+"""The MANO-style linear model: registered hands, and the model learned from them."""
 
 import functools
 from dataclasses import replace
@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from data_prep.studio.anatomy.proportions import Proportions, subject
 from data_prep.studio.anatomy.rig import pose_rig
-from data_prep.studio.anatomy.surface import hand_surface
+from data_prep.studio.anatomy.surface import skin_mesh
 from data_prep.studio.linear_hand import build_linear_hand
-from data_prep.studio.template.population import Registration, person, random_pose
+from data_prep.studio.template.registration import Registration, population_member, random_pose
 from dhm.evaluation.metrics import mesh_error
 from dhm.formats.mano_pickle import read_mano, write_mano
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
@@ -31,44 +31,46 @@ def _linear():
     return build_linear_hand(PERSONS, POSES)
 
 
-def test_the_template_fits_itself():
+def test_registration_of_the_average_hand_is_the_template():
     registration = _registration()
     fitted = registration.at_rest(Proportions())
     assert np.abs(fitted - registration.template.v_template).max() < 1e-3
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1, 2])
-def test_a_registered_hand_lies_on_the_skin_in_every_pose(seed):
-    """Against the studio's scans: creases are what it leaves out, at most half a millimetre."""
+def test_registered_hand_lies_on_the_skin(seed):
+    """Compared with scans, whose creases it leaves out: at most half a millimetre."""
     someone, registration = subject(2), _registration()
     theta = np.zeros(28) if seed is None else random_pose(np.random.default_rng(seed))
     vertices = registration.at_rest(someone)
     if seed is not None:
         vertices, fitted = registration.posed(someone, vertices, theta)
         assert fitted.mean() > 0.95
-    scan = hand_surface(someone, theta, 2.0)
+    scan = skin_mesh(someone, theta, 2.0)
     assert mesh_error(vertices, registration.template.faces, scan.vertices, scan.faces).M_err < 0.6
 
 
-def test_no_edge_tears_between_persons():
-    """Correspondence: an edge is stretched by no more than persons differ."""
+def test_registered_edges_have_similar_lengths_on_all_persons():
+    """Correspondence: no edge is stretched by more than persons differ."""
     registration = _registration()
     ends = registration.template.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
 
     def lengths(vertices):
         return np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
 
-    ratio = lengths(registration.at_rest(person(3))) / lengths(registration.template.v_template)
+    ratio = lengths(registration.at_rest(population_member(3))) / lengths(
+        registration.template.v_template
+    )
     assert np.quantile(ratio, [0.01, 0.99]) == pytest.approx([1, 1], abs=0.35)
 
 
-def test_the_population_is_none_of_the_subjects():
+def test_population_does_not_contain_the_subjects():
     subjects = {subject(number) for number in range(1, 5)}
-    persons = {person(number) for number in range(64)}
+    persons = {population_member(number) for number in range(64)}
     assert len(persons) == 64 and not persons & subjects
 
 
-def test_it_has_manos_format(tmp_path):
+def test_model_has_the_format_of_mano(tmp_path):
     linear = _linear()
     num_vertices = len(linear.v_template)
     assert 778 <= num_vertices <= 1000
@@ -84,8 +86,8 @@ def test_it_has_manos_format(tmp_path):
     assert back.tip_vertices == linear.tip_vertices and back.parents == linear.parents
 
 
-def test_joints_of_someone_new_are_where_the_rig_has_them():
-    linear, someone = _linear(), person(200)
+def test_regressed_joints_of_a_new_person_are_near_those_of_the_rig():
+    linear, someone = _linear(), population_member(200)
     rest = _registration().at_rest(someone)
     frames = pose_rig(someone, np.zeros(28))[:, :3, 3]
     expected = frames[[JOINT_NAMES.index(name) for name in MANO_JOINTS]]
@@ -95,9 +97,9 @@ def test_joints_of_someone_new_are_where_the_rig_has_them():
     assert np.linalg.norm(rest[list(linear.tip_vertices)] - ends, axis=1).max() < 10
 
 
-def test_shapes_and_pose_corrections_come_near_someone_new():
-    """With its own shape, and with the pose's corrections nearer than without."""
-    linear, someone = _linear(), person(200)
+def test_model_with_pose_corrections_approximates_a_new_person():
+    """Shape directions fit the person, and pose corrections reduce the error."""
+    linear, someone = _linear(), population_member(200)
     rest = _registration().at_rest(someone)
     directions = linear.shapedirs.reshape(-1, linear.shapedirs.shape[-1])
     betas, *_ = np.linalg.lstsq(directions, (rest - linear.v_template).reshape(-1), rcond=None)
@@ -110,7 +112,7 @@ def test_shapes_and_pose_corrections_come_near_someone_new():
 
 
 def _posed_errors(linear, someone, rest, betas, number):
-    """Mean distance to a registered hand in a pose, without and with the pose's corrections."""
+    """Mean distances to a registered hand in a pose, without and with pose corrections."""
     theta = random_pose(np.random.default_rng(9000 + number))
     expected, fitted = _registration().posed(someone, rest, theta)
     turned = pose_rig(someone, theta)[:, :3, :3]

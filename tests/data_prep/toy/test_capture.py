@@ -1,4 +1,4 @@
-"""The made-up capture: enters by the released layout, and its files agree with one another."""
+"""The toy capture: read as the released layout, and its files agree with each other."""
 
 import filecmp
 from pathlib import Path
@@ -9,8 +9,13 @@ import pytest
 
 from data_prep.captures.release_capture import K_SIZE, read_release_capture
 from data_prep.toy import capture as toy_capture
-from data_prep.toy.capture import TOY_SEQUENCES, write_toy_capture
-from data_prep.toy.motion import TOY_POSES, finger_motion, joint_limits
+from data_prep.toy.capture import (
+    TOY_POSES,
+    TOY_SEQUENCES,
+    finger_motion,
+    joint_limits,
+    write_toy_capture,
+)
 from dhm.errors import BadInputError
 from dhm.formats.mesh import read_scan
 from dhm.formats.release_annotations import read_depth_pickle
@@ -56,7 +61,7 @@ def test_all_joints_but_thumb0_are_annotated(capture):
         assert [capture.template.joint_names[joint] for joint in unseen] == ["thumb0"]
 
 
-def test_pictures_show_a_bright_hand_before_a_dark_background(capture):
+def test_pictures_show_a_bright_hand_on_a_dark_background(capture):
     for view in capture.views:
         picture = cv2.imread(str(view.image_path))
         assert picture.shape == (*K_SIZE, 3)
@@ -79,7 +84,7 @@ def test_joints_project_into_the_picture_and_onto_the_hand(capture):
         assert (joints[:, 2] > depth - 0.5).all()  # under the skin
 
 
-def test_depth_maps_agree_with_rays_cast_at_the_scan(capture):
+def test_depth_maps_equal_rays_cast_at_the_scan(capture):
     rtcore_scene = pytest.importorskip("embreex.rtcore_scene")
     mesh_construction = pytest.importorskip("embreex.mesh_construction")
     rows, columns = np.mgrid[: K_SIZE[0], : K_SIZE[1]]
@@ -97,11 +102,11 @@ def test_depth_maps_agree_with_rays_cast_at_the_scan(capture):
         assert ((cast > 0) != (depth > 0)).sum() <= 3
         both = (cast > 0) & (depth > 0)
         error = np.abs(cast - depth)[both]
-        # At the edge of a fold a ray may pass on either side.
+        # At the edge of a fold a ray may hit either side.
         assert both.sum() > 5000 and (error > 0.01).mean() < 1e-3
 
 
-def test_the_person_differs_from_the_template_and_bulges_where_it_bends(capture):
+def test_surface_swells_where_it_bends(capture):
     fist = [view for view in capture.views if view.sequence == "0001_RT_fist"]
     vertices, faces = read_scan(fist[-1].scan_path)
     assert len(vertices) == capture.template.num_vertices
@@ -116,7 +121,7 @@ def test_the_person_differs_from_the_template_and_bulges_where_it_bends(capture)
     assert moved.min() > -1e-4 and 0.5 < moved.max() < 3.0
 
 
-def test_the_same_seed_writes_the_same_files(root, tmp_path):
+def test_same_seed_writes_the_same_files(root, tmp_path):
     again = write_toy_capture(tmp_path / "again", **SMALL)
     files = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
@@ -127,12 +132,12 @@ def test_the_same_seed_writes_the_same_files(root, tmp_path):
     assert np.abs(views[0].joints - read_release_capture(again, 1).views[0].joints).max() > 1
 
 
-def test_a_folder_that_exists_is_left_alone(root):
-    with pytest.raises(BadInputError, match="found something that exists"):
+def test_existing_folder_is_refused(root):
+    with pytest.raises(BadInputError, match="found an existing file or folder"):
         write_toy_capture(root, **SMALL)
 
 
-def test_an_interrupted_capture_never_looks_complete(tmp_path, monkeypatch):
+def test_interrupted_capture_leaves_no_folder(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -146,7 +151,7 @@ def test_an_interrupted_capture_never_looks_complete(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("pose", TOY_POSES)
-def test_motions_are_smooth_and_stay_within_the_limits(pose):
+def test_motions_are_smooth_and_within_the_limits(pose):
     low, high = joint_limits()
     theta = finger_motion(pose, 40, np.random.default_rng(3))
     assert (theta >= low).all() and (theta <= high).all()

@@ -1,11 +1,10 @@
-"""The made-up hand: a usable template, and another person's hand on the same topology."""
+"""The toy hand: a valid template, and another person's hand with the same topology."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.toy.hand import make_toy_subject, make_toy_template
-from data_prep.toy.rig import model_from_hand
+from data_prep.toy.hand import make_toy_subject, make_toy_template, model_from_hand
 from dhm.geometry.hand_rig import (
     FINGERS,
     JOINT_NAMES,
@@ -62,24 +61,24 @@ def signed_volume(vertices: np.ndarray, faces: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("target", [800, 3000, 12500])
-def test_the_number_of_vertices_is_about_the_target(target):
+def test_number_of_vertices_is_near_the_target(target):
     tolerance = 0.05 if target < 3000 else 0.02
     assert make_toy_template(target).num_vertices == pytest.approx(target, rel=tolerance)
 
 
-def test_it_is_the_released_rig(template):
+def test_rig_is_the_released_one(template):
     assert template.joint_names == JOINT_NAMES
     assert len(dof_indices(template.joint_names)) == 28
     assert template.parents[template.joint_names.index("index1")] == 21
     assert template.parents[template.joint_names.index("thumb_null")] == 1
     R = template.T_parent_joint[:, :3, :3]
     np.testing.assert_allclose(R @ R.swapaxes(1, 2), np.tile(np.eye(3), (22, 1, 1)), atol=1e-6)
-    # Tilted rest frames, as in the released rig: a test that assumes identity must fail on them.
+    # Rotated rest frames, as in the released rig: tests that assume the identity fail on them.
     turned = np.abs(R - np.eye(3)).max(axis=(1, 2)) > 0.05
     assert turned[[JOINT_NAMES.index(name) for name in ("wrist", "thumb0", "index1")]].all()
 
 
-def test_every_vertex_has_one_to_four_weights_that_sum_to_one(template):
+def test_each_vertex_has_one_to_four_weights_that_sum_to_one(template):
     weights = template.lbs_weights
     assert weights.shape == (template.num_vertices, 22) and (weights >= 0).all()
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
@@ -91,21 +90,21 @@ def test_every_vertex_has_one_to_four_weights_that_sum_to_one(template):
     assert np.isin(dominant_joint(weights), palm).mean() > 0.2
 
 
-def test_weights_change_gently_along_the_surface():
+def test_weights_are_smooth_along_the_surface():
     fine = make_toy_template(12500)
     corners = fine.lbs_weights[fine.faces]
     length = np.linalg.norm(np.diff(fine.v_template[fine.faces], axis=1), axis=2).max(axis=1)
     assert (np.ptp(corners, axis=1).max(axis=1) / length).max() < 0.2  # per mm
 
 
-def test_only_the_forearm_is_open_and_faces_look_outwards(template):
+def test_only_the_forearm_is_open_and_faces_are_oriented_outwards(template):
     loops = boundary_loops(template.faces)
     assert len(loops) == 1
     directed = np.concatenate([template.faces[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))])
     assert len(np.unique(directed, axis=0)) == len(directed)
     parts = components(template)
     assert len(parts) == 6
-    # About the centre of the opening the missing lid adds nothing to the palm's volume.
+    # Relative to the centre of the opening, the missing lid has no volume.
     rim = template.v_template[loops[0]].mean(axis=0)
     for faces in parts:
         assert signed_volume(template.v_template - rim, faces) > 5e3  # mm^3
@@ -126,7 +125,7 @@ def test_texture_coordinates_do_not_overlap(template):
     assert (np.abs(cross(b - a, c - a)) > 1e-7).all()
 
 
-def test_rest_pose_gives_the_template_back(template):
+def test_skinning_at_rest_returns_the_template(template):
     T, surface = pose(template)
     np.testing.assert_allclose(surface, template.v_template, atol=1e-3)
     np.testing.assert_allclose(T[21], model_from_hand(), atol=1e-5)
@@ -152,7 +151,7 @@ def test_positive_z_is_flexion_and_reaches_the_palm(template, finger):
     assert (moved[own == 0] < 1e-3).all() and (moved[own > 0.9] > 0.5).mean() > 0.9
 
 
-def test_another_person_shares_the_topology_but_not_the_bones(template):
+def test_another_person_has_the_same_topology_and_other_bones(template):
     person = make_toy_subject(5, 800)
     np.testing.assert_array_equal(person.faces, template.faces)
     np.testing.assert_array_equal(person.faces_uv, template.faces_uv)

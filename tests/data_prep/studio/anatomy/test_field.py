@@ -1,15 +1,29 @@
-"""The signed distance: closed forms, contact, steepness, muscles, and the narrow band."""
+"""The signed distance field, its narrow band, and the overlap of parts that are not adjacent."""
 
 import numpy as np
 import pytest
 
-from data_prep.studio.anatomy.anatomy import hand_strands, pose_anatomy
+from data_prep.studio.anatomy.anatomy import hand_primitives, pose_anatomy
 from data_prep.studio.anatomy.field import hand_distance, part_distances, smooth_minimum
-from data_prep.studio.anatomy.narrow_band import band_values, band_vicinity, find_band
-from data_prep.studio.anatomy.parts import PALM, PART_JOINTS, digit_parts, neighbours
+from data_prep.studio.anatomy.narrow_band import (
+    band_mask,
+    band_points,
+    band_values,
+    find_band,
+    find_overlaps,
+    surface_overlap,
+)
+from data_prep.studio.anatomy.primitives import (
+    PALM,
+    PART_JOINTS,
+    Primitive,
+    adjacent_parts,
+    digit_parts,
+    jittered,
+    pose_primitives,
+)
 from data_prep.studio.anatomy.proportions import subject
-from data_prep.studio.anatomy.strands import Strand, jittered, pose_strands
-from tests.data_prep.studio.motion.named_poses import fist, pinch, pose, random_pose, transformed
+from tests.data_prep.studio.poses import fist, pinch, pose, random_pose, transformed
 
 
 def _near_surface(anatomy, count: int = 1500) -> np.ndarray:
@@ -19,13 +33,13 @@ def _near_surface(anatomy, count: int = 1500) -> np.ndarray:
 
 
 @pytest.mark.parametrize("radii", [(6.0, 3.0), (2.0, 7.0), (4.0, 4.0)])
-def test_a_cone_is_the_union_of_its_spheres(radii):
+def test_round_cone_is_the_union_of_its_spheres(radii):
     rng = np.random.default_rng(1)
     start, end = np.array([1.0, -2.0, 3.0]), np.array([9.0, 6.0, -4.0])
-    strand = Strand(PALM, ("wrist", tuple(start)), ("wrist", tuple(end)), radii, 5.0)
+    primitive = Primitive(PALM, ("wrist", tuple(start)), ("wrist", tuple(end)), radii, 5.0)
     frames = {"wrist": np.eye(4)}
     points = rng.uniform(-15, 20, (400, 3))
-    found = part_distances(pose_strands([strand], frames, frames), points)[PALM]
+    found = part_distances(pose_primitives([primitive], frames, frames), points)[PALM]
     t = np.linspace(0, 1, 3001)
     centres = start + t[:, None] * (end - start)
     to_centres = np.linalg.norm(points[:, None] - centres, axis=2)
@@ -33,19 +47,19 @@ def test_a_cone_is_the_union_of_its_spheres(radii):
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-def test_a_flat_cone_is_an_ellipsoid_with_a_cautious_distance():
-    strand = Strand(
+def test_flattened_cone_is_an_ellipsoid_with_a_lower_bound_of_the_distance():
+    primitive = Primitive(
         PALM, ("wrist", (0, 0, 0)), ("wrist", (1e-3, 0, 0)), (10.0, 10.0), 5.0, flatness=0.8
     )
     frames = {"wrist": np.eye(4)}
-    cones = pose_strands([strand], frames, frames)
+    cones = pose_primitives([primitive], frames, frames)
     on_surface = np.array([[0, 8.0, 0], [0, 0, 10.0], [10.0, 0, 0], [0, 0, -10.0]])
     np.testing.assert_allclose(part_distances(cones, on_surface)[PALM], 0, atol=2e-3)
     outside = np.array([[0, 12.0, 0], [0, 0, 15.0]])
     assert np.all(part_distances(cones, outside)[PALM] <= np.array([4.0, 5.0]) + 1e-3)
 
 
-def test_smooth_minimum_is_exact_where_the_two_are_far_apart():
+def test_smooth_minimum_is_exact_where_the_two_differ_by_more_than_the_width():
     one, other = np.array([0.0, 5.0, -3.0, 1.0]), np.array([4.0, 0.0, 0.9, 1.0])
     found = smooth_minimum(one, other, 4.0)
     np.testing.assert_allclose(found[:2], [0.0, 0.0])
@@ -54,7 +68,7 @@ def test_smooth_minimum_is_exact_where_the_two_are_far_apart():
 
 
 @pytest.mark.parametrize("theta", [pose(), fist(), pinch()], ids=["open", "fist", "pinch"])
-def test_the_field_is_nearly_a_distance_at_the_surface(theta):
+def test_gradient_of_the_field_is_nearly_one_at_the_surface(theta):
     anatomy = pose_anatomy(subject(1), theta)
     points, e = _near_surface(anatomy), 0.02
     gradient = [
@@ -69,23 +83,23 @@ def test_the_field_is_nearly_a_distance_at_the_surface(theta):
     assert steepness.max() < 1.25
 
 
-def test_parts_that_are_no_neighbours_touch_without_melting():
+def test_parts_that_are_not_adjacent_touch_without_blending():
     anatomy = pose_anatomy(subject(3), fist())
     points = _near_surface(anatomy)
     parts = part_distances(anatomy.cones, points)
     closest = parts.argmin(axis=0)
-    related = neighbours()[closest].T & (np.arange(len(PART_JOINTS))[:, None] != closest)
+    adjacent = adjacent_parts()[closest].T & (np.arange(len(PART_JOINTS))[:, None] != closest)
     widest = max(seam.width for seam in anatomy.seams)
-    away = np.where(related, parts, np.inf).min(axis=0) > parts.min(axis=0) + widest
-    strangers = np.where(~neighbours()[closest].T, parts, np.inf).min(axis=0)
-    touching = away & (strangers < parts.min(axis=0) + 2.0)
+    away = np.where(adjacent, parts, np.inf).min(axis=0) > parts.min(axis=0) + widest
+    others = np.where(~adjacent_parts()[closest].T, parts, np.inf).min(axis=0)
+    touching = away & (others < parts.min(axis=0) + 2.0)
     assert touching.sum() > 20
     found = hand_distance(anatomy, points[touching])
     np.testing.assert_allclose(found, parts.min(axis=0)[touching], atol=1e-4)
 
 
-def test_neighbours_are_palm_to_digit_and_along_each_digit():
-    near = neighbours()
+def test_adjacent_parts_are_palm_and_digits_and_consecutive_phalanges():
+    near = adjacent_parts()
     assert near[PALM].sum() == 6
     first, second, third = digit_parts("ring")
     assert near[first, second]
@@ -96,7 +110,7 @@ def test_neighbours_are_palm_to_digit_and_along_each_digit():
 
 
 @pytest.mark.parametrize("theta", [pose(), fist(), random_pose(3)], ids=["open", "fist", "random"])
-def test_the_band_has_the_dense_field_and_misses_no_surface(theta):
+def test_narrow_band_has_the_dense_field_and_misses_no_surface(theta):
     anatomy, step = pose_anatomy(subject(2), theta), 4.0
     band = find_band(anatomy, step)
     points, values, cubes = band_values(anatomy, band)
@@ -113,16 +127,16 @@ def test_the_band_has_the_dense_field_and_misses_no_surface(theta):
     assert ((inside > 0) & (inside < 8)).sum() == crossed_in_band.sum()
 
 
-def test_points_of_the_band_find_their_cones():
+def test_band_mask_keeps_the_cones_that_matter():
     anatomy = pose_anatomy(subject(1), pinch())
     band = find_band(anatomy, 2.0)
     points, values, _ = band_values(anatomy, band)
     chosen = np.abs(values) < 0.5
-    found = hand_distance(anatomy, points[chosen], band_vicinity(band, points[chosen]))
+    found = hand_distance(anatomy, points[chosen], band_mask(band, points[chosen]))
     np.testing.assert_allclose(found, values[chosen], atol=0.01)
 
 
-def test_flesh_swells_on_the_inside_of_a_bent_finger():
+def test_flesh_swells_on_the_palmar_side_of_a_bent_finger():
     person = subject(0)
     radius = person.radii[1][1]
     above = np.array([[0.62 * person.lengths[1][0], radius + 2.5, 0.0]])
@@ -134,10 +148,10 @@ def test_flesh_swells_on_the_inside_of_a_bent_finger():
     assert max(found[1:]) < found[0] - 0.2
 
 
-def test_muscles_have_their_own_size_at_rest_and_bounds_elsewhere():
+def test_radii_of_muscles_are_unchanged_at_rest_and_bounded_elsewhere():
     person = subject(4)
-    strands = jittered(hand_strands(person), person)
-    radii = np.array([strand.radii for strand in strands])
+    primitives = jittered(hand_primitives(person), person)
+    radii = np.array([primitive.radii for primitive in primitives])
     np.testing.assert_allclose(pose_anatomy(person, np.zeros(28)).cones.radii, radii, rtol=1e-9)
     factors = np.array([pose_anatomy(person, random_pose(n)).cones.radii / radii for n in range(9)])
     assert factors.min() >= 0.8 - 1e-9
@@ -146,14 +160,50 @@ def test_muscles_have_their_own_size_at_rest_and_bounds_elsewhere():
     assert factors.max() > 1.2
 
 
-def test_every_strand_of_a_subject_has_its_own_jitter():
+def test_each_primitive_of_a_subject_has_its_own_jitter():
     person = subject(1)
-    strands = hand_strands(person)
+    primitives = hand_primitives(person)
     factors = [
-        own.radii[0] / strand.radii[0]
-        for own, strand in zip(jittered(strands, person), strands, strict=True)
+        own.radii[0] / primitive.radii[0]
+        for own, primitive in zip(jittered(primitives, person), primitives, strict=True)
     ]
-    assert len(set(np.round(factors, 9))) == len(strands)
+    assert len(set(np.round(factors, 9))) == len(primitives)
     assert 0.01 < np.std(factors) < 0.03
     template = subject(0)
-    assert jittered(hand_strands(template), template) == hand_strands(template)
+    assert jittered(hand_primitives(template), template) == hand_primitives(template)
+
+
+STEP = 4.0
+
+
+def _dense_overlap(anatomy):
+    """Twice the depth of the deepest point inside two parts that are not adjacent, pair by pair."""
+    band = find_overlaps(anatomy, STEP)
+    shape = np.ceil(np.array([260.0, 160.0, 200.0]) / STEP).astype(int)
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
+    parts = part_distances(anatomy.cones, band.origin + STEP * grid)
+    near, deepest = adjacent_parts(), 0.0
+    for one in range(len(PART_JOINTS)):
+        for other in range(one):
+            if not near[one, other]:
+                inside = np.maximum(parts[one], parts[other])
+                deepest = max(deepest, -2.0 * float(inside.min()))
+    return deepest
+
+
+@pytest.mark.parametrize(
+    "theta", [fist(), pinch(), random_pose(3), random_pose(8)], ids=["fist", "pinch", "3", "8"]
+)
+def test_overlap_equals_that_of_a_dense_grid(theta):
+    anatomy = pose_anatomy(subject(3), theta)
+    expected = _dense_overlap(anatomy)
+    assert surface_overlap(anatomy, STEP) == pytest.approx(expected, abs=1e-4)
+    assert expected > 0  # these poses are not repaired
+
+
+def test_open_hand_does_not_overlap_and_few_cells_are_evaluated():
+    spread = pose(index1_y=-0.2, middle1_y=-0.04, ring1_y=0.15, pinky1_y=0.3)
+    anatomy = pose_anatomy(subject(0), spread)
+    assert surface_overlap(anatomy) == 0.0
+    points, _ = band_points(find_overlaps(anatomy, 2.0))
+    assert len(points) < 3000

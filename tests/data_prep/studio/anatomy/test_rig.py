@@ -1,4 +1,4 @@
-"""The studio's rig: kinematics against dhm.geometry's, limits, cupping, the subjects' measures."""
+"""The studio's rig: kinematics compared with dhm.geometry's, limits, cupping, and the subjects."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -7,25 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.studio.anatomy.joint_tree import digit_joints, rig_parents
 from data_prep.studio.anatomy.proportions import subject
 from data_prep.studio.anatomy.rig import (
+    DOF_NAMES,
     JOINT_LIMITS,
+    digit_joints,
     metacarpal_frames,
     pose_rig,
     rest_frames,
+    rig_parents,
     rig_transforms,
 )
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.rotations import euler_angles_to_matrix
-from tests.data_prep.studio.motion.named_poses import DOF_NAMES, fist, pose, random_pose
+from tests.data_prep.studio.poses import fist, pose, random_pose
 
 
 @pytest.mark.parametrize("number", [0, 1, 4])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_kinematics_without_cupping_are_the_model_s(number, seed):
+def test_kinematics_without_cupping_equal_the_models(number, seed):
     person, theta = replace(subject(number), cupping=0.0), random_pose(seed)
     euler = pose_to_euler(jnp.asarray(theta, jnp.float32), dof_indices(JOINT_NAMES), 22)
     expected = forward_kinematics(
@@ -36,7 +38,7 @@ def test_kinematics_without_cupping_are_the_model_s(number, seed):
     np.testing.assert_allclose(pose_rig(person, theta), expected, atol=2e-4)
 
 
-def test_zero_pose_is_the_rest():
+def test_zero_pose_is_the_rest_pose():
     frames = rest_frames(subject(2))
     expected = [frames[name] for name in JOINT_NAMES]
     np.testing.assert_allclose(pose_rig(subject(2), np.zeros(28)), expected, atol=1e-12)
@@ -52,7 +54,7 @@ def test_bones_keep_their_lengths_in_any_pose(number):
         np.testing.assert_allclose(found, lengths, atol=1e-9)
 
 
-def test_limits_belong_to_the_rotations_in_their_order():
+def test_limits_are_in_the_order_of_the_rotations():
     assert JOINT_LIMITS.shape == (28, 2)
     limits = dict(zip(DOF_NAMES, JOINT_LIMITS.tolist(), strict=True))
     assert all(low < 0.0 < high for low, high in limits.values())
@@ -68,7 +70,7 @@ def test_positive_z_bends_a_finger_into_the_palm():
     assert T[JOINT_NAMES.index("index_null"), 1, 3] > 40.0
 
 
-def test_cupping_moves_the_two_outer_knuckles_into_the_palm_and_nothing_else():
+def test_cupping_moves_only_the_two_outer_fingers_into_the_palm():
     person = subject(1)
     flat = replace(person, cupping=0.0)
     moved = pose_rig(person, fist())[:, :3, 3] - pose_rig(flat, fist())[:, :3, 3]
@@ -80,7 +82,7 @@ def test_cupping_moves_the_two_outer_knuckles_into_the_palm_and_nothing_else():
     np.testing.assert_array_equal(pose_rig(person, pose()), pose_rig(flat, pose()))
 
 
-def test_knuckle_frames_ignore_the_finger_s_own_rotation():
+def test_metacarpal_frames_ignore_the_fingers_own_rotation():
     person = subject(0)
     straight, bent = (metacarpal_frames(person, theta) for theta in (pose(), fist()))
     for name, frame in straight.items():
@@ -94,20 +96,20 @@ def _measures(number: int, name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["lengths", "radii"])
 @pytest.mark.parametrize(("one", "other"), list(combinations(range(5), 2)))
-def test_people_differ_and_not_by_a_common_scale(one, other, name):
+def test_people_differ_by_more_than_a_common_scale(one, other, name):
     ratio = _measures(one, name) / _measures(other, name)
     assert np.abs(ratio - 1).mean() > 0.015
     assert ratio.std() / ratio.mean() > 0.01
     assert np.abs(ratio - 1).max() < 0.45
 
 
-def test_one_subject_has_a_small_slender_hand():
+def test_subject_2_has_a_small_slender_hand():
     for name, largest in (("lengths", 0.93), ("radii", 0.90)):
         assert _measures(2, name).mean() < largest * _measures(0, name).mean()
         assert all(_measures(n, name).mean() > _measures(2, name).mean() for n in (1, 3, 4))
 
 
-def test_a_subject_that_is_not_there_is_refused():
+def test_unknown_subject_is_refused():
     for number in (-1, 5):
         with pytest.raises(BadInputError, match="subject"):
             subject(number)

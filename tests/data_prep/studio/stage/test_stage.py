@@ -1,18 +1,23 @@
-"""Cameras, light, colours and pictures, against scenes whose answer is known."""
+"""Cameras, light, pictures and noise on scenes with a known result."""
 
 import numpy as np
 import pytest
 import trimesh
 
 from data_prep.captures.release_capture import K_SIZE
-from data_prep.studio.anatomy.complexion import TONES, skin_colours
-from data_prep.studio.anatomy.proportions import subject
-from data_prep.studio.anatomy.surface import hand_surface
-from data_prep.studio.stage.cameras import CENTRE, studio_cameras
-from data_prep.studio.stage.lighting import Lighting, _openness, skin_gloss, skin_light
-from data_prep.studio.stage.photograph import dark_background, photograph, random_background
-from data_prep.studio.stage.sensor import noisy_depth
-from data_prep.studio.stage.views import draw_depth, draw_views
+from data_prep.studio.stage.cameras import CENTRE, render_depth_maps, render_views, studio_cameras
+from data_prep.studio.stage.lighting import (
+    Lighting,
+    ambient_occlusion,
+    diffuse_light,
+    specular_light,
+)
+from data_prep.studio.stage.sensors import (
+    dark_background,
+    noisy_depth,
+    photograph,
+    random_background,
+)
 from dhm.errors import BadInputError
 
 LAMP = Lighting(np.array([[0.0, 0.0, 1.0]]), np.array([[1.0, 1.0, 1.0]]), np.zeros(3))
@@ -25,7 +30,7 @@ def ball(radius=20.0, centre=(0.0, 0.0, 0.0)):
 
 
 @pytest.mark.parametrize("count", [1, 16, 80])
-def test_cameras_look_at_the_hand_from_a_metre(count):
+def test_cameras_look_at_the_hand_from_one_metre(count):
     cameras = studio_cameras(count, 0)
     assert len(cameras) == count and all(name.startswith("40") for name in cameras)
     eyes = []
@@ -46,7 +51,7 @@ def test_cameras_look_at_the_hand_from_a_metre(count):
         assert eyes[:, 2].max() > 0.7 and eyes[:, 0].min() < -0.6 and eyes[:, 0].max() > 0.6
 
 
-def test_cameras_are_the_same_for_a_seed_and_others_for_another():
+def test_cameras_are_determined_by_the_seed():
     one, same, other = (studio_cameras(4, seed)["400002"].K for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 0.1
@@ -54,12 +59,12 @@ def test_cameras_are_the_same_for_a_seed_and_others_for_another():
         studio_cameras(401, 0)
 
 
-def test_filling_up_the_mesh_changes_nothing_that_is_seen():
+def test_padding_the_mesh_does_not_change_the_views():
     vertices, faces, _ = ball()
     camera = next(iter(studio_cameras(1, 0).values()))
     vertices = vertices + CENTRE
-    views = draw_views(vertices, faces, [camera], K_SIZE)
-    np.testing.assert_array_equal(views.depth, draw_depth(vertices, faces, [camera], K_SIZE))
+    views = render_views(vertices, faces, [camera], K_SIZE)
+    np.testing.assert_array_equal(views.depth, render_depth_maps(vertices, faces, [camera], K_SIZE))
     assert views.pix_to_face.max() < len(faces)
     at = camera.T_camera_world[:3, :3] @ CENTRE + camera.T_camera_world[:3, 3]
     assert abs(views.depth[0][views.depth[0] > 0].min() - (at[2] - 20.0)) < 0.2
@@ -67,12 +72,12 @@ def test_filling_up_the_mesh_changes_nothing_that_is_seen():
     assert abs((views.depth > 0).sum() / area - 1.0) < 0.02
 
 
-def test_a_ball_shades_what_is_below_it():
+def test_ball_casts_a_shadow_on_what_is_below_it():
     above, faces, normals = ball(10.0, (0.0, 0.0, 60.0))
     below, _, _ = ball(30.0)
     vertices = np.concatenate([below, above])
     both = np.concatenate([faces, faces + len(below)])
-    light, lit = skin_light(vertices, both, np.concatenate([normals, normals]), LAMP)
+    light, lit = diffuse_light(vertices, both, np.concatenate([normals, normals]), LAMP)
     x, y, z = below.T
     facing = z > 5.0
     shaded = facing & (np.hypot(x, y) < 8.0)
@@ -86,19 +91,19 @@ def test_a_ball_shades_what_is_below_it():
     np.testing.assert_allclose(light[: len(below)][free], expected, atol=0.02)
 
 
-def test_a_ball_alone_is_open_all_around_and_a_dent_between_two_is_not():
+def test_ambient_occlusion_of_one_ball_and_of_the_gap_between_two():
     one, faces, normals = ball(20.0)
-    assert _openness(one, faces, normals).min() > 0.9
+    assert ambient_occlusion(one, faces, normals).min() > 0.9
     other, _, _ = ball(20.0, (38.0, 0.0, 0.0))
     vertices = np.concatenate([one, other])
     both = np.concatenate([faces, faces + len(one)])
-    openness = _openness(vertices, both, np.concatenate([normals, normals]))[: len(one)]
+    openness = ambient_occlusion(vertices, both, np.concatenate([normals, normals]))[: len(one)]
     assert openness[normals[:, 0] > 0.9].mean() < 0.6 < 0.9 < openness[normals[:, 0] < -0.5].min()
 
 
-def test_gloss_is_brightest_where_the_lamp_is_mirrored():
+def test_gloss_is_brightest_where_the_lamp_is_reflected():
     vertices, _, normals = ball()
-    gloss = skin_gloss(
+    gloss = specular_light(
         vertices, normals, np.ones((len(vertices), 1)), LAMP, np.array([1e6, 0, 0.0])
     )
     brightest = normals[gloss[:, 0].argmax()]
@@ -106,10 +111,10 @@ def test_gloss_is_brightest_where_the_lamp_is_mirrored():
     assert gloss[normals[:, 2] < 0].max() == 0.0
 
 
-def test_a_picture_has_the_colours_of_the_mesh_and_leaves_the_background_alone():
+def test_picture_has_the_colours_of_the_mesh_and_keeps_the_background():
     vertices, faces, _ = ball(30.0, CENTRE)
     camera = next(iter(studio_cameras(1, 0).values()))
-    views = draw_views(vertices, faces, [camera], K_SIZE)
+    views = render_views(vertices, faces, [camera], K_SIZE)
     rng = np.random.default_rng(0)
     background = dark_background(K_SIZE, rng)
     colours = np.tile([0.5, 0.25, 0.1], (len(vertices), 1))
@@ -137,37 +142,7 @@ def test_random_backgrounds_differ_in_brightness_and_colour():
     np.testing.assert_array_equal(rooms[3], random_background((64, 48), np.random.default_rng(3)))
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_dark_hands_have_paler_palms_and_all_have_lines_darker_than_what_is_around(number):
-    person = subject(number)
-    surface = hand_surface(person, np.zeros(28), 2.0)
-    colours = skin_colours(person, surface, TONES[number])
-    assert colours.min() >= 0.01 and colours.max() <= 0.95
-    assert (colours[:, 0] > colours[:, 2]).mean() > 0.99  # skin is red rather than blue
-    rest = surface.skin.rest
-    flat = (rest[:, 0] > 30) & (rest[:, 0] < 70) & (np.abs(rest[:, 2]) < 15)
-    palm, back = flat & (rest[:, 1] > 10), flat & (rest[:, 1] < -8)
-    paler = colours[palm].mean() / colours[back].mean()
-    assert paler > 1.25 if number in (3, 4) else 0.85 < paler < 1.15
-    deep = palm & (surface.relief < -0.35)
-    assert deep.sum() > 10
-    assert colours[deep].mean() < 0.9 * colours[palm & (surface.relief > -0.1)].mean()
-
-
-def test_skin_has_no_edge_of_colour_at_the_thumb_s_base():
-    """The palm's part ends there and the thumb's begins: the dark back must run on."""
-    person = subject(3)
-    surface = hand_surface(person, np.zeros(28), 2.0)
-    colours = skin_colours(person, surface, TONES[3]).mean(axis=1)
-    one, other = surface.faces[:, [0, 1, 2]].ravel(), surface.faces[:, [1, 2, 0]].ravel()
-    parts = surface.skin.part
-    border = ((parts[one] == 0) & (parts[other] == 1)) | ((parts[one] == 1) & (parts[other] == 0))
-    step = np.abs(colours[one] - colours[other]) / colours.mean()
-    assert border.sum() > 20
-    assert np.quantile(step[border], 0.9) < 0.35
-
-
-def test_a_sensor_adds_noise_to_a_wall_and_loses_it_where_it_is_seen_sideways():
+def test_depth_sensor_adds_noise_and_loses_surfaces_at_grazing_angles():
     K = np.array([[500.0, 0, 50], [0, 500, 50], [0, 0, 1]])
     rng = np.random.default_rng(0)
     wall = np.full((100, 100), 1000.0, np.float32)

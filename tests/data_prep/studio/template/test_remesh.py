@@ -1,4 +1,4 @@
-"""Remeshing on spheres and sheets whose right answer is known."""
+"""Remeshing of spheres and sheets with a known result."""
 
 import igl
 import numpy as np
@@ -14,7 +14,7 @@ from dhm.geometry.topology import boundary_loops, unique_edges
 
 
 def bumpy_cap(seed=0):
-    """A sphere's upper half cut out by marching cubes on a coarse grid: slivers all over."""
+    """The upper half of a sphere from marching cubes on a coarse grid, with many slivers."""
     axis = np.linspace(-1.3, 1.3, 24) + 0.011
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     points = points[:, ::-1]
@@ -35,7 +35,7 @@ def test_quality_of_known_triangles():
     np.testing.assert_allclose(quality, [1.0, 0.0, np.sqrt(3) / 2], atol=1e-12)
 
 
-def test_a_flip_turns_the_long_diagonal_of_a_kite_into_the_short_one():
+def test_flip_replaces_the_long_diagonal_of_a_kite_by_the_short_one():
     vertices = np.array([[0, 0, 0], [4.0, 0, 0], [2, 1, 0], [2, -1, 0]])
     faces = flip_edges(vertices, np.array([[0, 1, 2], [1, 0, 3]]))
     edges, counts = unique_edges(faces)
@@ -61,7 +61,7 @@ def test_flips_make_a_flat_mesh_delaunay():
     assert len(ours ^ theirs) <= 2
 
 
-def test_collapses_keep_the_topology_and_the_border():
+def test_collapses_preserve_topology_and_border():
     vertices, faces = bumpy_cap()
     given = vertices.copy()
     after, fewer = collapse_short_edges(vertices, faces, 0.5)
@@ -72,7 +72,7 @@ def test_collapses_keep_the_topology_and_the_border():
     assert len(boundary_loops(fewer)[0]) == len(boundary_loops(faces)[0])
 
 
-def test_slivers_become_good_triangles_on_the_same_surface():
+def test_remeshed_slivers_are_well_shaped_triangles_on_the_same_surface():
     vertices, faces = bumpy_cap()
     assert np.quantile(triangle_quality(vertices, faces), 0.01) < 0.3
 

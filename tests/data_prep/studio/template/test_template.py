@@ -1,13 +1,13 @@
-"""The template: rebuilt, counted, its triangles, charts and weights, and plain skinning of it."""
+"""The template: the shipped files, its triangles, charts and weights, and its skinning."""
 
 import numpy as np
 import pytest
 
-from data_prep.studio.anatomy.normals import smooth_normals
 from data_prep.studio.anatomy.proportions import subject
+from data_prep.studio.anatomy.surface import smooth_normals
 from data_prep.studio.motion.poses import solve_pose
 from data_prep.studio.motion.spheres import sphere_hand
-from data_prep.studio.sheets import skin
+from data_prep.studio.sheets import skinned_template
 from data_prep.studio.template.hand_template import FOLDER, build_template, hand_template
 from data_prep.studio.template.remesh import triangle_quality
 from dhm.formats.hand_template import read_hand_model, write_hand_model
@@ -27,7 +27,7 @@ def template(kind):
     return hand_template(kind)
 
 
-def test_the_shipped_file_is_what_the_script_builds(kind, template):
+def test_shipped_template_equals_a_rebuilt_one(kind, template):
     built = build_template(kind)
     assert built.joint_names == template.joint_names and built.parents == template.parents
     np.testing.assert_array_equal(built.faces, template.faces)
@@ -38,13 +38,13 @@ def test_the_shipped_file_is_what_the_script_builds(kind, template):
     np.testing.assert_allclose(built.uvs, template.uvs, atol=1e-3)
 
 
-def test_size(kind, template):
+def test_number_of_vertices_and_size_of_the_files(kind, template):
     low, high = SIZES[kind]
     assert low <= template.num_vertices <= high
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 2e6
 
 
-def test_it_is_a_disk_open_at_the_wrist(template):
+def test_template_is_a_disk_open_at_the_wrist(template):
     edges, counts = unique_edges(template.faces)
     assert template.num_vertices - len(edges) + len(template.faces) == 1
     assert counts.max() == 2
@@ -54,14 +54,14 @@ def test_it_is_a_disk_open_at_the_wrist(template):
     assert len(np.unique(directed, axis=0)) == len(directed)
 
 
-def test_triangles_are_well_shaped_and_wound_outwards(template):
+def test_triangles_are_well_shaped_and_oriented_outwards(template):
     quality = triangle_quality(template.v_template.astype(float), template.faces)
     assert np.quantile(quality, 0.01) > 0.5 and quality.min() > 0.3
     fingertip = template.v_template[:, 0].argmax()
     assert smooth_normals(template.v_template, template.faces)[fingertip, 0] > 0.8
 
 
-def test_weights(template):
+def test_weights_are_convex_and_sparse(template):
     weights = template.lbs_weights
     assert (weights >= 0).all() and (weights > 0).sum(axis=1).max() <= 4
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
@@ -69,7 +69,7 @@ def test_weights(template):
     assert moving >= {name for name in REQUIRED_JOINTS if "null" not in name} - {"thumb0"}
 
 
-def test_it_survives_the_released_files(template, tmp_path):
+def test_template_is_preserved_by_the_released_files(template, tmp_path):
     write_hand_model(template, tmp_path)
     again = read_hand_model(tmp_path)
     np.testing.assert_allclose(again.v_template, template.v_template, atol=1e-3)
@@ -107,7 +107,7 @@ def crosses_itself(polygon):
     return bool(meet[(gap > 1) & (gap < len(polygon) - 1)].any())
 
 
-def test_no_two_triangles_overlap_in_the_texture(template):
+def test_no_two_triangles_overlap_in_the_atlas(template):
     """A chart whose triangles all turn the same way and whose outline does not cross itself is
     one-to-one; the charts' boxes are apart.
     """
@@ -140,7 +140,7 @@ def edges_of_outline(faces):
     return [(a, b) for a, b in half if (a, b) not in twins]
 
 
-def test_charts_are_hardly_distorted(template):
+def test_distortion_of_charts_is_bounded(template):
     corners = template.v_template[template.faces].astype(float)
     flat = template.uvs[template.faces_uv].astype(float)
     ratio = np.concatenate(
@@ -155,11 +155,9 @@ def test_charts_are_hardly_distorted(template):
 
 
 @pytest.mark.parametrize("name", ["fist", "pinch_index", "spread"])
-def test_plain_skinning_shows_no_spikes_and_no_collapsed_joints(template, name):
+def test_skinning_has_no_spikes_and_no_collapsed_joints(template, name):
     theta = solve_pose(sphere_hand(subject(0)), name)
-    posed = skin(
-        template.v_template, template.lbs_weights, template.T_parent_joint, template.parents, theta
-    )
+    posed = skinned_template(template, theta)
     edges, _ = unique_edges(template.faces)
     rest = np.linalg.norm(np.subtract(*template.v_template[edges].transpose(1, 0, 2)), axis=1)
     now = np.linalg.norm(np.subtract(*posed[edges].transpose(1, 0, 2)), axis=1)
@@ -177,9 +175,6 @@ def test_plain_skinning_shows_no_spikes_and_no_collapsed_joints(template, name):
         assert widths[1] > 0.6 * widths[0]
 
 
-def test_at_zero_pose_skinning_gives_the_template_back(template):
-    posed = skin(
-        template.v_template, template.lbs_weights, template.T_parent_joint, template.parents,
-        np.zeros(28),
-    )  # fmt: skip
+def test_skinning_at_zero_pose_returns_the_template(template):
+    posed = skinned_template(template, np.zeros(28))
     np.testing.assert_allclose(posed, template.v_template, atol=1e-3)

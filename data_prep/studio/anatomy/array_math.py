@@ -1,4 +1,4 @@
-"""Smooth pseudo-random irregularities that depend on a position and a seed alone."""
+"""Vector products, interpolation and noise on arrays of many points."""
 
 import numpy as np
 from jaxtyping import Float
@@ -8,10 +8,34 @@ _MULTIPLIERS = np.array([73856093, 19349663, 83492791], np.uint32)
 _SEED_MULTIPLIER, _MIX = 2654435761, np.uint32(1274126177)
 
 
+def row_norms(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    """Returns the length of each row, several times faster than `np.linalg.norm`."""
+    return np.sqrt(np.einsum("ni,ni->n", vectors, vectors))
+
+
+def unit_rows(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Returns each row divided by its length; rows of zeros stay zero."""
+    return vectors / np.maximum(row_norms(vectors), 1e-12)[:, None]
+
+
+def cross(one: Float[np.ndarray, "*n 3"], other: Float[np.ndarray, "*n 3"]) -> np.ndarray:
+    """Returns cross products along the last axis, several times faster than `np.cross`."""
+    after, before = [1, 2, 0], [2, 0, 1]
+    return one[..., after] * other[..., before] - one[..., before] * other[..., after]
+
+
+def smoothstep(x: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """Returns 0 below 0, 1 above 1 and 3 x^2 - 2 x^3 between."""
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * (3.0 - 2.0 * x)
+
+
 def value_noise(
     points: Float[np.ndarray, "n 3"], wavelength: float, seed: int
 ) -> Float[np.ndarray, " n"]:
     """Returns noise in [-1, 1], smoothly interpolated between random values on a grid.
+
+    The noise depends on the position and the seed alone.
 
     Args:
         points: Positions in mm.

@@ -1,15 +1,14 @@
-"""The colours of skin: paler palms, red fingertips and knuckles, blotches, creases, nails."""
+"""The colour of skin: pale palms, red fingertips and knuckles, blotches, dark creases, nails."""
 
 import numpy as np
 from jaxtyping import Float
 
-from data_prep.studio.anatomy.field import smoothstep
-from data_prep.studio.anatomy.noise import value_noise
-from data_prep.studio.anatomy.parts import PALM, PART_JOINTS
+from data_prep.studio.anatomy.array_math import smoothstep, value_noise
+from data_prep.studio.anatomy.primitives import PALM, PART_JOINTS
 from data_prep.studio.anatomy.proportions import Proportions
 from data_prep.studio.anatomy.rig import rest_frames
-from data_prep.studio.anatomy.skin import at_joint, digit_measures, nail_distance
-from data_prep.studio.anatomy.surface import HandSurface
+from data_prep.studio.anatomy.skin import in_joint_frame, nail_distance
+from data_prep.studio.anatomy.surface import SkinMesh
 
 # Linear RGB of the back of the hand: the template, then the four subjects.
 TONES = (
@@ -18,26 +17,26 @@ TONES = (
 )  # fmt: skip
 _TONE_SPREAD = 0.06  # of the logarithm of each channel
 _PALM_DEPTH = 14.0  # mm, half the palm's thickness
-_CREASE = 0.9  # share of light that a crease of 1 mm swallows
+_CREASE = 0.9  # optical depth of a crease of 1 mm
 _NAIL = np.array([0.62, 0.40, 0.36])
 
 
 def random_tone(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Returns linear RGB of some person's skin, between the subjects' darkest and lightest."""
+    """Returns a random tone of skin between the subjects' darkest and lightest, linear RGB."""
     tones = np.log(sorted(TONES))
     place = rng.uniform(0.0, len(tones) - 1.0)
     tone = [np.interp(place, np.arange(len(tones)), channel) for channel in tones.T]
     return tuple(np.exp(tone + rng.normal(0.0, _TONE_SPREAD, 3)).tolist())
 
 
-def skin_colours(
-    proportions: Proportions, surface: HandSurface, tone: tuple[float, float, float]
+def skin_albedo(
+    proportions: Proportions, surface: SkinMesh, tone: tuple[float, float, float]
 ) -> Float[np.ndarray, "v 3"]:
     """Returns the linear RGB albedo of each vertex, in [0, 1].
 
     Args:
-        proportions: Whose skin.
-        surface: The skin in some pose; its relief darkens the creases.
+        proportions: Measures of the hand.
+        surface: Its skin in a pose; the relief darkens the creases.
         tone: Linear RGB of the back of the hand.
     """
     base, skin = np.array(tone), surface.skin
@@ -47,11 +46,11 @@ def skin_colours(
     frames = rest_frames(proportions)
     for part, joint in enumerate(PART_JOINTS):
         chosen = np.flatnonzero(skin.part == part)
-        local = at_joint(skin.rest[chosen], frames[joint])
+        local = in_joint_frame(skin.rest[chosen], frames[joint])
         if part == PALM:
             palmar[chosen] = _palm_side(frames, skin.rest[chosen])
             continue
-        length, radius, tip = digit_measures(proportions, joint)
+        length, radius, tip = proportions.bone(joint)
         palmar[chosen] = smoothstep((local[:, 1] / radius + 0.25) / 0.7)
         red[chosen] += 0.8 * np.exp(-((local[:, 0] / 6.0) ** 2)) * (1.0 - palmar[chosen])
         if joint[-1] == "3":
@@ -60,7 +59,7 @@ def skin_colours(
     seed = 10 * proportions.seed
     blotch = value_noise(skin.rest, 11.0, seed + 8) + 0.6 * value_noise(skin.rest, 4.5, seed + 9)
     red += palmar * np.clip(0.25 + 0.45 * blotch, 0.0, 1.0)
-    # Palms hold little pigment: they differ less from person to person than backs do.
+    # Palms have little pigment: they differ less between people than backs do.
     palm_tone = 0.55 * base**0.75 + 0.45 * np.array([0.55, 0.33, 0.26])
     colour = base + palmar[:, None] * (palm_tone - base)
     colour = colour * (1.0 - np.clip(red, 0.0, 1.0)[:, None] * np.array([0.0, 0.20, 0.17]))
@@ -72,12 +71,12 @@ def skin_colours(
 
 
 def _palm_side(frames: dict[str, np.ndarray], rest: np.ndarray) -> Float[np.ndarray, " v"]:
-    """How far the palm's skin belongs to the inside; around the thumb's bone its own side counts.
+    """1 on the palmar side, 0 on the back.
 
-    On the thumb the border runs as on the thumb's next bone, so that none shows between the two.
+    Near the thumb the thumb's own sides count, so that no edge shows at its next bone.
     """
     flat = smoothstep((rest[:, 1] / _PALM_DEPTH + 0.35) / 0.9)
-    x, y, z = at_joint(rest, frames["thumb1"]).T
+    x, y, z = in_joint_frame(rest, frames["thumb1"]).T
     around = smoothstep((y / 12.0 + 0.25) / 0.7)
     length = np.linalg.norm(frames["thumb2"][:3, 3] - frames["thumb1"][:3, 3])
     near = smoothstep((x / length + 0.2) / 0.9) * smoothstep((26.0 - np.hypot(y, z)) / 14.0)

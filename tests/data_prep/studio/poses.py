@@ -1,11 +1,9 @@
-"""Poses and points for the studio's tests."""
+"""Poses and transforms for the tests of the studio."""
 
 import numpy as np
 
-from data_prep.studio.anatomy.rig import JOINT_LIMITS
-from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_names
-
-DOF_NAMES = dof_names(JOINT_NAMES)
+from data_prep.studio.anatomy.rig import DOF_NAMES, JOINT_LIMITS
+from dhm.geometry.hand_rig import FINGERS
 
 
 def pose(**angles: float) -> np.ndarray:
