@@ -5,12 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from data_prep.captures.release_capture import K_SIZE
 from data_prep.studio.anatomy.rig import axis_rotation
+from data_prep.studio.stage.cameras import look_at, pinhole_camera
 from data_prep.toy.hand import make_toy_subject, make_toy_template, model_from_hand
 from dhm.errors import BadInputError
 from dhm.formats.hand_template import write_hand_model
