@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import multiprocessing
+import operator
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -190,14 +191,10 @@ def _pool(workers: int) -> Iterator[Callable[[list[Callable]], Iterator]]:
     kept = (jax.config.jax_compilation_cache_dir,)
     with ProcessPoolExecutor(workers, context, _begin_worker, kept) as pool:
         try:
-            yield lambda calls: pool.map(_call, calls)
+            yield lambda calls: pool.map(operator.call, calls)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _call(call: Callable):
-    return call()
 
 
 def _begin_worker(compiled_programs: str | None) -> None:

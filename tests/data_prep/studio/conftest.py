@@ -13,7 +13,7 @@ SMALL = StudioSettings(
     test_frames=15,
     cameras=5,
     pictures=2,
-    resolution_mm=3.0,
+    resolution_mm=4.0,
     template="coarse",
     seed=3,
 )

@@ -20,6 +20,7 @@ def foreign_capture(release_mini, tmp_path):
     return root
 
 
+@pytest.mark.slow  # trains 100 epochs
 def test_training_learns_a_hand_with_another_rig(foreign_capture, tmp_path):
     """The error decreases to a fraction of the template's own error on the capture."""
     config = tiny.get_config()

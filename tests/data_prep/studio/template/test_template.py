@@ -27,8 +27,9 @@ def template(kind):
     return hand_template(kind)
 
 
-def test_shipped_template_equals_a_rebuilt_one(kind, template):
-    built = build_template(kind)
+@pytest.mark.parametrize("kind", ["coarse", pytest.param("full", marks=pytest.mark.slow)])
+def test_shipped_template_equals_a_rebuilt_one(kind):
+    built, template = build_template(kind), hand_template(kind)
     assert built.joint_names == template.joint_names and built.parents == template.parents
     np.testing.assert_array_equal(built.faces, template.faces)
     np.testing.assert_array_equal(built.faces_uv, template.faces_uv)
