@@ -1,22 +1,26 @@
-"""`python launch.py benchmark`: the tables, on the built-in hand, and as JSON."""
+"""`python launch.py benchmark`: every part's table, and all rows as JSON."""
 
+import itertools
 import json
-import os
-import platform
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-
+from dhm.data.input_pipeline import make_dataset
+from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
-from dhm.studies.benchmarks.inference import benchmark_inference
-from dhm.studies.benchmarks.input import benchmark_input
-from dhm.studies.benchmarks.losses import benchmark_losses
+from dhm.studies.benchmarks.model_parts import benchmark_inference, benchmark_losses
 from dhm.studies.benchmarks.rasterizer import benchmark_rasterizer
 from dhm.studies.benchmarks.scaling import benchmark_scaling
-from dhm.studies.benchmarks.step import benchmark_step
-from dhm.studies.benchmarks.timing import BenchmarkRow, format_table
+from dhm.studies.benchmarks.stages import benchmark_step
+from dhm.studies.benchmarks.timing import (
+    BenchmarkRow,
+    format_table,
+    machine,
+    one_core,
+    plain_rows,
+)
 from dhm.types import HandTemplate
 
 ALL = "all"
@@ -39,16 +43,16 @@ def benchmark(
     picture: Path | None = None,
     batch_size: int | None = None,
 ) -> None:
-    """Measures, prints a table of each part, and writes them as JSON.
+    """Measures the parts, prints the table of each, and writes all rows as JSON.
 
     Args:
         template: A hand of about 12,500 vertices.
-        prepare: Writes records of 256x256 pixels under a folder, and returns theirs.
+        prepare: Prepares records of 256x256 pixels under a folder and returns their folder.
         what: A part, one of TITLES, or "all".
-        json_file: Gets the rows, with the machine; None writes none.
-        step_ms: For the model of scaling, as in `benchmark_scaling`.
-        picture: Gets a timeline of a training step; None draws none.
-        batch_size: Of that step, as in `benchmark_step`.
+        json_file: File for the rows and the machine; None writes none.
+        step_ms: As in `benchmark_scaling`.
+        picture: As in `benchmark_step`.
+        batch_size: As in `benchmark_step`.
 
     Raises:
         BadInputError: If there is no such part.
@@ -64,15 +68,15 @@ def benchmark(
         "input": lambda: _input_rows(prepare),
         "scaling": lambda: benchmark_scaling(template, step_ms=step_ms),
     }
-    machine = _machine()
-    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    hardware = machine()
+    print(", ".join(f"{name} {value}" for name, value in hardware.items()))
     print(f"hand of {template.num_vertices} vertices and {len(template.faces)} faces", flush=True)
     tables = {}
     for part in TITLES if what == ALL else (what,):
         rows = tables[part] = measure[part]()
         print("\n" + format_table(TITLES[part], rows), flush=True)
     if json_file is not None:
-        content = {"machine": machine, **{part: _plain(rows) for part, rows in tables.items()}}
+        content = {"machine": hardware, **{part: plain_rows(rows) for part, rows in tables.items()}}
         json_file.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -81,17 +85,29 @@ def _input_rows(prepare: Callable[[Path], Path]) -> list[BenchmarkRow]:
         return benchmark_input(prepare(Path(folder)))
 
 
-def _plain(rows: list[BenchmarkRow]) -> list[dict]:
-    numbers = {row: None if row.number is None else float(row.number) for row in rows}
-    return [row._asdict() | {"number": number} for row, number in numbers.items()]
+def benchmark_input(
+    prepared: Path, *, batch_size: int = 32, views: int = 6, batches: int = 30
+) -> list[BenchmarkRow]:
+    """Counts the images a second that one thread on one core reads, decodes and stacks.
 
-
-def _machine() -> dict[str, str | int]:
-    devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "jax": jax.__version__,
-        "devices": f"{jax.device_count()} x {devices}",
-        "processor": platform.machine(),
-        "cores": cores or 0,
-    }
+    Args:
+        prepared: A folder of prepared records.
+        batch_size: Samples a batch.
+        views: Target depth maps a sample.
+        batches: How many are timed, after one that is not.
+    """
+    data = PreparedData(prepared)
+    stream = iter(
+        make_dataset(
+            data, "train", batch_size=batch_size, num_views=views, seed=0, shuffle=True,
+            num_threads=0,
+        )
+    )  # fmt: skip
+    with one_core():
+        next(stream)
+        began = time.perf_counter()
+        count = sum(len(batch.image) for batch in itertools.islice(stream, batches))
+        rate = count / (time.perf_counter() - began)
+    side = data.image_size
+    name = f"input, {side}x{side}, {views} depth maps a sample, one core"
+    return [BenchmarkRow(name, f"{rate:.0f} images/s", ">= 500 images/s", "", rate, "images/s")]

@@ -1,9 +1,9 @@
-"""What more devices would bring: a model of cost from measured step times and bytes to be summed.
+"""A model of the step's time on many devices, from times on one and the bytes exchanged.
 
-One step on n devices takes `a + b k` for its own k images, both measured, and the time of its
-messages. A ring of n moves `2 (n - 1) / n` times an all-reduce's bytes and `n - 1` times what each
-gives to an all-gather over the slowest link; an all-reduce waits for as many messages as a tree has
-levels, up and down, an all-gather one way. Nothing overlaps, as this step exchanges BatchNorm's
+A step on n devices takes `a + b k` for the k images of a device, both measured, and the time of its
+messages. A ring of n moves `2 (n - 1) / n` times the bytes of an all-reduce and `n - 1` times those
+that each device gives to an all-gather, over the slowest link. An all-reduce waits for the messages
+of a tree, up and down, an all-gather one way. Nothing overlaps: the step exchanges BatchNorm's
 statistics layer by layer and sums the gradients at its end.
 """
 
@@ -13,13 +13,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.extend
-import numpy as np
 import optax
 
 from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import HandModel
-from dhm.studies.benchmarks.step import PAPER, fresh_model, make_batch, whole_step
-from dhm.studies.benchmarks.timing import BenchmarkRow, interleaved
+from dhm.studies.benchmarks.step import (
+    PAPER,
+    compile_step,
+    fresh_model,
+    make_batch,
+    repeated_step,
+)
+from dhm.studies.benchmarks.timing import BenchmarkRow, interleaved, median_ms
 from dhm.training.parallel import AXIS
 from dhm.training.state import create_train_state
 from dhm.training.step import make_step_spec, train_step
@@ -33,7 +38,7 @@ _UPDATE = "update"  # the step's named scope
 
 
 class Link(NamedTuple):
-    """A connection, as its data sheet has it.
+    """A connection between devices, by its data sheet.
 
     Attributes:
         bandwidth: Bytes a second, one way.
@@ -53,10 +58,10 @@ class Traffic(NamedTuple):
     """What the devices exchange in a step.
 
     Attributes:
-        all_reduces: How many sums.
-        num_bytes: That they sum, in all.
-        all_gathers: How many times each device gets what every other one has.
-        gathered_bytes: That each device gives to them, in all.
+        all_reduces: Number of sums over the devices.
+        num_bytes: Bytes that they sum.
+        all_gathers: Number of all-gathers.
+        gathered_bytes: Bytes that each device gives to them.
     """
 
     all_reduces: int
@@ -66,7 +71,7 @@ class Traffic(NamedTuple):
 
 
 class StepTime(NamedTuple):
-    """Seconds of one device's step: `fixed + image k` for k images."""
+    """Seconds of a step on one device: `fixed + image k` for k images."""
 
     fixed: float
     image: float
@@ -81,11 +86,11 @@ def benchmark_scaling(
     settings: ModelSettings | None = None,
     repeats: int = 5,
 ) -> list[BenchmarkRow]:
-    """Measures the paper's step with few and with many images, and what it sums; models the rest.
+    """Times the paper's step with few and with many images on one device, and models it on more.
 
     Args:
         template: The hand.
-        step_ms: Times of a step with 8 and with 32 images on one device, instead of measuring.
+        step_ms: Times of a step with 8 and with 32 images on one device, instead of measured ones.
         image_size: Side of the pictures and depth maps, pixels.
         views: Target depth maps a sample.
         settings: Sizes of the networks; the paper's by default.
@@ -96,20 +101,20 @@ def benchmark_scaling(
     traffic = count_traffic(model, variables, make_batch(model, variables, 1, image_size, views))
     sizes = (8, 32) if step_ms or jax.default_backend() != "cpu" else (1, 4)
     if step_ms is None:
-        runs = {}
+        runs, devices = {}, jax.local_devices()[:1]
         model, variables = fresh_model(template, settings, image_size, 1)
         for size in sizes:
             batch = make_batch(model, variables, size, image_size, views)
-            runs[size] = whole_step(model, variables, batch, jax.local_devices()[:1]).run
-        times = interleaved(runs, repeats)
-        step_ms = tuple(1e3 * float(np.median(times[size])) for size in sizes)
+            compiled = compile_step(model, variables, batch, devices)
+            runs[size] = repeated_step(compiled, model, variables, batch, devices)
+        step_ms = tuple(map(median_ms, interleaved(runs, repeats).values()))
     one = line_through(sizes, [milliseconds / 1e3 for milliseconds in step_ms])
-    given = " and ".join(
+    times = " and ".join(
         f"{milliseconds:.3g} ms with {size}"
         for size, milliseconds in zip(sizes, step_ms, strict=True)
     )
     rows = [
-        BenchmarkRow("one device's step, images", given),
+        BenchmarkRow("one device's step, images", times),
         BenchmarkRow(
             "exchanged between devices a step",
             f"{traffic.num_bytes / 1e6:.1f} MB in {traffic.all_reduces} all-reduces, "
@@ -122,13 +127,13 @@ def benchmark_scaling(
 
 
 def line_through(sizes: tuple[int, int], seconds: list[float]) -> StepTime:
-    """The time of a step as a line through two measured ones; neither part is negative."""
+    """Returns the line through two measured times of a step; neither part is negative."""
     image = max(seconds[1] - seconds[0], 0.0) / (sizes[1] - sizes[0])
     return StepTime(max(seconds[0] - image * sizes[0], 0.0), image)
 
 
 def exchange_seconds(traffic: Traffic, devices: int) -> float:
-    """Time that a step's messages take on a number of devices, eight to a machine."""
+    """Returns the time of a step's messages on a number of devices, eight to a machine."""
     if devices == 1:
         return 0.0
     link = _INSIDE if devices <= _MACHINE else _BETWEEN
@@ -140,7 +145,7 @@ def exchange_seconds(traffic: Traffic, devices: int) -> float:
 
 
 def step_seconds(one: StepTime, traffic: Traffic, devices: int, images: float) -> float:
-    """Time of a step with that many images on each device."""
+    """Returns the time of a step with that many images on each device."""
     return one.fixed + one.image * images + exchange_seconds(traffic, devices)
 
 
@@ -162,12 +167,12 @@ def _row(one: StepTime, traffic: Traffic, devices: int) -> BenchmarkRow:
 
 
 def _hours(step: float) -> float:
-    """Of one subject's training at the paper's batch."""
+    """Returns the hours of one subject's training at the paper's batch."""
     return step * _IMAGES * _EPOCHS / _BATCH / 3600
 
 
 def count_traffic(model: HandModel, variables: dict, batch: Batch) -> Traffic:
-    """Counts what a training step exchanges between devices, in its own program."""
+    """Counts what the program of a training step exchanges between devices."""
     state = create_train_state(model, variables, optax.adam(1e-4))
     spec = make_step_spec(model, PAPER, AXIS)
     program = jax.make_jaxpr(lambda s, b: train_step(s, b, spec), axis_env=[(AXIS, 2)])
@@ -180,7 +185,7 @@ def count_traffic(model: HandModel, variables: dict, batch: Batch) -> Traffic:
 
 
 def _exchanges(jaxpr: Any) -> Iterator[tuple[str, str, int]]:
-    """Primitive, named scope and bytes of all that devices exchange in a program."""
+    """Yields primitive, named scope and bytes of each exchange between devices in a program."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("psum", "all_gather"):
             shapes = [variable.aval for variable in equation.invars]

@@ -1,8 +1,9 @@
-"""Where a training step's time goes: a profiler trace of it, by the stages that the step names.
+"""Where a training step's time goes: `--what step`, with a profiler trace by the step's stages.
 
 What XLA fuses counts to the stage that it ends in.
 """
 
+import importlib.util
 import re
 import tempfile
 from collections.abc import Callable
@@ -10,8 +11,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import imageio.v3 as imageio
 import jax
 import numpy as np
+
+from dhm.networks.build import ModelSettings
+from dhm.studies.benchmarks.step import (
+    compile_step,
+    encoder_step,
+    floor_rows,
+    fresh_model,
+    make_batch,
+    repeated_step,
+    step_rows,
+)
+from dhm.studies.benchmarks.timing import BenchmarkRow, interleaved, median_ms, median_ratio
+from dhm.types import HandTemplate
 
 # The step's scopes (jax.named_scope), with colours for the picture.
 STAGES = {
@@ -24,8 +39,64 @@ _METADATA = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*op_name="([^"]*)"')
 _BETWEEN = 2e-3  # of a step: pieces of one stage so close together are drawn as one
 
 
+def benchmark_step(
+    template: HandTemplate,
+    *,
+    batch_size: int | None = None,
+    image_size: int = 256,
+    views: int = 6,
+    settings: ModelSettings | None = None,
+    repeats: int = 9,
+    picture: Path | None = None,
+) -> list[BenchmarkRow]:
+    """Times the paper's training step (ResNet-50, 256x256, 6 views) in turns with its parts.
+
+    The bare encoder's step is forward, backward and Adam of the same encoder with as many images,
+    without a hand. PyTorch's is the same ResNet on the CPU, where torch is installed.
+
+    Args:
+        template: The hand.
+        batch_size: Over all devices; by default 32 a device on an accelerator, 4 on a CPU.
+        image_size: Side of the pictures and depth maps, pixels.
+        views: Target depth maps a sample.
+        settings: Sizes of the networks; the paper's by default.
+        repeats: Rounds; medians are reported, of ratios the median over the rounds.
+        picture: File that gets a timeline of one step by its stages, or None.
+    """
+    on_cpu, devices = jax.default_backend() == "cpu", jax.local_devices()
+    batch_size = batch_size or (4 if on_cpu else 32) * len(devices)
+    settings = settings or ModelSettings()
+    model, variables = fresh_model(template, settings, image_size, len(devices))
+    batch = make_batch(model, variables, batch_size, image_size, views)
+    compiled = compile_step(model, variables, batch, devices)
+    whole = repeated_step(compiled, model, variables, batch, devices)
+    runs = {"whole": whole, "encoder": encoder_step(model, variables, batch.image, devices)}
+    if on_cpu and importlib.util.find_spec("torch"):
+        from dhm.studies.benchmarks.torch_resnet import torch_step
+
+        runs["torch"] = torch_step(settings.depth, settings.width, batch.image)
+    times = interleaved(runs, repeats)
+    title = f"ResNet-{settings.depth}, {image_size}x{image_size}, batch {batch_size}, {views} views"
+    rows = step_rows(times, title, batch_size)
+    if "torch" in times:
+        number = median_ratio(times["encoder"], times["torch"])
+        value = f"{number:.2f}  (PyTorch's takes {median_ms(times['torch']):.0f} ms)"
+        rows.append(BenchmarkRow("encoder's step / PyTorch's", value, "<= 1.2", number=number))
+    elif on_cpu:
+        rows.append(BenchmarkRow("encoder's step / PyTorch's", "-  (torch is not installed)"))
+    spans = trace_spans(whole, compiled.hlo)
+    if picture is not None:
+        imageio.imwrite(picture, draw_timeline(spans))
+    listed = ", ".join(f"{stage} {share:.1%}" for stage, share in shares(spans).items())
+    return [
+        *rows,
+        *floor_rows(compiled.cost, times["whole"]),
+        BenchmarkRow("time by stage", listed),
+    ]
+
+
 class Span(NamedTuple):
-    """Work of one thread or stream on one stage.
+    """One piece of work of one thread or stream on one stage.
 
     Attributes:
         stage: Its name.
@@ -41,13 +112,13 @@ class Span(NamedTuple):
 
 
 def stage_of(op_name: str) -> str:
-    """The stage of an operation by the path of scopes that XLA keeps, forwards or backwards."""
+    """Returns the stage of an operation from its scopes in XLA's metadata, in either pass."""
     scopes = re.split(r"[/()]", op_name.replace("rasterize_backward", "rasterize"))
     return next((stage for stage in STAGES if stage in scopes), OTHER)
 
 
 def stages_of_program(hlo: str) -> dict[str, str]:
-    """Stages by the names of a compiled program's instructions."""
+    """Returns the stage of each instruction of a compiled program, by its name."""
     found = map(_METADATA.match, hlo.splitlines())
     return {match[1]: stage_of(match[2]) for match in found if match}
 
@@ -85,7 +156,7 @@ def trace_spans(run: Callable[[], object], hlo: str) -> list[Span]:
 
 
 def _innermost(events: list[tuple]) -> list[tuple]:
-    """Events without those that others of their thread lie in: a loop holds its body's."""
+    """Drops events that contain others of their thread: a loop contains its body's."""
     kept = []
     for thread in {event[0] for event in events}:
         mine = sorted((e for e in events if e[0] == thread), key=lambda e: (e[1], -e[2]))
@@ -96,7 +167,7 @@ def _innermost(events: list[tuple]) -> list[tuple]:
 
 
 def shares(spans: list[Span]) -> dict[str, float]:
-    """Each stage's share of the time that all threads worked, largest first."""
+    """Returns each stage's share of the time that all threads worked, largest first."""
     total = sum(span.end - span.begin for span in spans)
     found = {span.stage for span in spans}
     sums = {s: sum(x.end - x.begin for x in spans if x.stage == s) / total for s in found}
@@ -104,7 +175,7 @@ def shares(spans: list[Span]) -> dict[str, float]:
 
 
 def merged(spans: list[Span]) -> list[Span]:
-    """The same with neighbours of one thread and stage as one: what a picture can show."""
+    """Joins spans of one thread and stage that a picture could not show apart."""
     gap = _BETWEEN * max(span.end for span in spans)
     result: dict[int, list[Span]] = {}
     for span in spans:
@@ -117,7 +188,7 @@ def merged(spans: list[Span]) -> list[Span]:
 
 
 def draw_timeline(spans: list[Span]) -> np.ndarray:
-    """A picture of who worked on what, time to the right, a row for each thread: [h w 3] RGB."""
+    """Draws the work of each thread as a row, time to the right: [h w 3] RGB."""
     width, row, legend = 1200, 26, 34
     threads, end = max(span.thread for span in spans) + 1, max(span.end for span in spans)
     picture = np.full((threads * row + legend + 24, width, 3), 255, np.uint8)

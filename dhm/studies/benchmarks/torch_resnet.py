@@ -1,4 +1,4 @@
-"""PyTorch's training step of the same ResNet, for comparison; needs torch, not torchvision."""
+"""The encoder's training step in PyTorch, for comparison; needs torch, not torchvision."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ class _Block(nn.Module):
 
 
 def torch_resnet(depth: int, width: int, outputs: int = 28, hidden: int = 512) -> nn.Module:
-    """The encoder: a ResNet of `dhm.networks.resnet`'s sizes and its head."""
+    """Returns the image encoder: a ResNet with the sizes of `dhm.networks.resnet`, and its head."""
     bottleneck = depth in BOTTLENECK_DEPTHS
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
@@ -56,7 +56,7 @@ def torch_resnet(depth: int, width: int, outputs: int = 28, hidden: int = 512) -
 
 
 def torch_step(depth: int, width: int, images: np.ndarray) -> Callable[[], float]:
-    """A run of forward, backward and Adam on 8-bit pictures [b h w 3], in channels-last layout."""
+    """Returns a training step on 8-bit pictures [b h w 3]: forward, backward and Adam."""
     model = torch_resnet(depth, width).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.Adam(model.parameters(), 1e-4)
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The rasterizer's table: that every row is there and says what was measured."""
+"""The rasterizer's table and the timing that all tables share."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ def small_benchmark():
     return benchmark_rasterizer(vertices, faces, image_size=(48, 64), views=2, samples=3, repeats=2)
 
 
-def test_rows_with_embree():
+def test_table_with_embree():
     pytest.importorskip("embreex")
     rows = {row.name: row for row in small_benchmark()}
     assert list(rows) == [
@@ -35,14 +35,14 @@ def test_rows_with_embree():
     assert all(row.must and row.aim for row in rows.values())
 
 
-def test_without_embreex_the_table_says_so(monkeypatch):
+def test_table_without_embreex_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "embreex.mesh_construction", None)
     rows = small_benchmark()
     assert rows[0].value.startswith("-  (") and "embreex is not installed" in rows[0].value
     assert not any("error" in row.name or "hit" in row.name for row in rows)
 
 
-def test_the_cores_come_back():
+def test_one_core_restores_the_affinity():
     allowed = os.sched_getaffinity(0)
 
     def fail():
@@ -54,7 +54,7 @@ def test_the_cores_come_back():
     assert os.sched_getaffinity(0) == allowed
 
 
-def test_interleaved_runs_each_once_a_round_after_a_first_time():
+def test_interleaved_runs_each_once_a_round_after_a_warm_up():
     calls = []
     runs = {name: lambda name=name: calls.append(name) for name in "ab"}
     times = timing.interleaved(runs, repeats=3)
@@ -62,7 +62,7 @@ def test_interleaved_runs_each_once_a_round_after_a_first_time():
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
 
 
-def test_views_frame_the_mesh():
+def test_cameras_around_frame_the_mesh():
     vertices = bumpy_sphere(6)[0] + np.float32([300, -50, 20])
     camera = rasterizer.cameras_around(vertices, (100, 200), views=4)
     for K, T in zip(np.asarray(camera.K), np.asarray(camera.T_camera_world), strict=True):

@@ -1,4 +1,4 @@
-"""The model of cost: its sums counted in the program, its times by hand."""
+"""The model of scaling: exchanges counted in the program, times by hand."""
 
 import functools
 from itertools import pairwise
@@ -18,14 +18,14 @@ from dhm.studies.benchmarks.scaling import (
     line_through,
     step_seconds,
 )
-from dhm.studies.benchmarks.step import CompiledStep, fresh_model, make_batch
+from dhm.studies.benchmarks.step import fresh_model, make_batch
 
 SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def count_once():
-    """A model and its step's sums take seconds, and are the same every time."""
+    """Builds the model and counts its exchanges once for all tests; both take seconds."""
     counted = functools.cache(_count)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dhm.studies.benchmarks.scaling.count_traffic", lambda *_: counted())
@@ -43,7 +43,7 @@ def _count() -> Traffic:
     return count_traffic(model, variables, make_batch(model, variables, 1, 32, 1))
 
 
-def test_a_step_sums_its_gradients_its_metrics_and_batchnorms_statistics():
+def test_traffic_is_gradients_metrics_and_batchnorm_statistics():
     """A ResNet-18 has 20 BatchNorm layers; each gathers once forwards and sums once backwards."""
     traffic, (_, variables) = _count(), _small_model()
     params = sum(leaf.nbytes for leaf in jax.tree.leaves(variables["params"]))
@@ -54,7 +54,7 @@ def test_a_step_sums_its_gradients_its_metrics_and_batchnorms_statistics():
     assert traffic.gathered_bytes == statistics
 
 
-def test_the_time_of_sums_by_hand():
+def test_exchange_seconds_by_hand():
     traffic = Traffic(all_reduces=10, num_bytes=90_000_000)
     assert exchange_seconds(traffic, 1) == 0
     # NVLink: 2 * 7/8 * 90 MB at 450 GB/s, and 10 times three levels up and three down of 5 us.
@@ -67,7 +67,7 @@ def test_the_time_of_sums_by_hand():
     assert exchange_seconds(gathers, 8) == pytest.approx(7 * 4e-6 + 10 * 3 * 5e-6)
 
 
-def test_a_step_is_a_line_through_two_times():
+def test_step_time_is_a_line_through_two_times():
     one = line_through((8, 32), [0.006, 0.018])
     assert one == pytest.approx(StepTime(fixed=0.002, image=0.0005))
     assert step_seconds(one, Traffic(0, 0), 4, 16) == pytest.approx(0.010)
@@ -75,7 +75,7 @@ def test_a_step_is_a_line_through_two_times():
     assert line_through((8, 32), [0.001, 0.032]).fixed == 0
 
 
-def test_the_table_goes_to_64_devices():
+def test_table_goes_to_64_devices():
     rows = _table(step_ms=(6.0, 18.0))
     devices = [row for row in rows if row.unit == "images/s"]
     assert [row.name.split()[0] for row in devices] == ["1", "2", "4", "8", "16", "32", "64"]
@@ -85,20 +85,22 @@ def test_the_table_goes_to_64_devices():
     assert "6 ms with 8 and 18 ms with 32" in rows[0].value
 
 
-def test_the_steps_it_measures_are_timed(monkeypatch):
-    """On a clock that a step moves on by 20 ms and 30 ms an image."""
+def test_measured_steps_are_timed(monkeypatch):
+    """Each step moves a fake clock by 20 ms and 30 ms an image."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(
         "dhm.studies.benchmarks.timing.time", SimpleNamespace(perf_counter=lambda: clock.now)
     )
 
-    def step_by_the_clock(_model, _variables, batch, _devices):
+    def step_by_the_clock(_compiled, _model, _variables, batch, _devices):
         def run():
             clock.now += 0.02 + 0.03 * len(batch.image)
 
-        return CompiledStep(run, {}, "")
+        return run
 
-    monkeypatch.setattr("dhm.studies.benchmarks.scaling.whole_step", step_by_the_clock)
+    scaling = "dhm.studies.benchmarks.scaling"
+    monkeypatch.setattr(f"{scaling}.compile_step", lambda *_: None)
+    monkeypatch.setattr(f"{scaling}.repeated_step", step_by_the_clock)
     (row,) = [row for row in _table() if row.name == "1 device"]
     assert row.number == pytest.approx(32 / (0.02 + 0.03 * 32), rel=1e-6)
 

@@ -1,4 +1,4 @@
-"""A trace by stages: names by hand, nested events, a program that is known."""
+"""Stages of a step: scopes, nested events, the timeline, and the trace of a known program."""
 
 import jax
 import jax.numpy as jnp
@@ -26,23 +26,23 @@ from dhm.studies.benchmarks.stages import (
         ("jit(f)/jvp()/convert", OTHER),
     ],
 )
-def test_a_stage_is_read_off_the_scopes(name, stage):
+def test_stage_of_scopes(name, stage):
     assert stage_of(name) == stage
 
 
-def test_a_loop_counts_by_what_runs_in_it():
+def test_innermost_drops_the_loop_around_its_body():
     loop, body, after = (0, 0, 10, "loop"), (0, 2, 4, "body"), (0, 10, 12, "after")
     elsewhere = (1, 0, 10, "elsewhere")
     assert sorted(_innermost([loop, body, after, elsewhere])) == sorted([body, after, elsewhere])
 
 
-def test_shares_add_up():
+def test_shares_are_sorted_and_add_up():
     spans = [Span("encode", 0, 0.0, 3.0), Span("update", 1, 3.0, 4.0)]
     assert shares(spans) == {"encode": 0.75, "update": 0.25}
     assert list(shares(spans[::-1])) == ["encode", "update"]
 
 
-def test_neighbours_are_drawn_as_one():
+def test_neighbouring_spans_are_drawn_as_one():
     spans = [
         Span("encode", 0, 0.0, 1.0),
         Span("encode", 0, 1.001, 2.0),
@@ -54,7 +54,7 @@ def test_neighbours_are_drawn_as_one():
     assert (left != right).any() and (left != 255).any() and (right != 255).any()
 
 
-def test_the_heavy_part_of_a_program_is_found():
+def test_trace_finds_the_heavy_stage():
     @jax.jit
     def program(x):
         with jax.named_scope("encode"):

@@ -1,4 +1,4 @@
-"""The other tables, small: that every row is there and says what was measured."""
+"""The tables of the step, the model's parts and the input, small: every row and its numbers."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from data_prep.toy.hand import make_toy_template
 from dhm.errors import BadInputError
 from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import HandModel
-from dhm.studies.benchmarks import report, step
-from dhm.studies.benchmarks.inference import benchmark_inference
-from dhm.studies.benchmarks.input import benchmark_input
+from dhm.studies.benchmarks import report, stages
+from dhm.studies.benchmarks.model_parts import benchmark_inference
+from dhm.studies.benchmarks.report import benchmark_input
 from dhm.studies.benchmarks.timing import BenchmarkRow
 from dhm.training.state import initial_variables
 from tests.training.toy_step import SmallEncoder
@@ -21,39 +21,40 @@ from tests.training.toy_step import SmallEncoder
 SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
 
 
-def test_the_step_stands_beside_the_bare_encoder_and_the_floor(monkeypatch, tmp_path):
+def test_step_table_has_the_encoder_the_floors_and_the_stages(monkeypatch, tmp_path):
     def fresh_model(template, _settings, image_size, _num_devices):
         """With an encoder that compiles in seconds."""
         model = HandModel(template, SmallEncoder(name="encoder"))
         return model, initial_variables(model, seed=0, subject=1, image_size=image_size)
 
-    monkeypatch.setattr(step, "fresh_model", fresh_model)
-    rows = step.benchmark_step(
+    monkeypatch.setattr(stages, "fresh_model", fresh_model)
+    rows = stages.benchmark_step(
         make_toy_template(300), batch_size=4, image_size=32, views=1, settings=SMALL, repeats=2,
         picture=tmp_path / "step.png",
     )  # fmt: skip
-    assert [row.name.split(",")[0] for row in rows[:3]] == [
-        "training step", "whole step / bare encoder's step", "encoder's step / PyTorch's"
+    assert [row.name.split(",")[0] for row in rows[:4]] == [
+        "training step", "bare encoder's step", "whole step / bare encoder's step",
+        "encoder's step / PyTorch's",
     ]  # fmt: skip
-    assert len(rows) == 6
-    assert rows[0].unit == "images/s" and rows[0].number > 0
-    assert rows[1].number > 0
-    assert rows[3].name.startswith("floor by ") and "GFLOP/s of a large product" in rows[3].name
-    assert rows[3].number > 0 and rows[4].number > 0
-    found = dict(re.findall(r"(\w+) ([\d.]+)%", rows[5].value))
+    assert len(rows) == 7
+    assert rows[0].unit == rows[1].unit == "images/s" and rows[0].number > 0 < rows[1].number
+    assert rows[2].number > 0
+    assert rows[4].name.startswith("floor by ") and "GFLOP/s of a large product" in rows[4].name
+    assert rows[4].number > 0 and rows[5].number > 0
+    found = dict(re.findall(r"(\w+) ([\d.]+)%", rows[6].value))
     assert {"encode", "decode", "rasterize", "update"} <= found.keys()
     assert sum(map(float, found.values())) == pytest.approx(100, abs=1)
     assert imageio.imread(tmp_path / "step.png").shape[1:] == (1200, 3)
 
 
-def test_pytorchs_resnet_is_the_same():
+def test_pytorch_resnet_has_torchvisions_size():
     torch_resnet = pytest.importorskip("dhm.studies.benchmarks.torch_resnet", reason="needs torch")
     model = torch_resnet.torch_resnet(50, 64, outputs=1000, hidden=2048)
     backbone = sum(p.numel() for layer in model[:-3] for p in layer.parameters())
     assert backbone == 25_557_032 - 2048 * 1000 - 1000  # torchvision's documented count
 
 
-def test_one_picture_and_the_input(toy_prepared):
+def test_inference_and_input_tables(toy_prepared):
     template = make_toy_template(300)
     rows = benchmark_inference(template, image_size=32, settings=SMALL, repeats=2)
     size = f"{template.num_vertices} vertices"
@@ -67,7 +68,7 @@ def test_one_picture_and_the_input(toy_prepared):
     assert row.number > 1
 
 
-def test_the_numbers_are_written(monkeypatch, tmp_path, capsys):
+def test_rows_are_written_as_json(monkeypatch, tmp_path, capsys):
     row = BenchmarkRow("speed", "3 ms", "<= 5 ms", "", 3.0, "ms")
     monkeypatch.setattr(report, "benchmark_losses", lambda template: [row])
     template, file = make_toy_template(300), tmp_path / "numbers.json"
@@ -78,7 +79,7 @@ def test_the_numbers_are_written(monkeypatch, tmp_path, capsys):
     assert "speed" in capsys.readouterr().out
 
 
-def test_the_step_has_as_many_pictures_as_asked_for(monkeypatch):
+def test_batch_size_reaches_the_step(monkeypatch):
     asked = []
 
     def benchmark_step(template, *, batch_size, picture):
@@ -90,6 +91,6 @@ def test_the_step_has_as_many_pictures_as_asked_for(monkeypatch):
     assert asked == [32]
 
 
-def test_an_unknown_part_is_refused():
+def test_unknown_part_is_refused():
     with pytest.raises(BadInputError, match="--what: found 'speed', expected one of raster, loss"):
         report.benchmark(make_toy_template(300), lambda folder: Path(folder), "speed")
