@@ -30,7 +30,8 @@ PAPER = ObjectiveSettings(
     joint=1.0, depth=1.0, penetration=1.0, laplacian=5.0, non_rigid=5.0, skeleton=0.1,
     depth_reduction="foreground", penetration_reduction="mean", depth_beta=1.0,
 )  # fmt: skip
-_LEARNING_RATE = 1e-4
+# One for all states: a compiled step takes no state of another optimiser.
+_OPTIMISER = optax.adam(1e-4)
 
 
 def fresh_model(
@@ -93,8 +94,7 @@ class CompiledStep(NamedTuple):
 
 def fresh_state(model: HandModel, variables: dict, devices: Sequence[jax.Device]) -> TrainState:
     """Returns a state at step 0 on the devices, which a step may take over."""
-    variables = jax.device_get(variables)
-    state = create_train_state(model, variables, optax.adam(_LEARNING_RATE))
+    state = create_train_state(model, jax.device_get(variables), _OPTIMISER)
     return replicate(state, devices)
 
 
@@ -131,7 +131,6 @@ def encoder_step(
     model: HandModel, variables: dict, images: np.ndarray, devices: Sequence[jax.Device]
 ) -> Callable[[], Any]:
     """Returns a function that trains the encoder alone for a step: forward, backward and Adam."""
-    optimiser = optax.adam(_LEARNING_RATE)
 
     def loss(encoder, stats, images):
         params = variables["params"] | {"encoder": encoder}
@@ -146,7 +145,7 @@ def encoder_step(
         gradient, stats = jax.grad(loss, has_aux=True)(encoder, stats, images)
         if len(devices) > 1:
             gradient = jax.lax.psum(gradient, AXIS)
-        updates, opt_state = optimiser.update(gradient, opt_state, encoder)
+        updates, opt_state = _OPTIMISER.update(gradient, opt_state, encoder)
         return optax.apply_updates(encoder, updates), opt_state, stats
 
     parallel = jax.pmap(
@@ -154,7 +153,7 @@ def encoder_step(
         donate_argnums=(0,),
     )  # fmt: skip
     encoder = jax.device_get(variables["params"]["encoder"])
-    first = encoder, optimiser.init(encoder), jax.device_get(variables["batch_stats"])
+    first = encoder, _OPTIMISER.init(encoder), jax.device_get(variables["batch_stats"])
     state = replicate(first, devices)
     sharded = images.reshape(len(devices), -1, *images.shape[1:])
 
