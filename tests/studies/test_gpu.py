@@ -19,10 +19,10 @@ from dhm.training.state import initial_variables
 from tests.training.toy_step import SmallEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a machine with an accelerator need not have. absl itself comes with optax.
+# What a machine with an accelerator need not have. absl comes with optax, msgpack with flax.
 _ABSENT = (
     "cv2", "tensorflow_datasets", "grain", "trimesh", "igl", "ml_collections", "tqdm",
-    "tensorboardX", "PIL", "imageio", "msgpack", "jinja2", "data_prep", "absl.app",
+    "tensorboardX", "PIL", "imageio", "zstandard", "jinja2", "data_prep", "absl.app",
 )  # fmt: skip
 _BLOCKED = f"""
 import sys
