@@ -19,7 +19,7 @@ ALLOWED = {
     "dhm.geometry": _BASE,
     "dhm.rendering": _BASE | {"dhm.geometry"},
     "dhm.losses": _BASE | {"dhm.geometry"},
-    "dhm.fitting": _BASE | {"dhm.geometry", "dhm.losses"},
+    "dhm.fitting": _BASE | {"dhm.geometry"},
     "dhm.networks": _BASE | {"dhm.geometry", "dhm.fitting"},
     "dhm.data": _BASE | {"dhm.formats", "dhm.geometry"},
     "dhm.training": _MODEL | {"dhm.losses"},

@@ -28,9 +28,8 @@ from data_prep.studio.stage.lighting import diffuse_light, specular_light, studi
 from data_prep.studio.stage.sensors import dark_background, photograph
 from data_prep.studio.template.hand_template import hand_template
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
-from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import euler_angles_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
+from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
+from dhm.geometry.transforms import euler_angles_to_matrix
 from dhm.types import HandTemplate
 
 TILE = 300

@@ -26,11 +26,11 @@ from dhm.formats.release_annotations import (
     write_krt,
 )
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_indices, dof_names, pose_to_euler
-from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import euler_angles_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
+from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
+from dhm.geometry.mesh import vertex_normals
+from dhm.geometry.transforms import euler_angles_to_matrix
 from dhm.rendering import rasterize
-from dhm.rendering.shading import shade, vertex_normals
+from dhm.rendering.shading import shade
 from dhm.types import HandTemplate
 
 TOY_SEQUENCES = {

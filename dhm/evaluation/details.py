@@ -17,8 +17,7 @@ from dhm.evaluation.metrics import joint_errors, scan_distance
 from dhm.evaluation.penetration import HandParts, hand_parts, penetrating_share, penetration
 from dhm.evaluation.visible import visible_mesh_error
 from dhm.fitting import fit_pose
-from dhm.networks.aligned import of_known_joints
-from dhm.networks.hand_model import HandModel
+from dhm.networks.hand_model import HandModel, mask_joints
 from dhm.types import Batch, Camera, HandOutput
 
 POSES = ("encoder", "fitted")
@@ -95,7 +94,7 @@ def evaluate_details(
     for poses, records in tqdm(batches, desc="details", unit="batch"):
         fields = [data.record(split, record) for record in records]
         images = [data.decode_image(split, *pair) for pair in zip(records, fields, strict=True)]
-        batch = of_known_joints(model, batch_of(records, fields, images, batch_size))
+        batch = mask_joints(model, batch_of(records, fields, images, batch_size))
         is_first = poses == POSES
         if is_first:
             flexed = is_flexed(np.asarray(true_angles(batch)), data.template.joint_names)

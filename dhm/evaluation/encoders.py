@@ -14,8 +14,7 @@ from dhm.data.prepared_data import PreparedData
 from dhm.errors import DhmError
 from dhm.evaluation.evaluate import OVERALL
 from dhm.evaluation.metrics import joint_errors
-from dhm.networks.aligned import joints_aligned, of_known_joints
-from dhm.networks.hand_model import HandModel
+from dhm.networks.hand_model import HandModel, joints_aligned, mask_joints
 
 NEW, FORMER = "new", "former"
 """The encoder of a run that kept a trained decoder, and the one this decoder was trained with."""
@@ -74,7 +73,7 @@ def evaluate_encoder(
     errors = []
     total = num_batches(len(data.split_index(split).frame), batch_size)
     for batch in tqdm(batches, total=total, desc="encoder", unit="batch"):
-        batch = of_known_joints(model, batch)
+        batch = mask_joints(model, batch)
         *hands, aligned = jax.device_get(step(variables, batch))
         columns = [joint_errors(hand, batch.joints, batch.joint_valid) for hand in hands]
         for record, fits, *values in zip(batch.record.tolist(), aligned, *columns, strict=True):

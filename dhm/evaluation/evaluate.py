@@ -18,8 +18,7 @@ from dhm.evaluation.metrics import joint_errors, mesh_error
 from dhm.evaluation.metrics_file import OVERALL
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.transforms import transform_points
-from dhm.networks.aligned import align_to_joints, decode_aligned, of_known_joints
-from dhm.networks.hand_model import HandModel
+from dhm.networks.hand_model import HandModel, align_to_joints, decode_aligned, mask_joints
 from dhm.types import Batch, Camera, HandOutput
 
 
@@ -89,7 +88,7 @@ def evaluate(
     step = jax.jit(lambda variables, batch: eval_step(model, variables, batch))
     errors = []
     for batch in tqdm(batches, total=total, desc="evaluate", unit="batch"):
-        batch = of_known_joints(model, batch)
+        batch = mask_joints(model, batch)
         _, output, aligned = jax.device_get(step(variables, batch))
         errors += _batch_errors(batch, output, aligned, model.template.faces, data, mesh_stride)
     return errors
@@ -119,7 +118,7 @@ def evaluate_fitted(
     def decode(batch: Batch) -> tuple[HandOutput, Bool[Array, " b"]]:
         return step(variables, batch)[1:]
 
-    known = model.known_joints
+    known = model.joint_mask
     return _frame_errors(decode, model.template.faces, data, batch_size, "fit", known)
 
 

@@ -6,7 +6,7 @@ import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dhm.geometry.topology import boundary_loops, unique_edges
+from dhm.geometry.mesh import boundary_loops, unique_edges
 
 # mm; float64 keeps a closest point on its edge far better than this.
 _ON_RIM = 1e-6

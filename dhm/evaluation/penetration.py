@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from dhm.evaluation.metrics import closest_points
 from dhm.geometry.hand_rig import FINGERTIPS, PALM_JOINTS
-from dhm.geometry.topology import boundary_loops
+from dhm.geometry.mesh import boundary_loops
 from dhm.types import HandTemplate
 
 PENETRATES_MM = 2.0

@@ -15,7 +15,7 @@ from dhm.evidence.keypoints import (
     read_points,
     refuse_unknown_fields,
 )
-from dhm.fitting.surface import depth_points
+from dhm.fitting.evidence import depth_points
 from dhm.formats.json_file import MAX_MAGNITUDE, json_numbers
 from dhm.formats.npz import read_npy
 from dhm.formats.picture import read_depth_picture

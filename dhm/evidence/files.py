@@ -25,11 +25,12 @@ from dhm.evidence.keypoints import (
     read_side,
     refuse_unknown_fields,
 )
-from dhm.fitting.surface import spread_sample, vertex_normals
+from dhm.fitting.evidence import spread_sample
 from dhm.formats.json_file import json_numbers, read_json
 from dhm.formats.mesh import read_scan
 from dhm.formats.npz import Arrays
 from dhm.geometry.hand_rig import dof_names
+from dhm.geometry.mesh import vertex_normals
 
 NUM_POINTS = 1500
 """Skin points used of a frame's depth maps and scan together."""

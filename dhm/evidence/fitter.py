@@ -12,15 +12,18 @@ from dhm.errors import BadInputError
 from dhm.evidence.cameras import CameraView
 from dhm.evidence.files import MIN_JOINTS, NUM_POINTS, EvidenceFile, FrameEvidence
 from dhm.export.hand_files import LEFT, mirror_transform
-from dhm.fitting.evidence import Evidence, no_evidence
-from dhm.fitting.evidence_fit import DEFAULTS, FitSettings, FittedHand, fit_evidence
-from dhm.fitting.joints import default_starts
-from dhm.fitting.penetration import BoneSpheres, bone_spheres
-from dhm.fitting.rig import HandPose, Rig, make_rig
-from dhm.fitting.sequence_fit import fit_sequence
-from dhm.fitting.starts import starts_in_one_view, starts_in_space
-from dhm.fitting.surface import HandSurface, spread_sample, vertex_normals
-from dhm.geometry.topology import boundary_loops
+from dhm.fitting.evidence import (
+    Evidence,
+    no_evidence,
+    spread_sample,
+    starts_from_joints,
+    starts_from_one_view,
+)
+from dhm.fitting.evidence_fit import DEFAULTS, FitSettings, FittedHand, fit_evidence, fit_sequence
+from dhm.fitting.joint_fit import default_starts
+from dhm.fitting.rig import HandPose, Rig, SkinSample, make_rig
+from dhm.fitting.terms import BoneSpheres, bone_spheres
+from dhm.geometry.mesh import boundary_loops, vertex_normals
 from dhm.networks.hand_model import HandModel, inverse_bind_pose
 
 _NUM_SAMPLES = 1200  # skin points of the model that are matched: one every 5 mm or so
@@ -38,7 +41,7 @@ class ModelParts(NamedTuple):
     """
 
     rig: Rig
-    surface: HandSurface
+    surface: SkinSample
     spheres: BoneSpheres
 
 
@@ -62,7 +65,7 @@ def model_parts(
     def refine(theta):
         return model.apply(variables, theta[None], method="refined_mesh")[0, sample]
 
-    surface = HandSurface(
+    surface = SkinSample(
         lbs_weights=jnp.asarray(template.lbs_weights[sample], jnp.float32),
         T_joint_model=jnp.asarray(inverse_bind_pose(template), jnp.float32),
         normals=jnp.asarray(vertex_normals(v_zero, template.faces)[sample], jnp.float32),
@@ -141,9 +144,9 @@ class FrameFitter:
         if "given" in kinds:
             made["given"] = _stack_starts(frames)
         if "space" in kinds:
-            made["space"] = starts_in_space(rig, evidence, middle)
+            made["space"] = starts_from_joints(rig, evidence, middle)
         if "view" in kinds:
-            made["view"] = starts_in_one_view(rig, evidence, middle[:, 0])
+            made["view"] = starts_from_one_view(rig, evidence, middle[:, 0])
         count = max(poses.scale.shape[1] for poses in made.values())
         rows = [
             jax.tree.map(lambda x, i=i: np.resize(x[i], (count, *x.shape[2:])), made[kind])

@@ -14,7 +14,7 @@ from dhm.formats.glb import encode_glb
 from dhm.formats.json_file import write_json
 from dhm.formats.mesh import ObjMesh, write_obj
 from dhm.geometry.hand_rig import MANO_JOINTS, dof_names
-from dhm.rendering.shading import vertex_normals
+from dhm.geometry.mesh import vertex_normals
 from dhm.types import HandTemplate
 
 RIGHT, LEFT = "right", "left"

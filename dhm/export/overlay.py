@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from dhm.export.hand_files import CAMERA, RIGHT, PredictedHand, placed, placed_mesh
 from dhm.formats.mesh import ObjMesh
-from dhm.rendering.portrait import SKIN, portrait
+from dhm.rendering.shading import SKIN, portrait
 from dhm.types import HandTemplate
 
 MAX_SIDE = 1280

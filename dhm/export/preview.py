@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dhm.data.prepared_data import PreparedData
-from dhm.networks.aligned import align_to_joints
-from dhm.networks.hand_model import HandModel
-from dhm.rendering.portrait import SKIN, portrait
+from dhm.networks.hand_model import HandModel, align_to_joints
+from dhm.rendering.shading import SKIN, portrait
 
 _TILE = 256
 _TURNS_DEG = (90, 180)

@@ -1,4 +1,4 @@
-"""The pose, the place and, if wanted, the size of a hand from any evidence of it."""
+"""Pose, root transform and optionally scale of hands from evidence, frame by frame or in films."""
 
 from functools import partial
 from typing import NamedTuple
@@ -7,26 +7,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dhm.fitting.evidence import Evidence, about_origin, shift_pose, without_points
-from dhm.fitting.joints import PRIOR
-from dhm.fitting.levenberg_marquardt import Linearised, minimise
-from dhm.fitting.penetration import BoneSpheres, penetration_term
+from dhm.fitting.evidence import Evidence, about_origin, without_points
+from dhm.fitting.joint_fit import PRIOR
+from dhm.fitting.levenberg_marquardt import NormalEquations, minimise
 from dhm.fitting.rig import (
     HandPose,
     Points,
     Rig,
+    SkinSample,
     joint_points,
     move_pose,
     pose_rig,
     posed_joints,
+    shift_pose,
     skin_normals,
     skin_points,
 )
-from dhm.fitting.surface import HandSurface, match
 from dhm.fitting.terms import (
+    BoneSpheres,
     angle_bounds,
     joint_term,
     keypoint_term,
+    match,
+    penetration_term,
     prior_term,
     surface_term,
 )
@@ -38,8 +41,8 @@ class FitSettings(NamedTuple):
     """Weights and steps.
 
     Attributes:
-        fit_scale: Whether the hand may grow; else the given scale stays. May be traced, as any
-            number but those of steps and rounds.
+        fit_scale: Whether the scale is fitted; otherwise that of the start is kept. May be traced,
+            like every number except those of steps and rounds.
         prior: Smallest pull of the angles to the prior's pose, mm per radian.
         prior_width: Standard deviation of the angles about the prior's pose, as a share of their
             range; the noise of the evidence over it is the pull, see `fit_evidence`.
@@ -78,7 +81,7 @@ _REACH = (40.0, 12.0)
 
 
 class FittedHand(NamedTuple):
-    """What fits the evidence best; errors are NaN where there was no such evidence.
+    """The best pose for the evidence; errors are NaN where there is no such evidence.
 
     Attributes:
         pose: Angles within the limits, root transform and scale.
@@ -86,7 +89,7 @@ class FittedHand(NamedTuple):
         joint_error: Mean distance of the joints given in 3D, mm.
         pixel_error: Mean distance of the keypoints, pixels.
         surface_error: Mean distance of the matched points of the skin along their normals, mm.
-        matched: Share of the points of the skin that the model has something at.
+        matched: Share of the points of the skin with a match on the model.
     """
 
     pose: HandPose
@@ -98,7 +101,7 @@ class FittedHand(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """One frame's evidence and what is constant for it; `noise` is that of joints, mm."""
+    """One frame's evidence and constants; `noise` is the standard deviation of joints, mm."""
 
     evidence: Evidence
     mm_per_pixel: Float[Array, " c"]
@@ -113,13 +116,13 @@ def fit_evidence(
     settings: FitSettings = DEFAULTS,
     *,
     prior_pose: Float[Array, "b d"] | None = None,
-    surface: HandSurface | None = None,
+    surface: SkinSample | None = None,
     spheres: BoneSpheres | None = None,
 ) -> FittedHand:
-    """Levenberg-Marquardt on joints and keypoints from every start, then on the skin as well.
+    """Fits by Levenberg-Marquardt, to joints and keypoints from every start, then to the skin.
 
-    How noisy joints and keypoints are shows in what is left of them, and the more they are the more
-    the prior counts: exact ones are followed to where they are, noisy ones not into odd poses.
+    The residuals of joints and keypoints tell their noise, which sets the weight of the prior:
+    exact joints are followed closely, noisy ones do not bend fingers into unlikely poses.
 
     The derivatives through skinning hold the correctives fixed; they are evaluated anew whenever
     the skin is matched anew.
@@ -127,7 +130,7 @@ def fit_evidence(
     Args:
         rig: Rest transforms, tree and limits.
         evidence: Of b frames.
-        starts: Poses [b n] to start from, see `dhm.fitting.starts`; the best end counts.
+        starts: Poses [b n] to start from, see `dhm.fitting.evidence`; the best result is kept.
         settings: Weights and steps.
         prior_pose: Angles to stay near to; the middle of their range, a relaxed hand, by default.
         surface: The model's skin, needed to use points of the skin.
@@ -165,6 +168,49 @@ def fit_evidence(
     return FittedHand(shift_pose(pose, origin), cost, *errors, surface_error, matched)
 
 
+def fit_sequence(
+    rig: Rig,
+    evidence: Evidence,
+    starts: HandPose,
+    settings: FitSettings = DEFAULTS,
+    *,
+    surface: SkinSample | None = None,
+    spheres: BoneSpheres | None = None,
+) -> FittedHand:
+    """Fits the frames of a film; each starts from the previous one's pose as well.
+
+    That pose is also the prior, so that whatever a frame's evidence leaves open stays as it is.
+
+    Args:
+        rig: As in `fit_evidence`, like all others.
+        evidence: Of t frames in a row.
+        starts: Further poses [t n] to start from.
+        settings: Weights and steps.
+        surface: The model's skin.
+        spheres: Along the bones.
+
+    Returns:
+        The best pose of each frame.
+    """
+    single = partial(fit_evidence, rig, settings=settings, surface=surface, spheres=spheres)
+
+    def one(tree):
+        return jax.tree.map(lambda x: x[None], tree)
+
+    def follow(before: FittedHand, frame: tuple[Evidence, HandPose]):
+        seen, starts = frame
+        chosen = jax.tree.map(
+            lambda a, b: jnp.concatenate([a[:, None], b[None]], axis=1), before.pose, starts
+        )
+        found = single(one(seen), chosen, prior_pose=before.pose.theta)
+        return found, jax.tree.map(lambda x: x[0], found)
+
+    first = single(*jax.tree.map(lambda x: x[:1], (evidence, starts)))
+    rest = jax.tree.map(lambda x: x[1:], (evidence, starts))
+    _, others = jax.lax.scan(follow, first, rest)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
+
+
 def _centres(rig: Rig, poses: HandPose) -> Float[Array, "b n 3"]:
     centre = jnp.mean(posed_joints(rig, poses.theta), axis=-2) * poses.scale[..., None]
     T = poses.T_world_model
@@ -186,8 +232,8 @@ def _linearise_joints(
     joints: Points,
     pose: HandPose,
     width: float,
-) -> Linearised:
-    """Everything but the skin."""
+) -> NormalEquations:
+    """Linearises all terms except that of the skin."""
     spread = settings.prior_width * (rig.high - rig.low)
     weight = jnp.maximum(settings.prior, frame.noise / spread)
     total = prior_term(pose, frame.prior_pose, weight, settings.scale_prior)
@@ -197,7 +243,7 @@ def _linearise_joints(
     return total
 
 
-def _evidence_term(frame: _Frame, joints: Points, width: float) -> Linearised:
+def _evidence_term(frame: _Frame, joints: Points, width: float) -> NormalEquations:
     """Joints and keypoints."""
     seen = frame.evidence
     total = joint_term(joints, seen.joints, seen.joint_weight)
@@ -209,7 +255,7 @@ def _evidence_term(frame: _Frame, joints: Points, width: float) -> Linearised:
 
 
 def _noise(rig: Rig, settings: FitSettings, frame: _Frame, pose: HandPose) -> Float[Array, ""]:
-    """Standard deviation (mm) of joints and keypoints about the best pose, by what is left."""
+    """Estimates the standard deviation (mm) of joints and keypoints from their residuals."""
     seen = frame.evidence
     joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
     cost = _evidence_term(frame, joints, settings.keypoint_width).cost
@@ -218,7 +264,7 @@ def _noise(rig: Rig, settings: FitSettings, frame: _Frame, pose: HandPose) -> Fl
     return jnp.minimum(jnp.sqrt(cost / jnp.maximum(surplus, 1)), _MAX_NOISE)
 
 
-def _held(rig: Rig, settings: FitSettings, pose: HandPose, gradient: Array) -> Bool[Array, " p"]:
+def _fixed(rig: Rig, settings: FitSettings, pose: HandPose, gradient: Array) -> Bool[Array, " p"]:
     return angle_bounds(rig, pose, gradient).at[-1].set(jnp.logical_not(settings.fit_scale))
 
 
@@ -229,8 +275,8 @@ def _fit_joints(
     frame: _Frame,
     start: HandPose,
 ) -> tuple[HandPose, Float[Array, ""], Float[Array, ""]]:
-    """The pose by joints and keypoints, its cost, and their noise in mm."""
-    move, held = partial(move_pose, rig), partial(_held, rig, settings)
+    """Fits joints and keypoints; returns the pose, its cost, and their noise in mm."""
+    move, fixed = partial(move_pose, rig), partial(_fixed, rig, settings)
 
     def fit(state, stage: tuple[Array, Array]):
         pose = state[0]
@@ -238,11 +284,11 @@ def _fit_joints(
         noise = jnp.where(heeds_noise, _noise(rig, settings, frame, pose), 0)
         weighted = frame._replace(noise=noise)
 
-        def linearise(pose: HandPose) -> Linearised:
+        def linearise(pose: HandPose) -> NormalEquations:
             joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
             return _linearise_joints(rig, settings, spheres, weighted, joints, pose, width)
 
-        pose, cost = minimise(linearise, move, held, pose, settings.steps)
+        pose, cost = minimise(linearise, move, fixed, pose, settings.steps)
         return (pose, cost, noise), None
 
     widths = settings.keypoint_width * jnp.array([_WIDER, 1.0, 1.0])
@@ -254,7 +300,7 @@ def _fit_surface(
     rig: Rig,
     settings: FitSettings,
     spheres: BoneSpheres | None,
-    surface: HandSurface,
+    surface: SkinSample,
     frame: _Frame,
     pose: HandPose,
 ) -> tuple[HandPose, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
@@ -276,7 +322,7 @@ def _fit_surface(
         skin, _, matches = pair(state[0], _REACH[0] + done * (_REACH[1] - _REACH[0]))
         scaled = matches._replace(weight=matches.weight * share)
 
-        def linearise(pose: HandPose) -> Linearised:
+        def linearise(pose: HandPose) -> NormalEquations:
             posed = pose_rig(rig, pose.theta)
             rest = _linearise_joints(
                 rig, settings, spheres, frame, joint_points(rig, posed, pose), pose,
@@ -285,8 +331,8 @@ def _fit_surface(
             points = skin_points(rig, posed, pose, skin)
             return rest + surface_term(points, seen.points, scaled, settings.surface_width)
 
-        move, held = partial(move_pose, rig), partial(_held, rig, settings)
-        return minimise(linearise, move, held, state[0], settings.round_steps)
+        move, fixed = partial(move_pose, rig), partial(_fixed, rig, settings)
+        return minimise(linearise, move, fixed, state[0], settings.round_steps)
 
     pose, cost = jax.lax.fori_loop(0, settings.rounds, match_and_fit, (pose, jnp.float32(0)))
     _, position, matches = pair(pose, _REACH[1])

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on normal equations: so many steps for all, so that a batch shares them."""
+"""Levenberg-Marquardt on normal equations, with a fixed number of steps, which a batch shares."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,8 +16,10 @@ _START, _LESS, _MORE, _RANGE = 1e-2, 0.2, 5.0, (1e-6, 1e6)
 _FLOOR = 1e-6
 
 
-class Linearised(NamedTuple):
-    """A sum of squared residuals r(x + d) ~ r + J d about some x; sums of such add up.
+class NormalEquations(NamedTuple):
+    """The Gauss-Newton normal equations of residuals r(x + d) ~ r + J d about some x.
+
+    Those of a sum of costs are their sum.
 
     Attributes:
         cost: Sum of r^2, or of a robust function of it.
@@ -29,17 +31,17 @@ class Linearised(NamedTuple):
     gradient: Float[Array, " p"]
     hessian: Float[Array, "p p"]
 
-    def __add__(self, other: "Linearised") -> "Linearised":
-        return Linearised(*(a + b for a, b in zip(self, other, strict=True)))
+    def __add__(self, other: "NormalEquations") -> "NormalEquations":
+        return NormalEquations(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def of_residuals(
+def normal_equations(
     residuals: Float[Array, " n"],
     jacobian: Float[Array, "n p"],
     weights: Float[Array, " n"] | float = 1.0,
     cost: Float[Array, ""] | None = None,
-) -> Linearised:
-    """The normal equations of weighted residuals.
+) -> NormalEquations:
+    """Builds the normal equations of weighted residuals.
 
     Args:
         residuals: r.
@@ -49,7 +51,7 @@ def of_residuals(
     """
     weighted = residuals * weights
     scaled = jacobian * jnp.broadcast_to(weights, residuals.shape)[:, None]
-    return Linearised(
+    return NormalEquations(
         jnp.sum(weighted * residuals) if cost is None else cost,
         einsum("np,n->p", jacobian, weighted),
         einsum("np,nq->pq", jacobian, scaled),
@@ -57,19 +59,19 @@ def of_residuals(
 
 
 def minimise(
-    linearise: Callable[[Any], Linearised],
+    linearise: Callable[[Any], NormalEquations],
     move: Callable[[Any, Float[Array, " p"]], Any],
-    held: Callable[[Any, Float[Array, " p"]], Bool[Array, " p"]],
+    fixed: Callable[[Any, Float[Array, " p"]], Bool[Array, " p"]],
     start: Any,
     num_steps: int,
 ) -> tuple[Any, Float[Array, ""]]:
     """Minimises a sum of squares; a step that does not lower it is taken back.
 
     Args:
-        linearise: The problem about a point.
-        move: A point moved by a step; keeps what limits there are.
-        held: Of a point and the gradient there, which parameters must not move: those at a limit
-            that would leave it, and those that are not asked for.
+        linearise: Returns the normal equations about a point.
+        move: Moves a point by a step, within its limits.
+        fixed: Returns, for a point and the gradient there, which parameters must not move: those
+            at a limit that would leave it, and those that are not fitted.
         start: Where to start, any tree of arrays.
         num_steps: Steps tried; the problem is linearised once for each, and at the start.
 
@@ -79,7 +81,7 @@ def minimise(
 
     def step(_, state):
         x, at, damping = state
-        free = (~held(x, at.gradient)).astype(jnp.float32)
+        free = (~fixed(x, at.gradient)).astype(jnp.float32)
         hessian = at.hessian * free[:, None] * free
         diagonal = damping * jnp.diagonal(hessian) + _FLOOR + (1 - free)
         factor = jnp.linalg.cholesky(hessian + jnp.diag(diagonal))
@@ -93,7 +95,7 @@ def minimise(
     # The start comes in as the outcome of an empty step, for the compiler's sake: every copy of
     # the linearisation costs it a second.
     size = jax.eval_shape(linearise, start).gradient.shape[0]
-    nothing = Linearised(jnp.float32(jnp.inf), jnp.zeros(size), jnp.zeros((size, size)))
+    nothing = NormalEquations(jnp.float32(jnp.inf), jnp.zeros(size), jnp.zeros((size, size)))
     state = (start, nothing, jnp.float32(_START / _LESS))
     x, at, _ = jax.lax.fori_loop(0, num_steps + 1, step, state)
     return x, at.cost

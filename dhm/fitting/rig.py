@@ -1,8 +1,9 @@
-"""A rig whose joints and skin are posed together with their derivatives, written out.
+"""A rig and its skin in a pose, with analytic derivatives of joints and skin points.
 
-A point that a rotation carries moves along axis x lever; the columns of its Jacobian are these.
+A point that a rotation carries moves along axis x lever arm: a column of its Jacobian.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,13 +13,20 @@ from jaxtyping import Array, Bool, Float
 
 from dhm.geometry.hand_rig import dof_indices, joint_limits, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import axis_angle_to_matrix, euler_angles_to_matrix
-from dhm.geometry.transforms import einsum, make_transform, matmul, transform_points
+from dhm.geometry.transforms import (
+    axis_angle_to_matrix,
+    einsum,
+    euler_angles_to_matrix,
+    make_transform,
+    matmul,
+    skew_symmetric,
+    transform_points,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """What the pose parameters move.
+    """A joint tree with its degrees of freedom and their limits.
 
     Attributes:
         T_parent_joint: Rest transforms, mm; may be traced.
@@ -88,7 +96,7 @@ def make_rig(
     parents: tuple[int, ...],
     joint_names: tuple[str, ...],
 ) -> Rig:
-    """The rig of the 28 angles with their anatomical limits.
+    """Builds the rig of the 28 angles with their anatomical limits.
 
     Raises:
         ValueError: If a joint that carries an angle is missing.
@@ -105,7 +113,7 @@ def make_rig(
 
 
 def pose_rig(rig: Rig, theta: Float[Array, " d"]) -> PosedRig:
-    """Joint frames and rotation axes of a pose (section 5.2; Euler triples are Rz Ry Rx)."""
+    """Computes joint frames and axes of a pose (section 5.2; Euler triples are Rz Ry Rx)."""
     euler = pose_to_euler(theta, rig.dofs, len(rig.parents))
     own = euler_angles_to_matrix(euler)
     T_model_joint = forward_kinematics(rig.T_parent_joint, own, rig.parents)
@@ -120,7 +128,7 @@ def pose_rig(rig: Rig, theta: Float[Array, " d"]) -> PosedRig:
 
 
 def posed_joints(rig: Rig, theta: Float[Array, "*b d"]) -> Float[Array, "*b j 3"]:
-    """Joints of many poses in the model's frame, mm."""
+    """Computes the joints of many poses in the model's frame, mm."""
     # One batch axis: with several XLA's CPU compiler fails on the products.
     euler = pose_to_euler(theta.reshape(-1, rig.num_angles), rig.dofs, len(rig.parents))
     frames = forward_kinematics(rig.T_parent_joint, euler_angles_to_matrix(euler), rig.parents)
@@ -128,7 +136,7 @@ def posed_joints(rig: Rig, theta: Float[Array, "*b d"]) -> Float[Array, "*b j 3"
 
 
 def joint_points(rig: Rig, posed: PosedRig, pose: HandPose) -> Points:
-    """The joints in the world."""
+    """Computes the joints in the world and their derivatives."""
     joints = posed.joints
     levers = joints[:, None] - joints[None, np.array(rig.dofs)[:, 0]]
     turns = _cross(posed.axes, levers) * jnp.asarray(rig.carried.T, jnp.float32)[..., None]
@@ -136,7 +144,7 @@ def joint_points(rig: Rig, posed: PosedRig, pose: HandPose) -> Points:
 
 
 class Skin(NamedTuple):
-    """Points of the skin, in any number; static, but for the refined positions.
+    """Points of the skin with the correctives of a pose; static but for `v_zero`.
 
     Attributes:
         lbs_weights: Skinning weights of each point.
@@ -151,11 +159,35 @@ class Skin(NamedTuple):
     normals: Float[Array, "v 3"]
 
 
+@dataclass(frozen=True, eq=False)
+class SkinSample:
+    """Points of the model's skin whose correctives depend on the pose.
+
+    Attributes:
+        lbs_weights: Skinning weights.
+        T_joint_model: Inverse bind pose.
+        normals: Unit normals at zero pose.
+        inner: Whether a point is not on the mesh's border; what matches the border may lie
+            beyond it.
+        refine: Zero-pose positions (mm) for a pose: template and correctives.
+    """
+
+    lbs_weights: Float[Array, "s j"]
+    T_joint_model: Float[Array, "j 4 4"]
+    normals: Float[Array, "s 3"]
+    inner: Bool[np.ndarray, " s"]
+    refine: Callable[[Float[Array, " d"]], Float[Array, "s 3"]]
+
+    def skin(self, theta: Float[Array, " d"]) -> Skin:
+        """Returns the points with the correctives of a pose."""
+        return Skin(self.lbs_weights, self.T_joint_model, self.refine(theta), self.normals)
+
+
 def skin_points(rig: Rig, posed: PosedRig, pose: HandPose, skin: Skin) -> Points:
-    """Skinned points in the world; the derivative holds the correctives, `v_zero`, fixed.
+    """Computes skinned points in the world; their derivative holds `v_zero` fixed.
 
     Linear blend skinning (paper eq. 1) is a weighted mean over joints, and a rotation carries the
-    shares of those joints that hang on it.
+    shares of those joints that it carries.
     """
     motion = matmul(posed.T_model_joint, skin.T_joint_model)
     by_joint = einsum("jik,vk->jvi", motion[:, :3, :3], skin.v_zero) + motion[:, None, :3, 3]
@@ -169,7 +201,7 @@ def skin_points(rig: Rig, posed: PosedRig, pose: HandPose, skin: Skin) -> Points
 
 
 def skin_normals(posed: PosedRig, pose: HandPose, skin: Skin) -> Float[Array, "v 3"]:
-    """Unit normals of the posed points in the world, turned by the blended rotations."""
+    """Computes unit normals of the posed points in the world, turned by the blended rotations."""
     rotations = matmul(posed.T_model_joint, skin.T_joint_model)[:, :3, :3]
     blended = einsum("vj,jik,vk->vi", skin.lbs_weights, rotations, skin.normals)
     turned = einsum("ik,vk->vi", pose.T_world_model[:3, :3], blended)
@@ -178,9 +210,9 @@ def skin_normals(posed: PosedRig, pose: HandPose, skin: Skin) -> Float[Array, "v
 
 
 def move_pose(rig: Rig, pose: HandPose, step: Float[Array, " p"]) -> HandPose:
-    """A pose moved by a step of the parameters, within the limits.
+    """Moves a pose by a step of the parameters, within the limits.
 
-    Rotation and scale act about the world's origin, which had better be near the hand.
+    Rotation and scale act about the world's origin, which should be near the hand.
     """
     angles, turn, shift, log_scale = jnp.split(step, np.cumsum([rig.num_angles, 3, 3]))
     growth = jnp.exp(log_scale[0])
@@ -191,13 +223,16 @@ def move_pose(rig: Rig, pose: HandPose, step: Float[Array, " p"]) -> HandPose:
     return HandPose(theta, T_world_model, pose.scale * growth)
 
 
+def shift_pose(pose: HandPose, shift: Float[Array, "b 3"]) -> HandPose:
+    """Moves poses in the world."""
+    return pose._replace(T_world_model=pose.T_world_model.at[..., :3, 3].add(shift))
+
+
 def _in_world(points: Float[Array, "n 3"], turns: Float[Array, "n d 3"], pose: HandPose) -> Points:
     """Points of the model's frame and their derivatives by the angles, brought to the world."""
     world = transform_points(pose.T_world_model, pose.scale * points)
     by_angles = pose.scale * einsum("ik,ndk->nid", pose.T_world_model[:3, :3], turns)
-    x, y, z = world.T
-    zero = jnp.zeros_like(x)
-    by_turn = jnp.stack([zero, z, -y, -z, zero, x, y, -x, zero], axis=-1).reshape(-1, 3, 3)
+    by_turn = skew_symmetric(-world)
     by_shift = jnp.broadcast_to(jnp.eye(3, dtype=world.dtype), by_turn.shape)
     jacobian = jnp.concatenate([by_angles, by_turn, by_shift, world[..., None]], axis=-1)
     return Points(world, jacobian)

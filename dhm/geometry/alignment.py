@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dhm.geometry.transforms import einsum, make_transform, matmul
+from dhm.geometry.transforms import einsum, make_transform, matmul, skew_symmetric
 
 # Damping of the gradient, relative to the largest singular value. Well-spread points such as a
 # hand's finger roots have a ratio above 0.1 and lose less than 1e-6 of their gradient to it.
@@ -44,10 +44,7 @@ def _nearest_rotation_jvp(primals, tangents):
     tiny = jnp.finfo(matrix.dtype).tiny
     inverse = eigenvalues / (eigenvalues**2 + damping**2 + tiny)
     omega = einsum("...ji,...j->...i", Vt, inverse * einsum("...ij,...j->...i", Vt, axial))
-    zero = jnp.zeros_like(omega[..., 0])
-    x, y, z = omega[..., 0], omega[..., 1], omega[..., 2]
-    cross = jnp.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
-    return rotation, matmul(rotation, cross.reshape(*omega.shape[:-1], 3, 3))
+    return rotation, matmul(rotation, skew_symmetric(omega))
 
 
 def rigid_alignment(

@@ -1,4 +1,4 @@
-"""Forward kinematics over a joint tree (paper section 5.2, the T_j of eq. 1)."""
+"""Forward kinematics over a joint tree and linear blend skinning (paper section 5.2, eq. 1)."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dhm.geometry.transforms import make_transform, matmul
+from dhm.geometry.transforms import einsum, make_transform, matmul
 
 
 def tree_levels(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
@@ -35,7 +35,7 @@ def forward_kinematics(
     rotations: Float[Array, "*#b j 3 3"],
     parents: tuple[int, ...],
 ) -> Float[Array, "*b j 4 4"]:
-    """World transform of every joint.
+    """Computes the world transform of every joint, the T_j of eq. 1.
 
     Args:
         T_parent_joint: Rest transform of each joint in its parent's frame, mm.
@@ -56,3 +56,26 @@ def forward_kinematics(
         done.append(matmul(done[-1][..., slots, :, :], posed[..., np.array(level), :, :]))
     order = np.argsort(np.concatenate([np.array(level) for level in levels]))
     return jnp.concatenate(done, axis=-3)[..., order, :, :]
+
+
+def linear_blend_skinning(
+    vertices: Float[Array, "*#b v 3"],
+    lbs_weights: Float[Array, "v j"],
+    T_world_joint: Float[Array, "*#b j 4 4"],
+    T_joint_model: Float[Array, "*#b j 4 4"],
+) -> Float[Array, "*b v 3"]:
+    """Deforms zero-pose vertices by the weighted mean of their joints' transforms (eq. 1).
+
+    Args:
+        vertices: Zero-pose vertices in the model's frame, mm.
+        lbs_weights: Skinning weights W; rows sum to 1.
+        T_world_joint: Posed joints, from `forward_kinematics`.
+        T_joint_model: Inverse bind pose: the model's frame in each joint's rest frame.
+
+    Returns:
+        Deformed vertices in the frame of `T_world_joint`, mm.
+    """
+    motion = matmul(T_world_joint, T_joint_model)[..., :3, :]
+    blended = einsum("vj,...jr->...vr", lbs_weights, motion.reshape(*motion.shape[:-2], 12))
+    blended = blended.reshape(*blended.shape[:-1], 3, 4)
+    return einsum("...vij,...vj->...vi", blended[..., :3], vertices) + blended[..., 3]

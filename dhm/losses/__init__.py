@@ -1,0 +1,15 @@
+"""The losses of paper section 6, each unreduced, and the objective that weights them."""
+
+from dhm.losses.objective import objective
+from dhm.losses.penetration import non_rigid_penetration_loss, rigid_penetration_loss
+from dhm.losses.terms import depth_loss, joint_loss, laplacian_loss, skeleton_loss
+
+__all__ = [
+    "depth_loss",
+    "joint_loss",
+    "laplacian_loss",
+    "non_rigid_penetration_loss",
+    "objective",
+    "rigid_penetration_loss",
+    "skeleton_loss",
+]

@@ -6,18 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dhm.geometry.topology import Neighbours, vertex_neighbours
-from dhm.losses.depth import depth_loss
-from dhm.losses.joint import joint_loss
-from dhm.losses.laplacian import laplacian_loss
-from dhm.losses.penetration import (
+from dhm.geometry.mesh import Neighbours, vertex_neighbours
+from dhm.geometry.spheres import (
     PenetrationParts,
-    non_rigid_penetration,
     penetration_parts,
-    rigid_penetration,
     sphere_centers,
     sphere_radii,
 )
+from dhm.losses.penetration import non_rigid_penetration_loss, rigid_penetration_loss
+from dhm.losses.terms import depth_loss, joint_loss, laplacian_loss
 from dhm.types import HandOutput, HandTemplate
 
 
@@ -128,7 +125,7 @@ def penetration_terms(
     """Both parts of L_penet for each sample (eq. 2 and 3)."""
     zero = output.joints_zero, output.v_zero
     (_, radii), centers = _zero_spheres(*zero, parts), sphere_centers(output.joints, parts)
-    non_rigid = non_rigid_penetration(centers, radii, output.vertices, parts)
+    non_rigid = non_rigid_penetration_loss(centers, radii, output.vertices, parts)
     return {
         "penetration_rigid": rigid_penetration_term(output.joints, *zero, parts, settings),
         "penetration_non_rigid": _reduce_penetration(non_rigid, settings.penetration_reduction),
@@ -153,9 +150,9 @@ def rigid_penetration_term(
     """
     zero_centers, zero_radii = _zero_spheres(joints_zero, v_zero, parts)
     radii = jnp.broadcast_to(zero_radii, (len(joints), *zero_radii.shape[1:]))
-    rigid = rigid_penetration(sphere_centers(joints, parts), radii, parts)
+    rigid = rigid_penetration_loss(sphere_centers(joints, parts), radii, parts)
     if settings.rest_overlap == "allowed":
-        at_rest = rigid_penetration(jax.lax.stop_gradient(zero_centers), zero_radii, parts)
+        at_rest = rigid_penetration_loss(jax.lax.stop_gradient(zero_centers), zero_radii, parts)
         rigid = jnp.maximum(rigid - at_rest, 0)
     return _reduce_penetration(rigid, settings.penetration_reduction)
 

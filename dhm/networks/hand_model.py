@@ -1,5 +1,8 @@
 """The hand model: encode an image to a pose, decode a pose to a mesh (paper sections 3-5)."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,16 +10,43 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, UInt8
 
 from dhm.fitting import FittedPose, fit_pose
-from dhm.geometry.hand_rig import dof_indices, pose_to_euler
-from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import euler_angles_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
-from dhm.geometry.transforms import transform_points
-from dhm.networks.correctives import IdentityCorrective, PoseCorrective, SkeletonCorrective
-from dhm.networks.encoder import ImageEncoder
-from dhm.types import HandOutput, HandTemplate
+from dhm.geometry.alignment import rigid_alignment
+from dhm.geometry.bone_lengths import adjust_bone_lengths
+from dhm.geometry.hand_rig import ALIGNMENT_JOINTS, dof_indices, joint_indices, pose_to_euler
+from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
+from dhm.geometry.transforms import euler_angles_to_matrix, transform_points
+from dhm.networks.encoder import ImageEncoder, dense_init
+from dhm.types import Batch, HandOutput, HandTemplate
 
 CORRECTIVES = ("skeleton", "identity", "pose")
+# Fewer points do not fix a rotation.
+_MIN_ALIGNMENT_JOINTS = 3
+
+
+class _TwoLayers(nn.Module):
+    """Two fully connected layers, ReLU between them, to `rows` points."""
+
+    rows: int
+    hidden: int = 256
+
+    @nn.compact
+    def __call__(self, code: Float[Array, "*b n"]) -> Float[Array, "*b r 3"]:
+        dense = partial(nn.Dense, kernel_init=dense_init, precision=jax.lax.Precision.HIGHEST)
+        x = nn.relu(dense(self.hidden, name="Dense_0")(code))
+        x = dense(3 * self.rows, name="Dense_1")(x)
+        return x.reshape(*x.shape[:-1], self.rows, 3)
+
+
+class SkeletonCorrective(_TwoLayers):
+    """Identity code to the change of each joint's offset from its parent, Delta S_beta."""
+
+
+class IdentityCorrective(_TwoLayers):
+    """Identity code to the change of each zero-pose vertex, Delta M_beta."""
+
+
+class PoseCorrective(_TwoLayers):
+    """Pose vector to the change of each zero-pose vertex, Delta M_theta."""
 
 
 class HandModel(nn.Module):
@@ -65,7 +95,7 @@ class HandModel(nn.Module):
         )
 
     @property
-    def known_joints(self) -> Bool[np.ndarray, " j"]:
+    def joint_mask(self) -> Bool[np.ndarray, " j"]:
         """Which of the template's joints the model has; the others count in no loss or error."""
         return np.ones(self.template.num_joints, bool)
 
@@ -177,3 +207,64 @@ def inverse_bind_pose(template: HandTemplate) -> np.ndarray:
         return world[joint]
 
     return np.linalg.inv(np.stack([rest(j) for j in range(template.num_joints)]))
+
+
+def mask_joints(model: HandModel, batch: Batch) -> Batch:
+    """Returns the batch with only those joints valid that the model has."""
+    return batch._replace(joint_valid=batch.joint_valid & model.joint_mask)
+
+
+def align_to_joints(
+    template: HandTemplate,
+    joints: Float[Array, "b j 3"],
+    target: Float[Array, "b j 3"],
+    valid: Bool[Array, "b j"],
+) -> tuple[Float[Array, "b 4 4"], Bool[Array, " b"]]:
+    """Computes the rigid transform of the model to the target's wrist and finger roots.
+
+    Args:
+        template: For its joint names.
+        joints: Posed joints in the model's frame, mm.
+        target: Target joints, world mm.
+        valid: Which of the targets were annotated.
+
+    Returns:
+        T_world_model, and whether at least three of the joints were there to align with.
+    """
+    used = np.array(joint_indices(template.joint_names, ALIGNMENT_JOINTS))
+    weights = valid[:, used].astype(jnp.float32)
+    T_world_model = rigid_alignment(joints[:, used], target[:, used], weights)
+    return T_world_model, jnp.sum(weights, axis=-1) >= _MIN_ALIGNMENT_JOINTS
+
+
+def joints_aligned(
+    model: HandModel,
+    variables: dict[str, Any],
+    theta: Float[Array, "b d"],
+    batch: Batch,
+    bone_lengths: bool = False,
+) -> tuple[Float[Array, "b j 3"], Bool[Array, " b"]]:
+    """Computes the joints of `decode_aligned` alone, world mm, without a mesh.
+
+    With `bone_lengths` they first get the bone lengths of the batch's joints (section 8.4).
+    """
+    joints = model.apply(variables, theta, method="pose_joints")[..., :3, 3]
+    if bone_lengths:
+        joints = adjust_bone_lengths(
+            joints, batch.joints, batch.joint_valid, model.template.parents
+        )
+    T_world_model, aligned = align_to_joints(
+        model.template, joints, batch.joints, batch.joint_valid
+    )
+    return transform_points(T_world_model, joints), aligned
+
+
+def decode_aligned(
+    model: HandModel, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
+) -> tuple[HandOutput, Bool[Array, " b"]]:
+    """Decodes poses at the root transform that fits the batch's joints best (section 5.2)."""
+    frames = model.apply(variables, theta, method="pose_joints")
+    T_world_model, aligned = align_to_joints(
+        model.template, frames[..., :3, 3], batch.joints, batch.joint_valid
+    )
+    return model.apply(variables, theta, T_world_model, method="decode"), aligned

@@ -8,11 +8,9 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from dhm.fitting import FittedPose, PoseSpace, fit_joints
 from dhm.geometry.hand_rig import FINGERS, MANO_JOINTS
-from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import axis_angle_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
-from dhm.geometry.transforms import einsum, make_transform, transform_points
+from dhm.geometry.transforms import make_transform, transform_points
 from dhm.networks.encoder import ImageEncoder, dense_init
+from dhm.networks.mano import mano_shape, pose_mano
 from dhm.types import HandOutput, HandTemplate, ManoModel
 
 NUM_ANGLES = 3 * (len(MANO_JOINTS) - 1)
@@ -98,7 +96,7 @@ class LinearHandModel(nn.Module):
         )
 
     @property
-    def known_joints(self) -> Bool[np.ndarray, " j"]:
+    def joint_mask(self) -> Bool[np.ndarray, " j"]:
         """Which of the template's joints the model has; the others count in no loss or error."""
         return np.array([name != _THUMB_BASE for name in self.template.joint_names])
 
@@ -118,23 +116,11 @@ class LinearHandModel(nn.Module):
         """Nothing: the skeleton follows the shape."""
         return jnp.zeros((self.template.num_joints, 3))
 
-    def _shaped(self) -> tuple[Float[Array, "v 3"], Float[Array, "k 3"]]:
-        """Zero-pose vertices of the shape, and the joints regressed from them."""
-        shapedirs = jnp.asarray(self.linear.shapedirs, jnp.float32)
-        v_shaped = jnp.asarray(self.linear.v_template, jnp.float32)
-        v_shaped += einsum("vas,s->va", shapedirs, self.betas())
-        return v_shaped, einsum("kv,va->ka", jnp.asarray(self.linear.J_regressor, jnp.float32),
-                                v_shaped)  # fmt: skip
-
     def pose_joints(self, theta: Float[Array, "b d"]) -> Float[Array, "b j 4 4"]:
         """Posed joint frames T_model_joint of the template's joints, in the model's frame."""
-        v_shaped, joints = self._shaped()
-        frames, vertices = self._posed(theta, v_shaped, joints, self._tips)
-        return self._rig_frames(frames, vertices)
-
-    @property
-    def _tips(self) -> np.ndarray:
-        return np.array(self.linear.tip_vertices)
+        shaped = mano_shape(self.linear, self.betas())
+        tips = self.linear.tip_vertices
+        return self._rig_frames(*pose_mano(self.linear, *shaped, theta, vertex_ids=tips))
 
     def _rig_frames(self, frames: Float[Array, "b k 4 4"], tips: Float[Array, "b f 3"]) -> Array:
         positions = _rig_joints(frames[..., :3, 3], tips, self.template)
@@ -143,45 +129,18 @@ class LinearHandModel(nn.Module):
         rotations = frames[..., np.array([MANO_JOINTS.index(name) for name in carried]), :3, :3]
         return make_transform(rotations, positions)
 
-    def _posed(
-        self,
-        theta: Float[Array, "b d"],
-        v_shaped: Float[Array, "v 3"],
-        joints: Float[Array, "k 3"],
-        chosen: np.ndarray | slice,
-    ) -> tuple[Float[Array, "b k 4 4"], Float[Array, "b n 3"]]:
-        """Frames of the 16 joints, and the chosen vertices after pose correctives and skinning."""
-        linear = self.linear
-        rotations = axis_angle_to_matrix(theta.reshape(-1, len(MANO_JOINTS) - 1, 3))
-        features = (rotations - jnp.eye(3)).reshape(len(theta), -1)
-        posedirs = jnp.asarray(linear.posedirs[chosen], jnp.float32)
-        vertices = v_shaped[chosen] + einsum("vap,bp->bva", posedirs, features)
-        parents = np.array(linear.parents)
-        offsets = joints - jnp.where(parents[:, None] >= 0, joints[parents], 0)
-        identity = jnp.broadcast_to(jnp.eye(3), (*joints.shape, 3))
-        root = jnp.broadcast_to(jnp.eye(3), (len(theta), 1, 3, 3))
-        frames = forward_kinematics(
-            make_transform(identity, offsets),
-            jnp.concatenate([root, rotations], axis=1),
-            linear.parents,
-        )
-        weights = jnp.asarray(linear.lbs_weights[chosen], jnp.float32)
-        return frames, linear_blend_skinning(
-            vertices, weights, frames, make_transform(identity, -joints)
-        )
-
     def fit(self, joints: Float[Array, "b j 3"], valid: Bool[Array, "b j"]) -> FittedPose:
         """Axis-angle vectors that bring the joints of the shape to given ones; see `fit_joints`."""
-        shaped = self._shaped()
-        mean = jnp.asarray(self.linear.hands_mean, jnp.float32)
+        linear, shaped = self.linear, mano_shape(self.linear, self.betas())
+        mean = jnp.asarray(linear.hands_mean, jnp.float32)
         widest = jnp.full(NUM_ANGLES, _WIDEST)
         space = PoseSpace(-widest, widest, mean, jnp.stack([mean, jnp.zeros_like(mean)]))
 
         def pose_joints(theta: Float[Array, " d"]) -> Float[Array, "j 3"]:
-            frames, tips = self._posed(theta[None], *shaped, self._tips)
-            return self._rig_frames(frames, tips)[0, :, :3, 3]
+            posed = pose_mano(linear, *shaped, theta[None], vertex_ids=linear.tip_vertices)
+            return self._rig_frames(*posed)[0, :, :3, 3]
 
-        return fit_joints(pose_joints, space, joints, valid & self.known_joints)
+        return fit_joints(pose_joints, space, joints, valid & self.joint_mask)
 
     def decode(
         self,
@@ -190,11 +149,12 @@ class LinearHandModel(nn.Module):
     ) -> HandOutput:
         """The deformed hand of each pose, as `HandModel.decode`."""
         with jax.named_scope("decode"):
-            v_shaped, joints = self._shaped()
-            frames, vertices = self._posed(theta, v_shaped, joints, slice(None))
-            zero, v_zero = self._posed(jnp.zeros_like(theta), v_shaped, joints, slice(None))
-            posed = self._rig_frames(frames, vertices[:, self._tips])[..., :3, 3]
-            at_rest = self._rig_frames(zero, v_zero[:, self._tips])[..., :3, 3]
+            tips = np.array(self.linear.tip_vertices)
+            shaped = mano_shape(self.linear, self.betas())
+            frames, vertices = pose_mano(self.linear, *shaped, theta)
+            zero, v_zero = pose_mano(self.linear, *shaped, jnp.zeros_like(theta))
+            posed = self._rig_frames(frames, vertices[:, tips])[..., :3, 3]
+            at_rest = self._rig_frames(zero, v_zero[:, tips])[..., :3, 3]
             if T_world_model is not None:
                 vertices = transform_points(T_world_model, vertices)
                 posed = transform_points(T_world_model, posed)

@@ -1,5 +1,9 @@
 """MANO: a hand from a few shape and pose coefficients (Romero and others, SIGGRAPH Asia 2017).
 
+    model = dhm.formats.mano_pickle.read_mano("MANO_RIGHT.pkl")
+    pose = mano_pose_vector(model, coefficients, pca=True, flat_hand_mean=False)
+    vertices, joints = mano(model, betas, pose)
+
 Pure functions of a model's arrays, for jit, vmap and grad. The model itself is static: close over
 it, or make it a static argument. Millimetres, whatever the file had.
 """
@@ -11,16 +15,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dhm.geometry.hand_rig import FINGERTIPS, MANO_JOINTS
-from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import axis_angle_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
-from dhm.geometry.transforms import einsum, make_transform
+from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
+from dhm.geometry.transforms import axis_angle_to_matrix, einsum, make_transform
 from dhm.types import ManoModel
 
-TIP_NAMES = FINGERTIPS
-"""The fingertips that follow the joints: thumb, index, middle, ring, pinky."""
-OUTPUT_NAMES = (*MANO_JOINTS, *TIP_NAMES)
-"""Of `ManoOutput.joints`."""
+OUTPUT_NAMES = (*MANO_JOINTS, *FINGERTIPS)
+"""Names of `ManoOutput.joints`."""
 
 
 class ManoOutput(NamedTuple):
@@ -38,7 +38,7 @@ class ManoOutput(NamedTuple):
 def mano_shape(
     model: ManoModel, betas: Float[Array, "*b s"]
 ) -> tuple[Float[Array, "*b v 3"], Float[Array, "*b 16 3"]]:
-    """A shape's vertices and joints at zero pose, mm.
+    """Computes the vertices and joints of a shape at zero pose, mm.
 
     Args:
         model: The linear model.
@@ -66,7 +66,7 @@ def mano_pose_vector(
     pca: bool,
     flat_hand_mean: bool,
 ) -> Float[Array, "*b 45"]:
-    """The pose that `mano` takes, from MANO's parametrisations.
+    """Converts MANO's pose parametrisations to the vector that `mano` takes.
 
     Args:
         model: The linear model.
@@ -91,6 +91,44 @@ def mano_pose_vector(
     return given if flat_hand_mean else given + _constant(model.hands_mean)
 
 
+def pose_mano(
+    model: ManoModel,
+    v_shaped: Float[Array, "*#b v 3"],
+    joints: Float[Array, "*#b 16 3"],
+    pose: Float[Array, "*#b 45"],
+    global_orient: Float[Array, "*#b 3"] | None = None,
+    vertex_ids: tuple[int, ...] | None = None,
+) -> tuple[Float[Array, "*b 16 4 4"], Float[Array, "*b n 3"]]:
+    """Poses a shape: pose blend shapes, forward kinematics and skinning.
+
+    Args:
+        model: The linear model.
+        v_shaped: Vertices of the shape at zero pose, from `mano_shape`.
+        joints: Its joints.
+        pose: Axis-angle vectors of the finger joints.
+        global_orient: Axis-angle rotation of the whole hand about its wrist joint; None is none.
+        vertex_ids: The vertices that are wanted; None are all. Static.
+
+    Returns:
+        Transforms of the 16 joints, and the posed vertices, mm.
+    """
+    chosen = slice(None) if vertex_ids is None else np.array(vertex_ids)
+    fingers = axis_angle_to_matrix(pose.reshape(*pose.shape[:-1], -1, 3))
+    # The pose blend shapes depend on the finger joints alone, not on the wrist.
+    feature = (fingers - jnp.eye(3, dtype=fingers.dtype)).reshape(*pose.shape[:-1], -1)
+    posedirs = _constant(model.posedirs[chosen])
+    v_posed = v_shaped[..., chosen, :] + einsum("vcp,...p->...vc", posedirs, feature)
+    root = jnp.zeros_like(pose[..., :3]) if global_orient is None else global_orient
+    wrist = axis_angle_to_matrix(root)[..., None, :, :]
+    batch = jnp.broadcast_shapes(wrist.shape[:-3], fingers.shape[:-3], joints.shape[:-2])
+    rotations = jnp.concatenate(
+        [jnp.broadcast_to(part, (*batch, *part.shape[-3:])) for part in (wrist, fingers)], axis=-3
+    )
+    T_world_joint = forward_kinematics(_offsets(joints, model.parents), rotations, model.parents)
+    weights = _constant(model.lbs_weights[chosen])
+    return T_world_joint, linear_blend_skinning(v_posed, weights, T_world_joint, _upright(-joints))
+
+
 def mano(
     model: ManoModel,
     betas: Float[Array, "*#b s"],
@@ -98,7 +136,9 @@ def mano(
     global_orient: Float[Array, "*#b 3"] | None = None,
     translation: Float[Array, "*#b 3"] | None = None,
 ) -> ManoOutput:
-    """The posed hand of a shape, in the model's frame. A left hand is a left hand's model.
+    """Computes the posed hand of a shape, in the model's frame.
+
+    A left hand takes the left hand's model.
 
     Args:
         model: The linear model.
@@ -110,26 +150,12 @@ def mano(
     Raises:
         ValueError: There are more shape coefficients than the model has.
     """
-    v_shaped, joints = mano_shape(model, betas)
-    fingers = axis_angle_to_matrix(pose.reshape(*pose.shape[:-1], -1, 3))
-    # The pose's change of shape depends on the finger joints alone, not on the wrist.
-    feature = (fingers - jnp.eye(3, dtype=fingers.dtype)).reshape(*pose.shape[:-1], -1)
-    v_posed = v_shaped + einsum("vcp,...p->...vc", _constant(model.posedirs), feature)
-    root = jnp.zeros_like(pose[..., :3]) if global_orient is None else global_orient
-    wrist = axis_angle_to_matrix(root)[..., None, :, :]
-    batch = jnp.broadcast_shapes(wrist.shape[:-3], fingers.shape[:-3], joints.shape[:-2])
-    rotations = jnp.concatenate(
-        [jnp.broadcast_to(part, (*batch, *part.shape[-3:])) for part in (wrist, fingers)], axis=-3
-    )
-    T_world_joint = forward_kinematics(_offsets(joints, model.parents), rotations, model.parents)
-    vertices = linear_blend_skinning(
-        v_posed, _constant(model.lbs_weights), T_world_joint, _upright(-joints)
-    )
+    T_world_joint, vertices = pose_mano(model, *mano_shape(model, betas), pose, global_orient)
     tips = vertices[..., np.array(model.tip_vertices), :]
-    posed = jnp.concatenate([T_world_joint[..., :3, 3], tips], axis=-2)
+    joints = jnp.concatenate([T_world_joint[..., :3, 3], tips], axis=-2)
     if translation is not None:
-        vertices, posed = vertices + translation[..., None, :], posed + translation[..., None, :]
-    return ManoOutput(vertices, posed)
+        vertices, joints = vertices + translation[..., None, :], joints + translation[..., None, :]
+    return ManoOutput(vertices, joints)
 
 
 def _offsets(

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
+from dhm.geometry.transforms import skew_symmetric
+
 MIN_KEYPOINTS = 4
 """With fewer, several poses are possible."""
 
@@ -213,10 +215,7 @@ def _jacobian(
     d_pixel[..., :, :2] = K[:2, :2] / depth[..., None, None]
     projected = (in_camera[..., :2] / depth[..., None]) @ K[:2, :2].T
     d_pixel[..., :, 2] = -projected / depth[..., None]
-    x, y, z = centred.T
-    zero = np.zeros_like(x)
-    turned = np.stack([zero, z, -y, -z, zero, x, y, -x, zero], axis=-1).reshape(-1, 3, 3)
-    d_turn = np.einsum("sij,njk->snik", T[:, :3, :3], turned)
+    d_turn = np.einsum("sij,njk->snik", T[:, :3, :3], skew_symmetric(-centred))
     shift = np.eye(3) * in_camera[..., 2].mean(axis=-1)[:, None, None]
     d_shift = np.broadcast_to(shift[:, None], d_turn.shape)
     return d_pixel @ np.concatenate([d_turn, d_shift], axis=-1)

@@ -74,7 +74,7 @@ class Predictor:
         model, variables = load_model(folder)
         self.model, self.variables = model, variables
         self.template: HandTemplate = model.template
-        self.known_joints = np.asarray(model.known_joints)
+        self.known_joints = np.asarray(model.joint_mask)
         self.image_size = _image_size(folder / CONFIG_FILE)
         self._encode, self._decode = compiled(model, variables)
         self.decode(self.encode(np.zeros((self.image_size, self.image_size, 3), np.uint8)))

@@ -1,6 +1,5 @@
-"""The z-buffer rasterizer and depth maps."""
+"""The differentiable z-buffer rasterizer: depth maps, visible faces and shaded pictures."""
 
-from dhm.rendering.rasterizer import Fragments, rasterize, render_depth
-from dhm.rendering.settings import default_window
+from dhm.rendering.rasterizer import Fragments, default_window, rasterize, render_depth
 
 __all__ = ["Fragments", "default_window", "rasterize", "render_depth"]

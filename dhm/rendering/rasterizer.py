@@ -1,5 +1,7 @@
 """Differentiable z-buffer rasterization of triangle meshes into depth maps."""
 
+import math
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -11,9 +13,9 @@ from jaxtyping import Array, Float, Int
 
 from dhm.errors import BadInputError
 from dhm.geometry.cameras import world_to_camera
-from dhm.rendering.depth import barycentric_coordinates, depth_of_faces
-from dhm.rendering.depth_gradient import depth_gradient
-from dhm.rendering.settings import RasterSettings, checked_settings
+from dhm.rendering.depth import barycentric_coordinates, depth_gradient, depth_of_faces
+from dhm.rendering.pixel_loop import is_machine_code
+from dhm.rendering.screen import RasterSettings
 from dhm.rendering.visibility import visible_faces
 from dhm.types import Camera
 
@@ -44,7 +46,9 @@ def rasterize(
     window: int | None = None,
     schedule: str | None = None,
 ) -> Fragments:
-    """Nearest face at each pixel centre of n views of one topology, whatever the faces' sizes.
+    """Finds the nearest face at each pixel centre of n views of one mesh topology.
+
+    Faces may have any size and lie anywhere.
 
     Of equally near faces the one with the lowest index wins. A face is left out where one of
     its corners is not finite, or where it is so thin on the screen that its area is rounding.
@@ -69,7 +73,7 @@ def rasterize(
             NumPy faces that name a vertex that is not there.
     """
     faces = _checked_faces(faces, v_camera.shape[1])
-    settings = checked_settings(
+    settings = _checked_settings(
         len(faces), image_size, near, pixel_center, cull_backfaces, window, schedule
     )
     v_camera, K = jnp.asarray(v_camera, jnp.float32), jnp.asarray(K, jnp.float32)
@@ -95,7 +99,7 @@ def render_depth(
     window: int | None = None,
     schedule: str | None = None,
 ) -> Float[Array, "*b c h w"]:
-    """Depth maps of a batch of meshes, each seen by c cameras (paper section 6, depth loss).
+    """Renders depth maps of a batch of meshes, each seen by c cameras (paper section 6).
 
     Differentiable in the vertices and, through them, in the extrinsics, with the visible faces
     held fixed; the gradient with respect to K is zero.
@@ -118,7 +122,7 @@ def render_depth(
         BadInputError: as `rasterize`.
     """
     faces = _checked_faces(faces, vertices.shape[-2])
-    settings = checked_settings(
+    settings = _checked_settings(
         len(faces), image_size, near, pixel_center, cull_backfaces, window, schedule
     )
     T_camera_world = jnp.asarray(camera.T_camera_world, jnp.float32)
@@ -131,7 +135,7 @@ def render_depth(
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _draw_views(v_camera, faces, K, settings):
-    """Depth [n h w] and visible faces [n h w] of all views."""
+    """Returns depth [n h w] and visible faces [n h w] of all views."""
 
     def draw_view(vertices, intrinsics):
         visible = visible_faces(vertices, faces, intrinsics, settings)
@@ -179,3 +183,58 @@ def _checked_faces(faces, num_vertices):
     # A mesh without faces is drawn as one face without area.
     faces = jnp.asarray(faces, jnp.int32)
     return faces if len(faces) else jnp.zeros((1, 3), jnp.int32)
+
+
+def default_window(num_faces: int, image_size: tuple[int, int], schedule: str) -> int:
+    """Returns the side of the dense window for a mesh and a resolution.
+
+    A smaller window leaves more faces to the slower work list, which a bent hand seen close makes
+    long. Where pixels are tried one after the other a larger one costs nothing, so it is the
+    image. Where a window's pixels are tried for all faces together, it evaluates pixels in vain: a
+    mesh that fills the image has faces of about sqrt(h w / f) pixels, and a few times that was the
+    fastest over open and bent hands; all views at once, whose windows are all in memory together,
+    take less. The result of a rasterization does not depend on it.
+
+    Args:
+        num_faces: Of the mesh.
+        image_size: Height and width in pixels.
+        schedule: Views "in_turn" or "at_once".
+    """
+    height, width = image_size
+    if _pixel_by_pixel(schedule):
+        return max(height, width)
+    typical = math.sqrt(height * width / max(num_faces, 1))
+    return min(max(round((2.5 if schedule == "at_once" else 4) * typical), 2), 8)
+
+
+def _checked_settings(
+    num_faces: int,
+    image_size: tuple[int, int],
+    near: float,
+    pixel_center: float,
+    cull_backfaces: bool,
+    window: int | None,
+    schedule: str | None,
+) -> RasterSettings:
+    """Checks the arguments of `rasterize` and fills in its defaults."""
+    height, width = (operator.index(side) for side in image_size)
+    if height < 1 or width < 1:
+        raise BadInputError("image_size", f"{image_size}", "a height and a width above 0")
+    if not 0 < near < math.inf:
+        raise BadInputError("near", f"{near}", "a finite depth above 0 mm")
+    if schedule is None:
+        schedule = "in_turn" if jax.default_backend() == "cpu" else "at_once"
+    if schedule not in ("in_turn", "at_once"):
+        raise BadInputError("schedule", repr(schedule), "'in_turn', 'at_once' or None")
+    if window is None:
+        window = default_window(num_faces, (height, width), schedule)
+    if window < 1:
+        raise BadInputError("window", f"{window}", "at least 1 pixel")
+    return RasterSettings(
+        (height, width), float(near), float(pixel_center), cull_backfaces, window,
+        schedule == "at_once", _pixel_by_pixel(schedule),
+    )  # fmt: skip
+
+
+def _pixel_by_pixel(schedule):
+    return schedule == "in_turn" and jax.default_backend() == "cpu" and is_machine_code()

@@ -1,18 +1,49 @@
-"""Faces of one view on the screen: their corners, the pixels they may cover, which are drawn."""
+"""The faces of one view on the screen, and the view's z-buffer.
+
+The z-buffer has one 64-bit key a pixel: the nearest face, and among equals the one with the lowest
+index. A key holds the bits of 1/z (which order like the number itself, being positive) above the
+complement of the face's index, so that a scatter of maxima settles both. These are the only 64-bit
+numbers of the project: every caller runs under `jax.enable_x64(True)`.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
-
-from dhm.rendering.settings import RasterSettings
+from jaxtyping import Array, Bool, Float, Int, UInt64
 
 # Half the distance from 1 to the next float32: the relative error of one rounding.
 EPS = 2.0**-24
+_FACE_BITS = 32
 
 # A number of each face at its three corners.
 Corners = Sequence[Float[Array, " f"]]
+
+
+@dataclass(frozen=True)
+class RasterSettings:
+    """What is fixed when the rasterizer is traced.
+
+    Attributes:
+        image_size: Height and width in pixels.
+        near: Smallest depth that is drawn, mm.
+        pixel_center: Coordinate of the centre of pixel 0 in K's convention (0 or 0.5).
+        cull_backfaces: Whether faces that are clockwise seen from the camera are left out.
+        window: Side in pixels of the dense window that every face is tried on.
+        views_at_once: Whether all views are drawn in one call (GPU) or one after the other (CPU).
+        pixel_by_pixel: Whether the windows' pixels are tried one after the other (CPU), or those of
+            all windows together.
+    """
+
+    image_size: tuple[int, int]
+    near: float
+    pixel_center: float
+    cull_backfaces: bool
+    window: int
+    views_at_once: bool
+    pixel_by_pixel: bool
 
 
 class ScreenFaces(NamedTuple):
@@ -112,3 +143,32 @@ def _has_area(x: Corners, y: Corners, cull_backfaces: bool) -> Bool[Array, " f"]
     rounding = 4 * EPS * (jnp.abs(a) + jnp.abs(d) + largest * extent)
     area = d - a if cull_backfaces else jnp.abs(a - d)
     return area > rounding
+
+
+def empty_keys(num_pixels: int) -> UInt64[Array, " p"]:
+    """Keys of a view in which nothing has been drawn."""
+    return jnp.zeros((num_pixels,), jnp.uint64)
+
+
+def depth_key(nearness: Float[Array, "*n"], face: Int[Array, "*#n"]) -> UInt64[Array, "*n"]:
+    """Key of a face at 1/z > 0: the larger, the nearer."""
+    bits = jax.lax.bitcast_convert_type(nearness, jnp.uint32).astype(jnp.uint64)
+    return (bits << _FACE_BITS) | (~face.astype(jnp.uint32)).astype(jnp.uint64)
+
+
+def write_keys(
+    keys: UInt64[Array, " p"],
+    pixel: Int[Array, "*n"],
+    hit: Bool[Array, "*n"],
+    nearness: Float[Array, "*n"],
+    face: Int[Array, "*#n"],
+) -> UInt64[Array, " p"]:
+    """Enters candidates: flat pixel index, whether it is one, 1/z > 0, and the face."""
+    place = jnp.where(hit, pixel, keys.shape[0])
+    return keys.at[place].max(depth_key(nearness, face), mode="drop")
+
+
+def visible_face(keys: UInt64[Array, " p"]) -> Int[Array, " p"]:
+    """Face of each pixel, -1 where nothing was drawn."""
+    face = (~keys).astype(jnp.uint32).astype(jnp.int32)
+    return jnp.where(keys == 0, jnp.int32(-1), face)

@@ -1,22 +1,24 @@
-"""Pictures of a rasterized mesh under two fixed lights. NumPy, for people to look at."""
+"""Shaded pictures of a mesh under two fixed lights, for people to look at."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+
+from dhm.geometry.mesh import vertex_normals
+from dhm.rendering.rasterizer import rasterize
 
 _LIGHTS = ((0.5, -0.6, 0.65), (-0.75, 0.55, 0.2))  # world
 _LIGHT_COLOURS = ((0.80, 0.77, 0.71), (0.52, 0.55, 0.60))
 _AMBIENT = 0.28
 
+SKIN = (0.80, 0.62, 0.52)
+"""Linear RGB of a hand without a texture."""
 
-def vertex_normals(
-    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
-) -> Float[np.ndarray, "v 3"]:
-    """Unit normals, each the area-weighted mean of the faces around the vertex."""
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], np.cross(b - a, c - a))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+# The lights' world is seen along +y with +z up; a camera looks along +z with -y up.
+_LIGHT_FRAME = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+
+_rasterize = jax.jit(rasterize, static_argnames="image_size")
 
 
 def shade(
@@ -27,7 +29,7 @@ def shade(
     colours: Float[np.ndarray, "v 3"],
     towards_camera: Float[np.ndarray, " 3"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """An RGB picture of the visible faces, smoothly shaded, before a dark background.
+    """Shades the visible faces smoothly, before a dark background. NumPy.
 
     Args:
         pix_to_face: Index of the visible face, -1 = background.
@@ -53,3 +55,33 @@ def shade(
     picture[:] = np.linspace(0.025, 0.06, height)[:, None, None] * np.array([0.9, 1.0, 1.15])
     picture[seen] = (colours[corners] * shares).sum(axis=1) * light + gloss
     return (np.clip(picture, 0.0, 1.0) ** (1 / 1.4) * 255).astype(np.uint8)
+
+
+def portrait(
+    v_camera: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    colours: Float[np.ndarray, "v 3"] | tuple[float, float, float],
+    K: Float[np.ndarray, "3 3"],
+    size: int,
+) -> tuple[UInt8[np.ndarray, "s s 3"], Bool[np.ndarray, "s s"]]:
+    """Draws a shaded mesh before a dark background.
+
+    The lights move with the camera, so that every view is lit from its front.
+
+    Args:
+        v_camera: Vertices in the camera's frame, mm.
+        faces: Of the mesh.
+        colours: Linear RGB of the vertices, or one for all.
+        K: Intrinsics of the picture.
+        size: Its side, pixels; each needs a program of its own.
+
+    Returns:
+        The RGB picture, and where the mesh is.
+    """
+    arguments = np.float32(v_camera)[None], np.int32(faces), np.float32(K)[None]
+    fragments = _rasterize(*map(jnp.asarray, arguments), image_size=(size, size))
+    pix_to_face, bary_coords = (np.asarray(x[0]) for x in fragments[:2])
+    normals = vertex_normals(v_camera @ _LIGHT_FRAME, faces)
+    albedo = np.broadcast_to(colours, v_camera.shape)
+    picture = shade(pix_to_face, bary_coords, faces, normals, albedo, -_LIGHT_FRAME[2])
+    return picture, pix_to_face >= 0

@@ -1,21 +1,32 @@
-"""Which face each pixel of one view sees: the z-buffer's two passes.
+"""Which face each pixel of one view sees.
 
-Most faces of a hand cover a few pixels: each is tried on a small window, on a CPU on its own box
-whatever the size. What does not fit a window or passes through the near plane goes through a work
-list.
+Faces before the camera whose boxes fit a window are drawn by `dhm.rendering.pixel_loop`. Large
+faces and faces through the near plane go through a work list: their boxes are cut into tiles, and
+a loop takes a fixed number of tiles at a time until none is left, however long the list is.
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt64
 
-from dhm.rendering import z_buffer
-from dhm.rendering.screen import EPS, Corners, ScreenFaces, faces_on_screen, maximum, minimum
-from dhm.rendering.settings import RasterSettings
-from dhm.rendering.work_list import draw_work_list
+from dhm.rendering.pixel_loop import Windows, draw_pixel_by_pixel, draw_windows
+from dhm.rendering.screen import (
+    EPS,
+    RasterSettings,
+    ScreenFaces,
+    empty_keys,
+    faces_on_screen,
+    maximum,
+    minimum,
+    visible_face,
+    write_keys,
+)
+
+# Side of a tile in pixels, and how many tiles one turn of the loop draws.
+_TILE = 8
+_TILES_PER_TURN = 256
 
 
 def visible_faces(
@@ -24,7 +35,7 @@ def visible_faces(
     K: Float[Array, "3 3"],
     settings: RasterSettings,
 ) -> Int[Array, "h w"]:
-    """Face seen at each pixel centre of one view, -1 where there is none.
+    """Finds the face seen at each pixel centre of one view, -1 where there is none.
 
     Args:
         v_camera: Vertices in the camera's frame, mm.
@@ -44,124 +55,22 @@ def _visible(settings, v_camera, faces, K):
         screen = faces_on_screen(v_camera, faces, K, settings)
         fits = screen.in_front
         fits &= (screen.columns <= settings.window) & (screen.rows <= settings.window)
-        keys, windows = z_buffer.empty(height * width), _windows(screen, fits, width)
+        keys, windows = empty_keys(height * width), _windows(screen, fits, width)
 
         def draw_rest(keys):
-            return draw_work_list(keys, screen, ~fits, settings)
+            return _draw_work_list(keys, screen, ~fits, settings)
 
         if settings.pixel_by_pixel:
-            keys = _draw_pixel_by_pixel(keys, windows, width)
+            keys = draw_pixel_by_pixel(keys, windows, width)
             none_left = jnp.all(fits | (screen.columns == 0))
             keys = jax.lax.cond(none_left, lambda keys: keys, draw_rest, keys)
         else:
-            keys = draw_rest(_draw_together(keys, windows, settings.window, width))
-        return z_buffer.winners(keys).reshape(height, width)
+            keys = draw_rest(draw_windows(keys, windows, settings.window, width))
+        return visible_face(keys).reshape(height, width)
 
 
-class _Windows(NamedTuple):
-    """Of each face the pixels that it may cover, and what is affine over them.
-
-    Attributes:
-        pixel: Flat index of the window's first pixel.
-        columns: Columns of the window, 0 where nothing is to be drawn.
-        rows: Rows.
-        first: Two barycentric coordinates and 1/z at the first pixel.
-        right: Their steps from one column to the next.
-        down: Their steps from one row to the next.
-        nearest: Largest 1/z of the face.
-        farthest: Smallest.
-        slack: By how much a barycentric coordinate may be below 0.
-    """
-
-    pixel: Int[Array, "*f"]
-    columns: Int[Array, "*f"]
-    rows: Int[Array, "*f"]
-    first: Corners
-    right: Corners
-    down: Corners
-    nearest: Float[Array, "*f"]
-    farthest: Float[Array, "*f"]
-    slack: Float[Array, "*f"]
-
-
-def _draw_together(
-    keys: UInt64[Array, " p"], windows: _Windows, size: int, width: int
-) -> UInt64[Array, " p"]:
-    """Enters the hits of all windows, one pixel of each at a time.
-
-    The loop is what makes it fast: it keeps the faces' coefficients in memory, where a single
-    expression over [size size f] has XLA derive them again for every pixel.
-    """
-    face = jnp.arange(len(windows.pixel), dtype=jnp.int32)
-
-    def draw_one(step, keys):
-        column, row = step % size, step // size
-        hit, nearness = _try_pixel(windows, column, row)
-        return z_buffer.write(keys, windows.pixel + row * width + column, hit, nearness, face)
-
-    return jax.lax.fori_loop(jnp.int32(0), jnp.int32(size * size), draw_one, keys)
-
-
-def _draw_pixel_by_pixel(
-    keys: UInt64[Array, " p"], windows: _Windows, width: int
-) -> UInt64[Array, " p"]:
-    """Enters the hits of all windows, one pixel of one window after the other.
-
-    It tries no pixel in vain, and XLA:CPU compiles a loop over single numbers whose end depends on
-    them into one piece of machine code (its pass "small-while-loop-hoisting"). An accelerator
-    would start a kernel for every line of it. The even and the odd faces are two streams in one
-    loop: while one waits for its numbers, the core works for the other.
-    """
-    num_faces = len(windows.pixel)
-
-    def draw_next(keys, face, column, row):
-        # Beyond the end, where the shorter stream waits for the other, it is the last face again,
-        # under a name that the last face's own outdoes.
-        window = jax.tree.map(lambda values: _item(values, face), windows)
-        hit, nearness = _try_pixel(window, column, row)
-        key = jnp.where(hit, z_buffer.key(nearness, face), 0)
-        # Where nothing is hit any pixel will do, it stays as it is: asking for the hit here, too,
-        # would have it derived twice. And no scatter: it would keep XLA from the machine code.
-        pixel = window.pixel + row * width + column
-        key = jnp.maximum(key, _item(keys, pixel))
-        keys = jax.lax.dynamic_update_index_in_dim(keys, key, pixel, 0)
-        ends_row = column + 1 >= window.columns
-        ends_face = ends_row & (row + 1 >= window.rows)
-        face = jnp.where(ends_face, face + 2, face)
-        row = jnp.where(ends_face, 0, row + ends_row)
-        return keys, (face, jnp.where(ends_row, 0, column + 1), row)
-
-    def draw_two(state):
-        keys, even, odd = state
-        keys, even = draw_next(keys, *even)
-        keys, odd = draw_next(keys, *odd)
-        return keys, even, odd
-
-    def is_left(state):
-        return (state[1][0] < num_faces) | (state[2][0] < num_faces)
-
-    zero = jnp.zeros((), jnp.int32)
-    start = keys, (zero, zero, zero), (zero + 1, zero, zero)
-    return jax.lax.while_loop(is_left, draw_two, start)[0]
-
-
-def _item(values, index):
-    return jax.lax.dynamic_index_in_dim(values, index, keepdims=False)
-
-
-def _try_pixel(windows, column, row):
-    """Whether the windows' pixels at a column and row are hit, and 1/z there."""
-    b1, b2, nearness = (
-        value + column.astype(jnp.float32) * dx + row.astype(jnp.float32) * dy
-        for value, dx, dy in zip(windows.first, windows.right, windows.down, strict=True)
-    )
-    hit = jnp.minimum(jnp.minimum(b1, b2), 1 - b1 - b2) >= -windows.slack
-    hit &= (column < windows.columns) & (row < windows.rows)
-    return hit, jnp.clip(nearness, windows.farthest, windows.nearest)
-
-
-def _windows(screen: ScreenFaces, fits: Bool[Array, " f"], width: int) -> _Windows:
-    """The windows of all faces; those that do not fit have no pixels."""
+def _windows(screen: ScreenFaces, fits: Bool[Array, " f"], width: int) -> Windows:
+    """Returns the windows of all faces; those that do not fit have no pixels."""
     nearness = [1 / z for z in screen.z]
     x = [u * w for u, w in zip(screen.u, nearness, strict=True)]
     y = [v * w for v, w in zip(screen.v, nearness, strict=True)]
@@ -172,7 +81,7 @@ def _windows(screen: ScreenFaces, fits: Bool[Array, " f"], width: int) -> _Windo
     dx, dy = screen.column - x[0], screen.row - y[0]
     b1, b1_right, b1_down = (dx * y2 - dy * x2) * inverse, y2 * inverse, -x2 * inverse
     b2, b2_right, b2_down = (dy * x1 - dx * y1) * inverse, -y1 * inverse, x1 * inverse
-    return _Windows(
+    return Windows(
         pixel=screen.row * width + screen.column,
         columns=jnp.where(fits, screen.columns, 0),
         rows=jnp.where(fits, screen.rows, 0),
@@ -185,3 +94,95 @@ def _windows(screen: ScreenFaces, fits: Bool[Array, " f"], width: int) -> _Windo
         # centre on that edge could be missed by both.
         slack=8 * EPS * (1 + (jnp.abs(x1 * y2) + jnp.abs(y1 * x2)) * jnp.abs(inverse)),
     )
+
+
+def _draw_work_list(
+    keys: UInt64[Array, " p"],
+    screen: ScreenFaces,
+    listed: Bool[Array, " f"],
+    settings: RasterSettings,
+) -> UInt64[Array, " p"]:
+    """Enters the hits of all listed faces of one view into its z-buffer."""
+    tile_columns = jnp.where(listed, -(-screen.columns // _TILE), 0)
+    tile_rows = jnp.where(listed, -(-screen.rows // _TILE), 0)
+    # 64 bits: a soup of screen-filling faces has more tiles than 32 can count.
+    ends = jnp.cumsum(tile_columns.astype(jnp.int64) * tile_rows)
+
+    def draw_some(state):
+        start, keys = state
+        # [1 1 n], to be spread over the tile's rows and columns.
+        item = start + jnp.arange(_TILES_PER_TURN, dtype=jnp.int64)[None, None, :]
+        face = jnp.searchsorted(ends, item, side="right").astype(jnp.int32)
+        exists = item < ends[-1]
+        face = jnp.where(exists, face, 0)
+        across = jnp.maximum(tile_columns[face], 1)
+        place = (item - ends[face]).astype(jnp.int32) + tile_columns[face] * tile_rows[face]
+        column = screen.column[face] + _TILE * (place % across)
+        row = screen.row[face] + _TILE * (place // across)
+        picked = jax.tree.map(lambda values: values[face], screen)
+        pixel, hit, nearness = _tile_hits(picked, column, row, settings)
+        return start + _TILES_PER_TURN, write_keys(keys, pixel, hit & exists, nearness, face)
+
+    start = jnp.zeros((), jnp.int64)
+    return jax.lax.while_loop(lambda state: state[0] < ends[-1], draw_some, (start, keys))[1]
+
+
+def _tile_hits(screen, first_column, first_row, settings):
+    """Flat pixel index, hit and 1/z on one tile a face [tile tile n].
+
+    The edge functions are homogeneous: nothing is divided by a corner's z, which may be 0 or
+    negative; only the depth of the pixel itself has to lie beyond the near plane.
+    """
+    # Seen from the tile's corner, so that the products cancel as little as they can.
+    x = [u - first_column * z for u, z in zip(screen.u, screen.z, strict=True)]
+    y = [v - first_row * z for v, z in zip(screen.v, screen.z, strict=True)]
+    z = screen.z
+    column = jnp.arange(_TILE, dtype=jnp.int32)[None, :, None]
+    row = jnp.arange(_TILE, dtype=jnp.int32)[:, None, None]
+    edges = [_edge(x, y, z, i, j) for i, j in ((1, 2), (2, 0), (0, 1))]
+    volume = sum(depth * edge[0][2] for depth, edge in zip(z, edges, strict=True))
+    sign = jnp.sign(volume)
+    corner = first_column, first_row
+    values, hit = [], _has_volume(x, y, screen, edges, volume, corner, settings)
+    for (a, b, c), (a_size, b_size, c_size) in edges:
+        value = sign * (c + column * a + row * b)
+        # Neighbours see their common edge from different tiles: see the dense window's slack.
+        hit = hit & (value >= -4 * EPS * (c_size + _TILE * (a_size + b_size)))
+        values.append(value)
+    total = sum(values)
+    hit &= total > 0
+    scale = 1 / jnp.where(total > 0, total, 1.0)
+    depth = z[0] + values[1] * scale * (z[1] - z[0]) + values[2] * scale * (z[2] - z[0])
+    depth = jnp.clip(depth, minimum(z), maximum(z))
+    column, row = first_column + column, first_row + row
+    hit &= (column < screen.column + screen.columns) & (row < screen.row + screen.rows)
+    hit &= depth > settings.near
+    return row * settings.image_size[1] + column, hit, 1 / jnp.where(hit, depth, 1.0)
+
+
+def _edge(x, y, z, i, j):
+    """Coefficients (column, row, constant) of the edge from corner i to j, and their terms' sizes.
+
+    They are the cross product of the two corners: positive, times the sign of the volume, on the
+    side of the third corner.
+    """
+    products = (
+        (y[i] * z[j], z[i] * y[j]),
+        (z[i] * x[j], x[i] * z[j]),
+        (x[i] * y[j], y[i] * x[j]),
+    )
+    return [a - b for a, b in products], [jnp.abs(a) + jnp.abs(b) for a, b in products]
+
+
+def _has_volume(x, y, screen, edges, volume, corner, settings):
+    """Whether the pyramid from the eye to the face is more than the rounding of its terms.
+
+    The terms' own rounding, and that of the corners before they were seen from the tile.
+    """
+    size = sum(jnp.abs(z) * edge[1][2] for z, edge in zip(screen.z, edges, strict=True))
+    far = maximum([jnp.abs(z) for z in screen.z])
+    largest = maximum([jnp.abs(u) + jnp.abs(v) for u, v in zip(screen.u, screen.v, strict=True)])
+    largest += (corner[0] + corner[1]) * far
+    extent = maximum([jnp.abs(a) + jnp.abs(b) for a, b in zip(x, y, strict=True)])
+    facing = -volume if settings.cull_backfaces else jnp.abs(volume)
+    return facing > 4 * EPS * (size + largest * extent * far)

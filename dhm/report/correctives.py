@@ -5,8 +5,7 @@ from typing import Any
 import jax
 
 from dhm.evaluation.evaluate import batch_of
-from dhm.networks.aligned import decode_aligned
-from dhm.networks.hand_model import HandModel
+from dhm.networks.hand_model import HandModel, decode_aligned
 from dhm.report.figures import Example, Hand, measured_hand
 
 _TITLES = {"skeleton": "skeleton corrective", "identity": "identity corrective",

@@ -13,10 +13,9 @@ from dhm.data.prepared_data import PreparedData
 from dhm.data.schema import HandRecord, Scan
 from dhm.evaluation.evaluate import batch_of, eval_step, fitted_step
 from dhm.evaluation.metrics import joint_errors, scan_distance
-from dhm.networks.aligned import of_known_joints
-from dhm.networks.hand_model import HandModel
+from dhm.networks.hand_model import HandModel, mask_joints
 from dhm.networks.linear_hand_model import LinearHandModel
-from dhm.rendering.portrait import SKIN, portrait
+from dhm.rendering.shading import SKIN, portrait
 from dhm.types import Batch, HandOutput
 
 TILE = 256
@@ -117,7 +116,7 @@ def make_examples(
         data.decode_image(split, record, field)
         for record, field in zip(records, fields, strict=True)
     ]
-    batch = of_known_joints(model, batch_of(records, fields, images))
+    batch = mask_joints(model, batch_of(records, fields, images))
     encoded, fitted = (
         jax.device_get(jax.jit(lambda v, b, step=step: step(model, v, b)[1:])(variables, batch))
         for step in (eval_step, fitted_step)

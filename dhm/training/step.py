@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from dhm.losses.joint import joint_loss
 from dhm.losses.objective import (
     ObjectiveSettings,
     ObjectiveTopology,
@@ -18,9 +17,8 @@ from dhm.losses.objective import (
     rigid_penetration_term,
     weighted_total,
 )
-from dhm.losses.skeleton import skeleton_loss
-from dhm.networks.aligned import decode_aligned, joints_aligned, of_known_joints
-from dhm.networks.hand_model import HandModel
+from dhm.losses.terms import joint_loss, skeleton_loss
+from dhm.networks.hand_model import HandModel, decode_aligned, joints_aligned, mask_joints
 from dhm.rendering import render_depth
 from dhm.training.state import TrainState
 from dhm.types import Batch
@@ -69,7 +67,7 @@ def sample_terms(
     learns; where they stand fingers do not meet, so "penetration_rigid" is then that of the
     encoder's hands, of all samples.
     """
-    batch = of_known_joints(spec.model, batch)
+    batch = mask_joints(spec.model, batch)
     stride = len(theta) // len(batch.target_depth)
     chosen = batch._replace(joints=batch.joints[::stride], joint_valid=batch.joint_valid[::stride])
     fitted = spec.mesh_pose == "fitted"
@@ -110,7 +108,7 @@ def pose_terms(
 
     No mesh is made, so the batch needs no target views.
     """
-    batch = of_known_joints(spec.model, batch)
+    batch = mask_joints(spec.model, batch)
     joints, aligned = joints_aligned(spec.model, variables, theta, batch, bone_lengths=True)
     loss = joint_loss(joints, batch.joints, batch.joint_valid)
     distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)

@@ -17,9 +17,8 @@ from dhm.evaluation.penetration import (
     penetration_depths,
 )
 from dhm.geometry.hand_rig import dof_indices, dof_names, pose_to_euler
-from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import euler_angles_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
+from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
+from dhm.geometry.transforms import euler_angles_to_matrix
 
 NOTHING = (0.0, 0.0, 0.0, 0)
 

@@ -20,11 +20,15 @@ from dhm.evaluation.metrics import mesh_error
 from dhm.evidence.fitter import compiled_fit, model_parts
 from dhm.export.package import load_model
 from dhm.fitting import fit_pose
-from dhm.fitting.evidence import Evidence, no_evidence
-from dhm.fitting.joints import default_starts
+from dhm.fitting.evidence import (
+    Evidence,
+    depth_points,
+    no_evidence,
+    spread_sample,
+    starts_from_joints,
+)
+from dhm.fitting.joint_fit import default_starts
 from dhm.fitting.rig import posed_joints
-from dhm.fitting.starts import starts_in_space
-from dhm.fitting.surface import depth_points, spread_sample
 from dhm.formats.mesh import read_ply
 from dhm.formats.npz import Arrays
 from dhm.formats.release_annotations import read_depth_pickle, read_krt
@@ -112,7 +116,7 @@ class Judge:
         self.frames, self.parts = frames, model_parts(model, variables)
         self.faces = model.template.faces
         self._fit = compiled_fit(self.parts)
-        self._starts = jax.jit(lambda e, t: starts_in_space(self.parts.rig, e, t))
+        self._starts = jax.jit(lambda e, t: starts_from_joints(self.parts.rig, e, t))
         self._decode = jax.jit(lambda *pose: model.apply(variables, *pose, method="decode"))
 
     def poses(self, evidence: Evidence):

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from data_prep.toy.hand import make_toy_template
-from dhm.fitting.evidence import no_evidence
-from dhm.fitting.evidence_fit import DEFAULTS, FitSettings, fit_evidence
-from dhm.fitting.joints import default_starts
-from dhm.fitting.rig import HandPose, make_rig, pose_rig, posed_joints, skin_points
-from dhm.fitting.sequence_fit import fit_sequence
-from dhm.fitting.starts import starts_in_one_view, starts_in_space, triangulate
-from dhm.fitting.surface import HandSurface, spread_sample, vertex_normals
+from dhm.fitting.evidence import (
+    no_evidence,
+    spread_sample,
+    starts_from_joints,
+    starts_from_one_view,
+    triangulate,
+)
+from dhm.fitting.evidence_fit import DEFAULTS, FitSettings, fit_evidence, fit_sequence
+from dhm.fitting.joint_fit import default_starts
+from dhm.fitting.rig import HandPose, SkinSample, make_rig, pose_rig, posed_joints, skin_points
+from dhm.geometry.mesh import vertex_normals
 from dhm.geometry.transforms import transform_points
 from dhm.networks.hand_model import inverse_bind_pose
 from dhm.types import Camera
@@ -76,7 +80,7 @@ def _given(joints):
 def _fit_with(evidence, fit_scale, prior_width):
     theta = jnp.tile(default_starts(RIG), (len(evidence.joints), 1, 1))
     settings = DEFAULTS._replace(fit_scale=fit_scale, prior_width=prior_width)
-    return fit_evidence(RIG, evidence, starts_in_space(RIG, evidence, theta), settings)
+    return fit_evidence(RIG, evidence, starts_from_joints(RIG, evidence, theta), settings)
 
 
 def _fit(evidence, fit_scale=False, prior_width=DEFAULTS.prior_width):
@@ -149,7 +153,7 @@ def test_one_view_places_a_hand_whose_angles_are_known():
 
     @jax.jit
     def fit(evidence, theta):
-        starts = starts_in_one_view(RIG, evidence, theta)
+        starts = starts_from_one_view(RIG, evidence, theta)
         return fit_evidence(RIG, evidence, starts, FitSettings(prior=8.0), prior_pose=theta)
 
     fitted = fit(evidence, pose.theta)
@@ -161,7 +165,7 @@ def _surface():
     sample = spread_sample(TEMPLATE.v_template, 400)
     normals = vertex_normals(TEMPLATE.v_template, TEMPLATE.faces)[sample]
     rest = jnp.asarray(TEMPLATE.v_template[sample])
-    return HandSurface(
+    return SkinSample(
         jnp.asarray(TEMPLATE.lbs_weights[sample]),
         jnp.asarray(inverse_bind_pose(TEMPLATE), jnp.float32),
         jnp.float32(normals), np.ones(len(sample), bool), lambda theta: rest,
@@ -170,7 +174,7 @@ def _surface():
 
 def test_skin_mends_what_noisy_joints_leave():
     pose, surface = _true_pose(8), _surface()
-    full = HandSurface(
+    full = SkinSample(
         jnp.asarray(TEMPLATE.lbs_weights), surface.T_joint_model, surface.normals, surface.inner,
         lambda theta: jnp.asarray(TEMPLATE.v_template),
     )  # fmt: skip
@@ -192,7 +196,7 @@ def test_skin_mends_what_noisy_joints_leave():
     @jax.jit
     def fit(evidence):
         theta = jnp.tile(default_starts(RIG), (SIZE, 1, 1))
-        starts = starts_in_space(RIG, evidence, theta)
+        starts = starts_from_joints(RIG, evidence, theta)
         return fit_evidence(RIG, evidence, starts, surface=surface)
 
     before, after = fit(alone), fit(both)
@@ -221,7 +225,7 @@ def test_in_a_film_what_a_frame_does_not_show_stays_as_it_was():
     @jax.jit
     def film(evidence):
         theta = jnp.tile(default_starts(RIG), (SIZE, 1, 1))
-        return fit_sequence(RIG, evidence, starts_in_space(RIG, evidence, theta))
+        return fit_sequence(RIG, evidence, starts_from_joints(RIG, evidence, theta))
 
     found = film(hidden)
     tip = TEMPLATE.joint_names.index("index_null")

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from dhm.fitting.surface import depth_points, match, spread_sample, vertex_normals
+from dhm.fitting.evidence import depth_points, spread_sample
+from dhm.fitting.terms import match
+from dhm.geometry.mesh import vertex_normals
 
 K = np.array([[200.0, 3, 61.5], [0, 190, 44.0], [0, 0, 1]])
 T = np.eye(4)

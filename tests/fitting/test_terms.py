@@ -7,10 +7,17 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from data_prep.toy.hand import make_toy_template
-from dhm.fitting.levenberg_marquardt import Linearised, minimise, of_residuals
-from dhm.fitting.penetration import bone_spheres, penetration_term
+from dhm.fitting.levenberg_marquardt import NormalEquations, minimise, normal_equations
 from dhm.fitting.rig import HandPose, Points, joint_points, make_rig, move_pose, pose_rig
-from dhm.fitting.terms import Matches, joint_term, keypoint_term, prior_term, surface_term
+from dhm.fitting.terms import (
+    Matches,
+    bone_spheres,
+    joint_term,
+    keypoint_term,
+    penetration_term,
+    prior_term,
+    surface_term,
+)
 from dhm.types import Camera
 
 TEMPLATE = make_toy_template(800)
@@ -111,8 +118,8 @@ def test_a_bounded_linear_problem_ends_where_scipy_ends():
     A, b = rng.normal(size=(20, 6)), rng.normal(size=20)
     low, high = -np.full(6, 0.1), np.full(6, 0.15)
 
-    def linearise(x) -> Linearised:
-        return of_residuals(jnp.float32(A) @ x - jnp.float32(b), jnp.float32(A))
+    def linearise(x) -> NormalEquations:
+        return normal_equations(jnp.float32(A) @ x - jnp.float32(b), jnp.float32(A))
 
     def held(x, gradient):
         return ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
@@ -126,8 +133,8 @@ def test_a_bounded_linear_problem_ends_where_scipy_ends():
 
 
 def test_a_problem_that_is_nan_stays_where_it_started():
-    def linearise(x) -> Linearised:
-        return of_residuals(jnp.log(x - 2), jnp.eye(3))
+    def linearise(x) -> NormalEquations:
+        return normal_equations(jnp.log(x - 2), jnp.eye(3))
 
     found, _ = minimise(
         linearise, lambda x, step: x + step, lambda x, g: jnp.zeros(3, bool), jnp.ones(3), 5

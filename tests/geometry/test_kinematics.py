@@ -13,10 +13,13 @@ from dhm.geometry.hand_rig import (
     joint_indices,
     pose_to_euler,
 )
-from dhm.geometry.kinematics import forward_kinematics, tree_levels
-from dhm.geometry.rotations import euler_angles_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
-from dhm.geometry.transforms import invert_rigid, make_transform, transform_points
+from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning, tree_levels
+from dhm.geometry.transforms import (
+    euler_angles_to_matrix,
+    invert_rigid,
+    make_transform,
+    transform_points,
+)
 from tests.references import geometry as twin
 
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dhm.geometry.cameras import camera_center, project_points, world_to_camera
-from dhm.geometry.topology import (
+from dhm.geometry.mesh import (
     boundary_loops,
     dominant_joint,
     unique_edges,

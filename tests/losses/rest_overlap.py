@@ -12,12 +12,8 @@ import numpy as np
 
 from dhm.evaluation.evaluate import batch_of, eval_step
 from dhm.evaluation.penetration import hand_parts, penetration_depths
-from dhm.losses.penetration import (
-    penetration_parts,
-    rigid_penetration,
-    sphere_centers,
-    sphere_radii,
-)
+from dhm.geometry.spheres import penetration_parts, sphere_centers, sphere_radii
+from dhm.losses.penetration import rigid_penetration_loss
 from dhm.runs.model import load_run
 
 
@@ -39,8 +35,8 @@ def main() -> None:
     parts = penetration_parts(model.template)
     zero = sphere_centers(output.joints_zero, parts)
     radii = sphere_radii(zero, output.v_zero)
-    posed = rigid_penetration(sphere_centers(output.joints, parts), radii, parts)
-    beyond = jnp.maximum(posed - rigid_penetration(zero, radii, parts), 0)
+    posed = rigid_penetration_loss(sphere_centers(output.joints, parts), radii, parts)
+    beyond = jnp.maximum(posed - rigid_penetration_loss(zero, radii, parts), 0)
     cut = hand_parts(model.template)
     depths = [penetration_depths(np.asarray(hand), cut).max() for hand in output.vertices]
     print(f"{len(records)} frames; mean overlap of two spheres, and correlation with the depth of")

@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 
 from dhm.geometry.hand_rig import JOINT_NAMES
+from dhm.geometry.spheres import penetration_parts, sphere_centers, sphere_radii
 from dhm.losses.objective import ObjectiveSettings, rigid_penetration_term
-from dhm.losses.penetration import (
-    non_rigid_penetration,
-    penetration_parts,
-    rigid_penetration,
-    sphere_centers,
-    sphere_radii,
-)
+from dhm.losses.penetration import non_rigid_penetration_loss, rigid_penetration_loss
 from dhm.types import HandTemplate
 from tests.references import losses as twin
 
@@ -65,10 +60,10 @@ def test_spheres_and_losses_agree_with_the_loops(seed):
     for s, bone in enumerate(parts.bones):
         np.testing.assert_allclose(centers[s], [c for c, _ in slow[bone]], atol=1e-4)
         np.testing.assert_allclose(radii[s], [r for _, r in slow[bone]], atol=2e-3)
-    rigid = rigid_penetration(centers, radii, parts)
+    rigid = rigid_penetration_loss(centers, radii, parts)
     assert rigid.shape == (184, 10, 10)
     assert float(rigid.sum()) == pytest.approx(twin.rigid_penetration(slow), rel=1e-3)
-    soft = non_rigid_penetration(centers, radii, vertices, parts)
+    soft = non_rigid_penetration_loss(centers, radii, vertices, parts)
     expected = twin.non_rigid_penetration(slow, (5, 9, 13, 17), palm)
     assert float(soft.sum()) == pytest.approx(expected, rel=1e-3, abs=1e-2)
 
@@ -99,9 +94,8 @@ def test_the_term_of_a_hand_agrees_with_the_loops_whatever_rest_counts(seed, res
 
 
 def test_the_non_rigid_term_is_seen_in_these_hands():
-    values = [
-        float(non_rigid_penetration(c, r, v, p).sum()) for p, c, r, v, *_ in map(_both, range(4))
-    ]
+    hands = map(_both, range(4))
+    values = [float(non_rigid_penetration_loss(c, r, v, p).sum()) for p, c, r, v, *_ in hands]
     assert max(values) > 1
 
 
@@ -119,8 +113,8 @@ def test_gradients_agree_with_finite_differences_of_the_loops(seed):
 
     def fast(joints, vertices):
         centers = sphere_centers(joints, parts, K)
-        soft = non_rigid_penetration(centers, radii, vertices, parts)
-        return rigid_penetration(centers, radii, parts).sum() + 5 * soft.sum()
+        soft = non_rigid_penetration_loss(centers, radii, vertices, parts)
+        return rigid_penetration_loss(centers, radii, parts).sum() + 5 * soft.sum()
 
     def slow(joints, vertices):
         spheres = twin.spheres(joints, PARENTS, template.v_template, zero, K)
@@ -150,12 +144,12 @@ def test_nothing_touches_in_an_open_hand_and_the_entering_sphere_starts_the_coun
     apart = jnp.float32(joints * 100)
     centers = sphere_centers(apart, parts)
     radii = jnp.full(centers.shape[:-1], 1.0)
-    assert float(rigid_penetration(centers, radii, parts).max()) == 0
+    assert float(rigid_penetration_loss(centers, radii, parts).max()) == 0
     far = jnp.full((len(template.v_template), 3), 1e5)
-    assert float(non_rigid_penetration(centers, radii, far, parts).max()) == 0
+    assert float(non_rigid_penetration_loss(centers, radii, far, parts).max()) == 0
     tip = parts.tips[1]
     touching = far.at[parts.palm_vertices[0]].set(centers[tip, 6])
-    soft = non_rigid_penetration(centers, radii, touching, parts)
+    soft = non_rigid_penetration_loss(centers, radii, touching, parts)
     assert (np.asarray(soft[1]) > 0).tolist() == [False] * 6 + [True] * 4
     assert float(soft[1, 6]) == pytest.approx(1)
 
@@ -168,8 +162,8 @@ def test_gradients_are_finite_for_coincident_spheres_and_a_zero_bone():
     def loss(joints, vertices):
         centers = sphere_centers(joints, parts)
         radii = jnp.ones(centers.shape[:-1])
-        soft = non_rigid_penetration(centers, radii, vertices, parts)
-        return rigid_penetration(centers, radii, parts).sum() + soft.sum()
+        soft = non_rigid_penetration_loss(centers, radii, vertices, parts)
+        return rigid_penetration_loss(centers, radii, parts).sum() + soft.sum()
 
     value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(jnp.zeros((22, 3)), vertices)
     assert float(value) > 0
@@ -186,8 +180,8 @@ def test_batches_like_vmap_and_radii_carry_no_gradient():
     def both(joints, vertices):
         centers = sphere_centers(joints, parts)
         radii = sphere_radii(centers, vertices)
-        soft = non_rigid_penetration(centers, radii, vertices, parts)
-        return rigid_penetration(centers, radii, parts), soft
+        soft = non_rigid_penetration_loss(centers, radii, vertices, parts)
+        return rigid_penetration_loss(centers, radii, parts), soft
 
     for batched, mapped in zip(
         both(joints, vertices), jax.vmap(both)(joints, vertices), strict=True

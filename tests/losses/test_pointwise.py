@@ -3,12 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dhm.geometry.topology import vertex_neighbours
-from dhm.losses.depth import depth_loss, smooth_l1
-from dhm.losses.joint import joint_loss
-from dhm.losses.laplacian import laplacian_loss
+from dhm.geometry.mesh import vertex_neighbours
 from dhm.losses.objective import reduce_depth, reduce_joint
-from dhm.losses.skeleton import skeleton_loss
+from dhm.losses.terms import depth_loss, joint_loss, laplacian_loss, skeleton_loss, smooth_l1
 from tests.references import losses as twin
 
 

@@ -63,7 +63,7 @@ def test_only_encoder_and_shape_are_learned_and_one_joint_is_unknown():
     model, variables = _model()
     assert set(variables["params"]) == {"encoder", "shape_layers_0", "shape_layers_1"}
     names = np.array(model.template.joint_names)
-    assert names[~model.known_joints].tolist() == ["thumb0"]
+    assert names[~model.joint_mask].tolist() == ["thumb0"]
     assert not np.any(model.apply(variables, method="skeleton_change"))
 
 
@@ -77,10 +77,10 @@ def test_the_fit_finds_the_joints_of_a_pose():
     found = fit(joints, valid)
     assert np.median(found.residual) < 0.3
     fitted = model.apply(variables, found.theta, found.T_world_model, method="decode")
-    distance = jnp.linalg.norm(fitted.joints - joints, axis=-1)[:, model.known_joints].mean(axis=1)
+    distance = jnp.linalg.norm(fitted.joints - joints, axis=-1)[:, model.joint_mask].mean(axis=1)
     np.testing.assert_allclose(distance, found.residual, atol=0.02)
     # The joint that the model lacks may lie anywhere.
-    lacking = int(np.flatnonzero(~model.known_joints)[0])
+    lacking = int(np.flatnonzero(~model.joint_mask)[0])
     moved = fit(joints.at[:, lacking].add(500.0), valid)
     np.testing.assert_allclose(moved.residual, found.residual, atol=1e-3)
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dhm.rendering import Fragments, default_window, rasterize
+from dhm.rendering import Fragments, default_window, rasterize, rasterizer
+from dhm.rendering.pixel_loop import is_machine_code
 from tests.references import rasterizer as twin
 from tests.rendering import scenes
 from tests.rendering.agreement import assert_agrees
@@ -213,7 +214,8 @@ def test_twin_finds_a_hand_computed_depth():
 
 
 def test_on_a_cpu_the_loop_over_pixels_is_machine_code():
-    """XLA marks what is one piece; a kernel for every line would take forty times as long."""
+    """XLA marks what is one piece of machine code: the probe's small loop, and a large one."""
+    assert is_machine_code()
     vertices, faces = scenes.bumpy_sphere(80)
     K, T = scenes.ring_of_cameras(1, (256, 256))
     v_camera = jnp.asarray(vertices) @ T[0, :3, :3].T + T[0, :3, 3]
@@ -222,6 +224,35 @@ def test_on_a_cpu_the_loop_over_pixels_is_machine_code():
     marked = [line for line in lines if "xla_cpu_small_call" in line]
     # Other small loops may have the mark: this one carries the z-buffer and all faces.
     assert any("u64[65536]" in line and f"[{len(faces)}]" in line for line in marked)
+
+
+def test_without_the_xla_pass_windows_are_drawn_plainly_with_the_same_result(monkeypatch):
+    without_pass = partial(is_machine_code, "small-while-loop-hoisting")
+    assert not without_pass()
+    names = [name for name in SCENES if not name.startswith("thin")]
+    vertices, K = (jnp.stack(part) for part in zip(*map(SCENES.get, names), strict=True))
+    fast = rasterize(vertices, scenes.FACES, K, scenes.IMAGE_SIZE)
+    monkeypatch.setattr(rasterizer, "is_machine_code", without_pass)
+    assert default_window(25_000, (256, 256), "in_turn") == 6
+    plain = rasterize(vertices, scenes.FACES, K, scenes.IMAGE_SIZE)
+    np.testing.assert_allclose(fast.zbuf, plain.zbuf, rtol=1e-6)
+    # Products are contracted differently: of two neighbours either may own a pixel centre on their
+    # common edge. Where all numbers are exact, nothing differs.
+    assert (fast.pix_to_face == plain.pix_to_face).mean() > 0.999
+    exact = names.index("corners on pixel centres")
+    np.testing.assert_array_equal(fast.pix_to_face[exact], plain.pix_to_face[exact])
+
+
+def test_the_pass_is_looked_for_under_jit_vmap_and_grad():
+    vertices, K = SCENES["soup of 20.0 mm"]
+
+    def total(vertices):
+        is_machine_code.cache_clear()
+        return rasterize(vertices[None], scenes.FACES, K[None], scenes.IMAGE_SIZE).zbuf.sum()
+
+    gradients = jax.jit(jax.vmap(jax.grad(total)))(jnp.stack([vertices, vertices]))
+    assert is_machine_code.cache_info().misses == 1
+    np.testing.assert_array_equal(*gradients)
 
 
 def test_default_window_follows_mesh_and_resolution():

@@ -17,7 +17,7 @@ from dhm.errors import BadInputError
 from dhm.evaluation.evaluate import batch_of
 from dhm.export.package import load_model
 from dhm.formats.picture import decode_picture
-from dhm.networks.aligned import decode_aligned
+from dhm.networks.hand_model import decode_aligned
 from dhm.report.correctives import corrective_steps
 from dhm.report.curves import axes
 from dhm.report.events import read_events

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dhm.networks.aligned import joints_aligned
+from dhm.networks.hand_model import joints_aligned
 from dhm.training import parallel
 from dhm.training.checkpoint import Checkpoints
 from dhm.training.optimiser import for_the_encoder_alone, make_optimiser

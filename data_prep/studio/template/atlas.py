@@ -13,7 +13,7 @@ from data_prep.studio.anatomy.rig import rest_frames
 from data_prep.studio.anatomy.skin import in_joint_frame
 from data_prep.studio.template.remesh import half_edge_twins
 from dhm.geometry.hand_rig import FINGERS
-from dhm.geometry.topology import boundary_loops, unique_edges
+from dhm.geometry.mesh import boundary_loops, unique_edges
 
 _MARGIN = 0.006  # of the atlas, around each chart
 _ROUNDS = 60

@@ -22,7 +22,7 @@ from data_prep.studio.template.remesh import remesh
 from data_prep.studio.template.skin_weights import skin_weights
 from dhm.formats.hand_template import read_template
 from dhm.geometry.hand_rig import JOINT_NAMES
-from dhm.geometry.topology import boundary_loops
+from dhm.geometry.mesh import boundary_loops
 from dhm.types import HandTemplate
 
 FOLDER = Path(__file__).parent / "assets"

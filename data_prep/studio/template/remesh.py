@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from data_prep.studio.anatomy.surface import smooth_normals
-from dhm.geometry.topology import unique_edges
+from dhm.geometry.mesh import unique_edges
 
 Project = Callable[[Float[np.ndarray, "v 3"]], Float[np.ndarray, "v 3"]]
 """Projects points onto the surface that a mesh approximates."""

@@ -4,10 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dhm.losses.depth import depth_loss
-from dhm.losses.joint import joint_loss
-from dhm.losses.laplacian import laplacian_loss
 from dhm.losses.objective import objective_topology, penetration_terms, reduce_depth
+from dhm.losses.terms import depth_loss, joint_loss, laplacian_loss
 from dhm.networks.build import ModelSettings, build_model
 from dhm.networks.compiled import compiled
 from dhm.rendering import render_depth

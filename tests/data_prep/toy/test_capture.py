@@ -19,7 +19,7 @@ from data_prep.toy.capture import (
 from dhm.errors import BadInputError
 from dhm.formats.mesh import read_scan
 from dhm.formats.release_annotations import read_depth_pickle
-from dhm.rendering.shading import vertex_normals
+from dhm.geometry.mesh import vertex_normals
 
 SEQUENCES = {"0001_RT_fist": "fist", "0002_RT_spread": "spread"}
 SMALL = {

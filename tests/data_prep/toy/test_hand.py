@@ -13,10 +13,9 @@ from dhm.geometry.hand_rig import (
     dof_names,
     pose_to_euler,
 )
-from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import euler_angles_to_matrix
-from dhm.geometry.skinning import linear_blend_skinning
-from dhm.geometry.topology import boundary_loops, dominant_joint
+from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
+from dhm.geometry.mesh import boundary_loops, dominant_joint
+from dhm.geometry.transforms import euler_angles_to_matrix
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 
 from dhm.evaluation.evaluate import batch_of, fitted_step
 from dhm.evaluation.metrics import joint_errors, scan_distance
-from dhm.networks.aligned import decode_aligned, of_known_joints
+from dhm.networks.hand_model import decode_aligned, mask_joints
 from dhm.runs.model import load_run
 
 # Of the way from the fitted angles to the encoder's.
@@ -25,7 +25,7 @@ def errors_by_share(workdir: Path) -> np.ndarray:
     records = np.unique(data.split_index(split).frame_id, return_index=True)[1].tolist()
     fields = [data.record(split, record) for record in records]
     images = [data.decode_image(split, *pair) for pair in zip(records, fields, strict=True)]
-    batch = of_known_joints(model, batch_of(records, fields, images))
+    batch = mask_joints(model, batch_of(records, fields, images))
     fitted = jax.jit(lambda v, b: fitted_step(model, v, b)[0])(variables, batch)
     read = jax.jit(lambda v, b: model.apply(v, b.image, method="encode"))(variables, batch)
     decode = jax.jit(lambda v, theta, b: decode_aligned(model, v, theta, b)[0])

@@ -21,7 +21,7 @@ from data_prep.studio.anatomy.rig import (
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
-from dhm.geometry.rotations import euler_angles_to_matrix
+from dhm.geometry.transforms import euler_angles_to_matrix
 from tests.data_prep.studio.poses import fist, pose, random_pose
 
 

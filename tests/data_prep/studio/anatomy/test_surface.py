@@ -10,7 +10,7 @@ from data_prep.studio.anatomy.field import hand_distance
 from data_prep.studio.anatomy.narrow_band import WRIST_CUT
 from data_prep.studio.anatomy.proportions import subject
 from data_prep.studio.anatomy.surface import skin_mesh, smooth_normals
-from dhm.geometry.topology import boundary_loops
+from dhm.geometry.mesh import boundary_loops
 from tests.data_prep.studio.poses import fist, pinch, pose, random_pose
 
 CASES = {

@@ -10,7 +10,7 @@ from data_prep.studio.template.remesh import (
     remesh,
     triangle_quality,
 )
-from dhm.geometry.topology import boundary_loops, unique_edges
+from dhm.geometry.mesh import boundary_loops, unique_edges
 
 
 def bumpy_cap(seed=0):

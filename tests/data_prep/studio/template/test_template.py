@@ -12,7 +12,7 @@ from data_prep.studio.template.hand_template import FOLDER, build_template, hand
 from data_prep.studio.template.remesh import triangle_quality
 from dhm.formats.hand_template import read_hand_model, write_hand_model
 from dhm.geometry.hand_rig import JOINT_NAMES, REQUIRED_JOINTS
-from dhm.geometry.topology import boundary_loops, unique_edges
+from dhm.geometry.mesh import boundary_loops, unique_edges
 
 SIZES = {"full": (12_300, 12_700), "coarse": (778, 1_000)}
 

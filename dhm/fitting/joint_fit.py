@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dhm.fitting.levenberg_marquardt import Linearised, minimise, of_residuals
+from dhm.fitting.levenberg_marquardt import NormalEquations, minimise, normal_equations
 from dhm.fitting.rig import HandPose, Rig, joint_points, make_rig, move_pose, pose_rig
 from dhm.fitting.terms import angle_bounds, prior_term
 from dhm.geometry.alignment import rigid_alignment
 from dhm.geometry.transforms import transform_points
 
-# Weight of the prior, mm per radian: it decides only what the joints leave open, such
-# as the twist of a straight finger.
+# Weight of the prior, mm per radian: it decides only what the joints leave open, such as the twist
+# of a straight finger.
 PRIOR = 0.5
 _NUM_STEPS = 30
 # Where in the range of every angle to start. From zero, where the thumb is straight, one pose in
@@ -37,7 +37,7 @@ class FittedPose(NamedTuple):
 
 
 class PoseSpace(NamedTuple):
-    """The poses among which to look.
+    """The limits, prior and starts of a fit to joints.
 
     Attributes:
         low: Smallest value of each parameter, radians.
@@ -59,9 +59,9 @@ def fit_pose(
     target: Float[Array, "b j 3"],
     valid: Bool[Array, "b j"],
 ) -> FittedPose:
-    """The 28 angles of a rig from its joints, within the anatomical limits and from two starts.
+    """Fits the 28 angles of a rig to joints, within the anatomical limits and from two starts.
 
-    The derivatives are written out (`dhm.fitting.rig`), which is some ten times as fast as
+    The derivatives are analytic (`dhm.fitting.rig`), which is some ten times as fast as
     `fit_joints`, and the root transform is iterated along with the angles.
 
     Args:
@@ -79,18 +79,20 @@ def fit_pose(
     def fit(
         points: Float[Array, "j 3"], weights: Float[Array, " j"], theta: Float[Array, " d"]
     ) -> tuple[Float[Array, " d"], Float[Array, ""]]:
-        def linearise(pose: HandPose) -> Linearised:
+        def linearise(pose: HandPose) -> NormalEquations:
             joints = joint_points(rig, pose_rig(rig, pose.theta), pose)
             errors = ((joints.position - points) * weights[:, None]).reshape(-1)
             jacobian = (joints.jacobian * weights[:, None, None]).reshape(len(errors), -1)
-            return of_residuals(errors, jacobian) + prior_term(pose, jnp.zeros_like(theta), PRIOR)
+            return normal_equations(errors, jacobian) + prior_term(
+                pose, jnp.zeros_like(theta), PRIOR
+            )
 
-        def held(pose: HandPose, gradient: Float[Array, " p"]) -> Bool[Array, " p"]:
-            return angle_bounds(rig, pose, gradient).at[-1].set(True)  # the scale is not asked for
+        def fixed(pose: HandPose, gradient: Float[Array, " p"]) -> Bool[Array, " p"]:
+            return angle_bounds(rig, pose, gradient).at[-1].set(True)  # the scale is not fitted
 
         T = rigid_alignment(pose_rig(rig, theta).joints, points, weights)
         start = HandPose(theta, T, jnp.float32(1))
-        pose, cost = minimise(linearise, lambda *to: move_pose(rig, *to), held, start, _NUM_STEPS)
+        pose, cost = minimise(linearise, lambda *to: move_pose(rig, *to), fixed, start, _NUM_STEPS)
         return pose.theta, cost
 
     return _best_of_starts(
@@ -99,7 +101,7 @@ def fit_pose(
 
 
 def default_starts(rig: Rig) -> Float[Array, "n d"]:
-    """Angles to start from where nothing is known of the pose."""
+    """Returns angles to start from without any knowledge of the pose."""
     return jnp.stack([rig.low + fraction * (rig.high - rig.low) for fraction in STARTS])
 
 
@@ -109,7 +111,7 @@ def fit_joints(
     target: Float[Array, "b j 3"],
     valid: Bool[Array, "b j"],
 ) -> FittedPose:
-    """Levenberg-Marquardt over any model's pose parameters, from several starts.
+    """Fits any model's pose parameters to joints by Levenberg-Marquardt, from several starts.
 
     The root transform is not iterated: at every step it is the best rigid alignment of all valid
     joints, through which the derivatives go.
@@ -133,18 +135,18 @@ def fit_joints(
             errors = (aligned - points) * weights[:, None]
             return jnp.concatenate([errors.reshape(-1), PRIOR * (theta - space.rest)])
 
-        def linearise(theta: Float[Array, " d"]) -> Linearised:
-            return of_residuals(residuals(theta), jax.jacfwd(residuals)(theta))
+        def linearise(theta: Float[Array, " d"]) -> NormalEquations:
+            return normal_equations(residuals(theta), jax.jacfwd(residuals)(theta))
 
         def move(theta: Float[Array, " d"], step: Float[Array, " d"]) -> Float[Array, " d"]:
             return jnp.clip(theta + step, space.low, space.high)
 
-        def held(theta: Float[Array, " d"], gradient: Float[Array, " d"]) -> Bool[Array, " d"]:
+        def fixed(theta: Float[Array, " d"], gradient: Float[Array, " d"]) -> Bool[Array, " d"]:
             return ((theta <= space.low) & (gradient > 0)) | (
                 (theta >= space.high) & (gradient < 0)
             )
 
-        return minimise(linearise, move, held, theta, _NUM_STEPS)
+        return minimise(linearise, move, fixed, theta, _NUM_STEPS)
 
     return _best_of_starts(fit, pose_joints, space.starts, target, valid)
 
@@ -160,9 +162,9 @@ def _best_of_starts(
     weights = valid.astype(jnp.float32)
     counts = jnp.maximum(jnp.sum(weights, axis=1), 1)
     # About the points' own centre: far from the origin float32 has fewer digits to spare.
-    shown = jnp.where(valid[..., None], target, 0)
-    centre = jnp.sum(shown, axis=1) / counts[:, None]
-    points = jnp.where(valid[..., None], shown - centre[:, None], 0)
+    target = jnp.where(valid[..., None], target, 0)
+    centre = jnp.sum(target, axis=1) / counts[:, None]
+    points = jnp.where(valid[..., None], target - centre[:, None], 0)
     # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
     size, num_starts = len(target), len(starts)
     ends, cost = jax.vmap(fit)(

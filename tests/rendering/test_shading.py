@@ -3,7 +3,7 @@
 import numpy as np
 import trimesh
 
-from dhm.rendering.portrait import SKIN, portrait
+from dhm.rendering.shading import SKIN, portrait
 
 SIZE = 64
 K = np.array([[300.0, 0, 31.5], [0, 300, 31.5], [0, 0, 1]])

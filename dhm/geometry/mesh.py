@@ -1,4 +1,4 @@
-"""Facts about a triangle mesh that depend on its faces alone. Static, NumPy."""
+"""Triangle meshes: edges, neighbours, borders and normals. Static, NumPy."""
 
 from dataclasses import dataclass
 
@@ -68,3 +68,19 @@ def boundary_loops(faces: Int[np.ndarray, "f 3"]) -> list[np.ndarray]:
 def dominant_joint(lbs_weights: Float[np.ndarray, "v j"]) -> Int[np.ndarray, " v"]:
     """Joint with the largest skinning weight of each vertex (paper section 6, the palm's)."""
     return np.argmax(lbs_weights, axis=1)
+
+
+def vertex_normals(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+) -> Float[np.ndarray, "v 3"]:
+    """Computes unit normals, each the area-weighted mean of the faces around a vertex.
+
+    In the precision of the vertices; 0 where no face around a vertex has an area.
+    """
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    weighted = np.cross(b - a, c - a)
+    normals = np.zeros_like(vertices)
+    for corner in faces.T:
+        np.add.at(normals, corner, weighted)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return normals / np.where(length > 0, length, 1)
