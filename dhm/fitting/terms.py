@@ -113,7 +113,7 @@ class Matches(NamedTuple):
     Attributes:
         vertex: Index of the skin's point.
         normal: Direction in which distance counts: the mean of the two normals.
-        weight: Of the squared distance; 0 where nothing lies there.
+        weight: Of the squared distance; 0 without a match.
     """
 
     vertex: Int[Array, " n"]

@@ -127,7 +127,7 @@ class HandModel(nn.Module):
     def refined_mesh(self, theta: Float[Array, "b d"]) -> Float[Array, "b v 3"]:
         """M* = M + Delta M_theta + Delta M_beta, zero-pose vertices in mm.
 
-        No gradient reaches theta through Delta M_theta (section 5.1) unless asked for.
+        No gradient reaches theta through Delta M_theta (section 5.1) with `stop_pose_gradient`.
         """
         pose = jax.lax.stop_gradient(theta) if self.stop_pose_gradient else theta
         if self.pose_corrective_input == "all":

@@ -121,11 +121,11 @@ def test_a_bounded_linear_problem_ends_where_scipy_ends():
     def linearise(x) -> NormalEquations:
         return normal_equations(jnp.float32(A) @ x - jnp.float32(b), jnp.float32(A))
 
-    def held(x, gradient):
+    def fixed(x, gradient):
         return ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
 
     found, cost = minimise(
-        linearise, lambda x, step: jnp.clip(x + step, low, high), held, jnp.zeros(6), 30
+        linearise, lambda x, step: jnp.clip(x + step, low, high), fixed, jnp.zeros(6), 30
     )
     expected = lsq_linear(A, b, (low, high))
     np.testing.assert_allclose(found, expected.x, atol=1e-4)

@@ -18,6 +18,7 @@ from dhm.geometry.transforms import (
     euler_angles_to_matrix,
     invert_rigid,
     make_transform,
+    skew_symmetric,
     transform_points,
 )
 from tests.references import geometry as twin
@@ -28,6 +29,15 @@ from tests.references import geometry as twin
 def test_euler_angles_agree_with_scipy(euler):
     ours = euler_angles_to_matrix(jnp.array(euler, jnp.float32))
     np.testing.assert_allclose(ours, twin.euler_matrix(euler), atol=3e-6)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, jnp.float32], ids=["NumPy", "JAX"])
+def test_skew_symmetric_matrices_are_cross_products(convert):
+    one, other = np.random.default_rng(0).normal(size=(2, 4, 5, 3))
+    found = skew_symmetric(convert(one))
+    assert isinstance(found, type(convert(one)))
+    expected = np.cross(one, other)
+    np.testing.assert_allclose((found @ convert(other)[..., None])[..., 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,13 +1,10 @@
-"""Observed skin: a depth map of a sphere, matches with the side that faces, even samples."""
+"""Points of depth maps, their matches with the model, and even samples of them."""
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
-import trimesh
 
 from dhm.fitting.evidence import depth_points, spread_sample
 from dhm.fitting.terms import match
-from dhm.geometry.mesh import vertex_normals
 
 K = np.array([[200.0, 3, 61.5], [0, 190, 44.0], [0, 0, 1]])
 T = np.eye(4)
@@ -83,12 +80,3 @@ def test_a_sample_is_even_over_points_that_are_not():
     distance = np.linalg.norm(points[:, None, :2] - points[None, chosen, :2], axis=-1).min(axis=1)
     assert distance.max() < 3
     np.testing.assert_array_equal(spread_sample(points[:5], 9), np.arange(5))
-
-
-def test_vertex_normals_of_a_cube_with_a_loose_vertex():
-    box = trimesh.creation.icosphere(2, RADIUS)
-    vertices = np.concatenate([box.vertices, [[0, 0, 0]]])
-    normals = vertex_normals(vertices, box.faces)
-    cosines = (normals[:-1] * box.vertices / RADIUS).sum(axis=1)
-    assert cosines.min() == pytest.approx(1, abs=1e-3)
-    np.testing.assert_array_equal(normals[-1], 0)

@@ -1,6 +1,7 @@
 import cv2
 import jax.numpy as jnp
 import numpy as np
+import trimesh
 
 from dhm.geometry.cameras import camera_center, project_points, world_to_camera
 from dhm.geometry.mesh import (
@@ -8,6 +9,7 @@ from dhm.geometry.mesh import (
     dominant_joint,
     unique_edges,
     vertex_neighbours,
+    vertex_normals,
 )
 from tests.references.geometry import random_rotation
 
@@ -46,6 +48,16 @@ def test_boundary_loops_come_largest_first():
 
 def test_dominant_joint():
     assert dominant_joint(np.array([[0.2, 0.8], [0.6, 0.4]])).tolist() == [1, 0]
+
+
+def test_vertex_normals_of_a_sphere_with_a_loose_vertex():
+    ball = trimesh.creation.icosphere(2, 60.0)
+    vertices = np.concatenate([ball.vertices, [[0, 0, 0]]])
+    normals = vertex_normals(vertices, ball.faces)
+    cosines = (normals[:-1] * ball.vertices / 60.0).sum(axis=1)
+    np.testing.assert_allclose(cosines, 1, atol=1e-3)
+    np.testing.assert_array_equal(normals[-1], 0)
+    assert vertex_normals(np.float32(vertices), ball.faces).dtype == np.float32
 
 
 def test_projection_agrees_with_opencv():
