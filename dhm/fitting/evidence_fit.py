@@ -218,7 +218,7 @@ def _centres(rig: Rig, poses: HandPose) -> Float[Array, "b n 3"]:
 
 
 def _mm_per_pixel(rig: Rig, evidence: Evidence, starts: HandPose) -> Float[Array, "b c"]:
-    """Size of a pixel at the hand, by the median of the starts."""
+    """Returns the size of a pixel at the hand, by the median of the starts."""
     at = world_to_camera(_centres(rig, starts)[:, None], evidence.camera.T_camera_world)
     depth = jnp.median(jnp.maximum(at[..., 2], 1.0), axis=-1)
     return depth / evidence.camera.K[..., 0, 0]
@@ -244,7 +244,7 @@ def _linearise_joints(
 
 
 def _evidence_term(frame: _Frame, joints: Points, width: float) -> NormalEquations:
-    """Joints and keypoints."""
+    """Linearises the terms of joints and keypoints."""
     seen = frame.evidence
     total = joint_term(joints, seen.joints, seen.joint_weight)
     if len(seen.keypoints):
@@ -343,7 +343,7 @@ def _fit_surface(
 
 
 def _errors(rig: Rig, frame: _Frame, pose: HandPose) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean distance of the joints given in 3D (mm), and of the keypoints (pixels)."""
+    """Returns the mean distance of the joints given in 3D (mm), and of the keypoints (pixels)."""
     seen = frame.evidence
     joints = transform_points(pose.T_world_model, pose.scale * pose_rig(rig, pose.theta).joints)
     distance = jnp.linalg.norm(joints - seen.joints, axis=-1)

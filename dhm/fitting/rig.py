@@ -50,7 +50,7 @@ class Rig:
 
 
 class HandPose(NamedTuple):
-    """Where a hand is and how it is bent; `x_world = T_world_model (scale x_model)`.
+    """Pose and place of a hand; `x_world = T_world_model (scale x_model)`.
 
     Attributes:
         theta: Joint angles, radians.
@@ -229,7 +229,7 @@ def shift_pose(pose: HandPose, shift: Float[Array, "b 3"]) -> HandPose:
 
 
 def _in_world(points: Float[Array, "n 3"], turns: Float[Array, "n d 3"], pose: HandPose) -> Points:
-    """Points of the model's frame and their derivatives by the angles, brought to the world."""
+    """Transforms points and their derivatives by the angles to the world."""
     world = transform_points(pose.T_world_model, pose.scale * points)
     by_angles = pose.scale * einsum("ik,ndk->nid", pose.T_world_model[:3, :3], turns)
     by_turn = skew_symmetric(-world)
@@ -239,7 +239,7 @@ def _in_world(points: Float[Array, "n 3"], turns: Float[Array, "n d 3"], pose: H
 
 
 def _cross(a: Float[Array, "*#b 3"], b: Float[Array, "*b 3"]) -> Float[Array, "*b 3"]:
-    """Cross product by components, which XLA:CPU fuses; `jnp.cross` it does not."""
+    """Computes cross products by components, which XLA:CPU fuses; `jnp.cross` it does not."""
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
     return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)

@@ -40,7 +40,7 @@ def prior_term(
     weight: Float[Array, " d"] | float,
     scale_weight: float = 0.0,
 ) -> NormalEquations:
-    """Pull of the angles towards a pose, and of the scale towards 1.
+    """Pulls the angles towards a pose, and of the scale towards 1.
 
     Args:
         pose: Where to linearise.
@@ -57,7 +57,7 @@ def prior_term(
 def joint_term(
     joints: Points, target: Float[Array, "j 3"], weights: Float[Array, " j"]
 ) -> NormalEquations:
-    """Squared distances of joints, mm^2.
+    """Linearises squared distances of joints, mm^2.
 
     Args:
         joints: The model's, in the world.
@@ -78,7 +78,7 @@ def keypoint_term(
     mm_per_pixel: Float[Array, " c"],
     width: Float[Array, ""] | float,
 ) -> NormalEquations:
-    """Geman-McClure of reprojection errors in several cameras.
+    """Linearises the Geman-McClure cost of reprojection errors in several cameras.
 
     Args:
         joints: The model's, in the world.
@@ -159,7 +159,7 @@ def surface_term(
     matches: Matches,
     width: Float[Array, ""] | float,
 ) -> NormalEquations:
-    """Geman-McClure of distances along the mean normal of skin and observation (symmetric ICP).
+    """Linearises the Geman-McClure cost of distances along mean normals (symmetric ICP).
 
     Along the observation's normal alone, points of a rounded skin that lie beside the observed
     one count as too deep; the mean of both normals cancels that (Rusinkiewicz 2019).
@@ -213,7 +213,7 @@ def bone_spheres(
 
 
 def penetration_term(joints: Points, spheres: BoneSpheres, weight: float) -> NormalEquations:
-    """Square of the deepest overlap (mm) of every two bones that share no joint (eq. 2).
+    """Linearises the squared deepest overlap (mm) of every two bones that share no joint (eq. 2).
 
     Args:
         joints: The model's, in the world; the spheres keep their size when the hand grows.
@@ -246,6 +246,6 @@ def _slope(joints: Points, parts: PenetrationParts, bones: np.ndarray, sphere: A
 def _geman_mcclure(
     squared: Float[Array, "*b"], width: Float[Array, ""] | float
 ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
-    """Weight of each squared residual r^2, and its robust cost r^2 w^2 / (r^2 + w^2)."""
+    """Returns the weights of squared residuals r^2, and their costs r^2 w^2 / (r^2 + w^2)."""
     share = width**2 / (squared + width**2)
     return share**2, squared * share

@@ -21,7 +21,7 @@ def _signed_svd(matrix: Float[Array, "*b 3 3"]):
 
 @jax.custom_jvp
 def nearest_rotation(matrix: Float[Array, "*b 3 3"]) -> Float[Array, "*b 3 3"]:
-    """The rotation R (det +1, never a reflection) that maximises trace(R^T matrix)."""
+    """Returns the rotation R (det +1, never a reflection) that maximises trace(R^T matrix)."""
     U, _, Vt = _signed_svd(matrix)
     return matmul(U, Vt)
 
@@ -52,7 +52,7 @@ def rigid_alignment(
     target: Float[Array, "*b n 3"],
     weights: Float[Array, "*b n"],
 ) -> Float[Array, "*b 4 4"]:
-    """Rigid transform that brings `source` closest to `target` (paper section 5.2).
+    """Computes the rigid transform that brings `source` closest to `target` (paper section 5.2).
 
     Args:
         source: Points in mm.

@@ -14,7 +14,7 @@ _SHORTEST_MM = 1e-3
 
 
 class _Level(NamedTuple):
-    """The joints at one distance from the root, and for each what its children start from.
+    """The joints at one distance from the root, with the reference that their children need.
 
     Attributes:
         moved: Joints after the adjustment.
@@ -36,7 +36,7 @@ def adjust_bone_lengths(
     valid: Bool[Array, "*b j"],
     parents: tuple[int, ...],
 ) -> Float[Array, "*b j 3"]:
-    """Gives every bone its target's length and leaves its direction.
+    """Gives every bone its target's length and keeps its direction.
 
     From the root outwards each joint is put on the line from its parent through itself, at the
     distance that the two have in the target. Where a target is missing, the bone from the nearest
@@ -84,7 +84,7 @@ def _next_level(
 
 
 def _length(vector: Float[Array, "*b n 3"], used: Bool[Array, "*b n 1"]) -> Float[Array, "*b n 1"]:
-    """Length, 0 with a gradient of 0 where it is not used or next to nothing."""
+    """Computes lengths; 0 with gradient 0 where not used or below `_SHORTEST_MM`."""
     squared = jnp.sum(vector**2, axis=-1, keepdims=True)
     used = used & (squared > _SHORTEST_MM**2)
     return jnp.where(used, jnp.sqrt(jnp.where(used, squared, 1.0)), 0.0)

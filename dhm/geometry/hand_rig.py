@@ -1,4 +1,4 @@
-"""What the hand's joint names mean: degrees of freedom, alignment joints, fingertips, palm.
+"""The hand's joints by name: degrees of freedom, limits, alignment joints, fingertips, palm.
 
 The joint order belongs to the template's files; only names are known here.
 """
@@ -36,7 +36,7 @@ REQUIRED_JOINTS = tuple(dict.fromkeys(
 
 
 def joint_indices(joint_names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[int, ...]:
-    """Indices of the wanted joints.
+    """Returns the indices of the wanted joints.
 
     Raises:
         ValueError: If one is missing; the message names it.
@@ -48,7 +48,7 @@ def joint_indices(joint_names: tuple[str, ...], wanted: tuple[str, ...]) -> tupl
 
 
 def dof_indices(joint_names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """(joint, axis) of the 28 enabled rotations, thumb to pinky, root to tip, x y z.
+    """Returns (joint, axis) of the 28 enabled rotations, thumb to pinky, root to tip, x y z.
 
     This is the order of the pose vector theta (paper section 4.1).
     """
@@ -61,14 +61,14 @@ def dof_indices(joint_names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
 
 
 def dof_names(joint_names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names such as "index1_z" of the 28 enabled rotations, in the order of theta."""
+    """Returns names such as "index1_z" of the 28 enabled rotations, in the order of theta."""
     return tuple(f"{joint_names[joint]}_{_AXES[axis]}" for joint, axis in dof_indices(joint_names))
 
 
 def joint_limits(
     joint_names: tuple[str, ...],
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
-    """Smallest and largest angle of each enabled rotation, radians, in the order of theta.
+    """Returns the smallest and largest angle of each enabled rotation, radians, in theta's order.
 
     Wider than a hand's own range by 0.2 to 0.3 radians: a rig's rest pose is some pose of a
     relaxed hand, and the limits have to hold for all of them.
@@ -91,7 +91,7 @@ def _limits(dof: str) -> tuple[float, float]:
 def pose_to_euler(
     theta: Float[Array, "*b d"], dofs: tuple[tuple[int, int], ...], num_joints: int
 ) -> Float[Array, "*b j 3"]:
-    """Euler triples of all joints from the enabled rotations; disabled ones are 0.
+    """Returns the Euler triples of all joints from the enabled rotations; disabled ones are 0.
 
     Args:
         theta: Enabled rotations in radians.

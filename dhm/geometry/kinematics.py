@@ -10,7 +10,7 @@ from dhm.geometry.transforms import einsum, make_transform, matmul
 
 
 def tree_levels(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Joints grouped by their distance from the root; children may precede parents.
+    """Groups joints by their distance from the root; children may precede parents.
 
     Args:
         parents: Parent of each joint, -1 for the one root.

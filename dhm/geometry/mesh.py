@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 
 def unique_edges(faces: Int[np.ndarray, "f 3"]) -> tuple[np.ndarray, np.ndarray]:
-    """Undirected edges [e 2] (smaller index first) and the number of faces at each [e]."""
+    """Returns undirected edges [e 2] (smaller index first) and the number of faces at each [e]."""
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     low, high = edges[edges[:, 0] != edges[:, 1]].astype(np.int64).T
     # One number an edge: np.unique sorts numbers several times as fast as rows.
@@ -34,7 +34,7 @@ class Neighbours:
 
 
 def vertex_neighbours(faces: Int[np.ndarray, "f 3"], num_vertices: int) -> Neighbours:
-    """The vertices that share an edge with each vertex."""
+    """Finds the vertices that share an edge with each vertex."""
     edges, _ = unique_edges(faces)
     both = np.concatenate([edges, edges[:, ::-1]])
     both = both[np.lexsort((both[:, 1], both[:, 0]))]
@@ -47,7 +47,7 @@ def vertex_neighbours(faces: Int[np.ndarray, "f 3"], num_vertices: int) -> Neigh
 
 
 def boundary_loops(faces: Int[np.ndarray, "f 3"]) -> list[np.ndarray]:
-    """Vertex sets of the connected pieces of the mesh's border, the largest first."""
+    """Finds the vertex sets of the connected pieces of the mesh's border, the largest first."""
     edges, counts = unique_edges(faces)
     border = edges[counts == 1]
     vertices, local = np.unique(border, return_inverse=True)
@@ -66,7 +66,7 @@ def boundary_loops(faces: Int[np.ndarray, "f 3"]) -> list[np.ndarray]:
 
 
 def dominant_joint(lbs_weights: Float[np.ndarray, "v j"]) -> Int[np.ndarray, " v"]:
-    """Joint with the largest skinning weight of each vertex (paper section 6, the palm's)."""
+    """Returns the joint with the largest skinning weight of each vertex."""
     return np.argmax(lbs_weights, axis=1)
 
 

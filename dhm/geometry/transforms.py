@@ -85,7 +85,7 @@ def make_transform(
 
 
 def invert_rigid(transform: Float[Array, "*b 4 4"]) -> Float[Array, "*b 4 4"]:
-    """Inverse of a rigid transform: (R, t) becomes (R^T, -R^T t)."""
+    """Inverts a rigid transform: (R, t) becomes (R^T, -R^T t)."""
     rotation = jnp.swapaxes(transform[..., :3, :3], -1, -2)
     translation = -einsum("...ij,...j->...i", rotation, transform[..., :3, 3])
     return make_transform(rotation, translation)

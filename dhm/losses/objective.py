@@ -49,7 +49,7 @@ class ObjectiveSettings(NamedTuple):
 
 
 class ObjectiveTopology(NamedTuple):
-    """What the losses need to know of the template."""
+    """Static data of the losses, from the template."""
 
     parts: PenetrationParts
     neighbours: Neighbours
@@ -63,14 +63,14 @@ def objective_topology(template: HandTemplate) -> ObjectiveTopology:
 
 
 def reduce_joint(loss: Float[Array, "b j"], valid: Bool[Array, "b j"]) -> Float[Array, " b"]:
-    """Mean over the valid joints of each sample."""
+    """Averages over the valid joints of each sample."""
     return jnp.sum(loss, axis=-1) / jnp.maximum(jnp.sum(valid, axis=-1), 1)
 
 
 def reduce_depth(
     loss: Float[Array, "b c h w"], foreground: Bool[Array, "b c h w"], reduction: str
 ) -> Float[Array, " b"]:
-    """Mean over the views and pixels of each sample, by `ObjectiveSettings.depth_reduction`."""
+    """Averages over the views and pixels of each sample, by `ObjectiveSettings.depth_reduction`."""
     if reduction == "image":
         return jnp.mean(loss, axis=(1, 2, 3))
     return jnp.sum(loss, axis=(1, 2, 3)) / jnp.maximum(jnp.sum(foreground, axis=(1, 2, 3)), 1)
@@ -89,7 +89,7 @@ def objective(
     topology: ObjectiveTopology,
     settings: ObjectiveSettings,
 ) -> dict[str, Float[Array, " b"]]:
-    """Every term of the training loss for each sample.
+    """Computes every term of the training loss for each sample.
 
     Args:
         output: The decoded hand, aligned to the target joints.
@@ -122,7 +122,7 @@ def objective(
 def penetration_terms(
     output: HandOutput, parts: PenetrationParts, settings: ObjectiveSettings
 ) -> dict[str, Float[Array, " b"]]:
-    """Both parts of L_penet for each sample (eq. 2 and 3)."""
+    """Computes both parts of L_penet for each sample (eq. 2 and 3)."""
     zero = output.joints_zero, output.v_zero
     (_, radii), centers = _zero_spheres(*zero, parts), sphere_centers(output.joints, parts)
     non_rigid = non_rigid_penetration_loss(centers, radii, output.vertices, parts)
@@ -139,7 +139,7 @@ def rigid_penetration_term(
     parts: PenetrationParts,
     settings: ObjectiveSettings,
 ) -> Float[Array, " b"]:
-    """The rigid part of L_penet for each sample (eq. 2), which needs no posed mesh.
+    """Computes the rigid part of L_penet for each sample (eq. 2), without a posed mesh.
 
     Args:
         joints: Posed joints, mm.
@@ -160,7 +160,7 @@ def rigid_penetration_term(
 def _zero_spheres(
     joints_zero: Float[Array, "z j 3"], v_zero: Float[Array, "z v 3"], parts: PenetrationParts
 ) -> tuple[Float[Array, "z s k 3"], Float[Array, "z s k"]]:
-    """Centres and radii of the spheres in the refined hand at zero pose."""
+    """Returns centres and radii of the spheres in the refined hand at zero pose."""
     centers = sphere_centers(joints_zero, parts)
     return centers, sphere_radii(centers, v_zero)
 
@@ -168,7 +168,7 @@ def _zero_spheres(
 def weighted_total(
     terms: dict[str, Float[Array, " b"]], settings: ObjectiveSettings
 ) -> Float[Array, " b"]:
-    """L = L_pose + L_depth + L_penet + lambda_lap L_lap, with a weight on each."""
+    """Returns L = L_pose + L_depth + L_penet + lambda_lap L_lap, with a weight on each."""
     penetration = terms["penetration_rigid"] + settings.non_rigid * terms["penetration_non_rigid"]
     return (
         settings.joint * terms["joint"]

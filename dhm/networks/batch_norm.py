@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
-        """The normalised input."""
+        """Returns the normalised input."""
         channels = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, channels, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
@@ -60,7 +60,7 @@ def normalise(
     epsilon: float,
     axis_name: str | None,
 ) -> tuple[Float[Array, "*b c"], tuple[Float[Array, " c"], Float[Array, " c"]]]:
-    """Scaled and shifted input, and the batch's mean and variance, through which no gradient goes.
+    """Returns the normalised input, and the batch's mean and variance without a gradient.
 
     The gradient is of the sum of all devices' results, and each device's part of it for `scale` and
     `bias`, as automatic differentiation inside pmap gives it.
@@ -77,7 +77,7 @@ def _forward(x, scale, bias, epsilon, axis_name):
 
 
 def _statistics(x, axis_name):
-    """Mean and variance over all devices, whose batches are of one size.
+    """Computes mean and variance over all devices, whose batches are of one size.
 
     Not E[x^2] - E[x]^2, which cancels: gradients of one batch split over devices then differed by
     1e-3 from the whole batch's, with this formula by 2e-6.

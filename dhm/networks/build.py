@@ -1,4 +1,4 @@
-"""A hand model from plain numbers, so that it can be rebuilt wherever they are stored."""
+"""Builds hand models from plain numbers, which runs and exports store."""
 
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ def build_model(
     axis_name: str | None = None,
     encoder_dtype: Any = jnp.float32,
 ) -> HandModel:
-    """The hand model of a template.
+    """Builds the hand model of a template.
 
     Args:
         template: The artist's hand.
@@ -65,7 +65,7 @@ def build_linear_model(
     axis_name: str | None = None,
     encoder_dtype: Any = jnp.float32,
 ) -> LinearHandModel:
-    """The baseline with a linear model as decoder.
+    """Builds the baseline with a linear model as decoder.
 
     Args:
         linear: MANO or a model of its form.

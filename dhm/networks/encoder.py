@@ -60,7 +60,7 @@ class ImageEncoder(nn.Module):
     def __call__(
         self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
     ) -> Float[Array, "b d"]:
-        """Pose vectors theta in radians of RGB images with values 0..255."""
+        """Returns pose vectors theta in radians of RGB images with values 0..255."""
         x = images.astype(jnp.float32) / 255
         if self.imagenet_normalisation:
             x = (x - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)

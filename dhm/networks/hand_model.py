@@ -102,30 +102,30 @@ class HandModel(nn.Module):
     def encode(
         self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
     ) -> Float[Array, "b d"]:
-        """Pose vectors theta (radians) of RGB images with values 0..255."""
+        """Returns pose vectors theta (radians) of RGB images with values 0..255."""
         with jax.named_scope("encode"):
             return self.encoder(images, train)
 
     def skeleton(self) -> Float[Array, "j 4 4"]:
-        """Rest transforms with the refined offsets S* = S + Delta S_beta, mm."""
+        """Returns rest transforms with the refined offsets S* = S + Delta S_beta, mm."""
         rest = jnp.asarray(self.template.T_parent_joint, jnp.float32)
         return rest.at[:, :3, 3].add(self.skeleton_change())
 
     def skeleton_change(self) -> Float[Array, "j 3"]:
-        """Delta S_beta: change of each joint's offset from its parent, mm."""
+        """Returns Delta S_beta, the change of each joint's offset from its parent, mm."""
         if "skeleton" not in self.correctives:
             return jnp.zeros((self.template.num_joints, 3))
         return self.skeleton_corrective(self.identity_code.value)
 
     def pose_joints(self, theta: Float[Array, "b d"]) -> Float[Array, "b j 4 4"]:
-        """Posed joint frames T_model_joint in the model's frame."""
+        """Returns posed joint frames T_model_joint in the model's frame."""
         euler = pose_to_euler(theta, self.dofs, self.template.num_joints)
         return forward_kinematics(
             self.skeleton(), euler_angles_to_matrix(euler), self.template.parents
         )
 
     def refined_mesh(self, theta: Float[Array, "b d"]) -> Float[Array, "b v 3"]:
-        """M* = M + Delta M_theta + Delta M_beta, zero-pose vertices in mm.
+        """Returns M* = M + Delta M_theta + Delta M_beta, zero-pose vertices in mm.
 
         No gradient reaches theta through Delta M_theta (section 5.1) with `stop_pose_gradient`.
         """
@@ -145,7 +145,7 @@ class HandModel(nn.Module):
         theta: Float[Array, "b d"],
         T_world_model: Float[Array, "b 4 4"] | None = None,
     ) -> HandOutput:
-        """The deformed hand of each pose.
+        """Decodes poses to deformed hands.
 
         Args:
             theta: Pose vectors, radians.
@@ -175,12 +175,12 @@ class HandModel(nn.Module):
             )
 
     def fit(self, joints: Float[Array, "b j 3"], valid: Bool[Array, "b j"]) -> FittedPose:
-        """Pose vectors that bring the refined skeleton to given joints; see `fit_pose`."""
+        """Fits pose vectors to given joints with the refined skeleton; see `fit_pose`."""
         template = self.template
         return fit_pose(self.skeleton(), template.parents, template.joint_names, joints, valid)
 
     def zero_pose_joints(self) -> Float[Array, "j 4 4"]:
-        """Joint frames at theta = 0 with the refined skeleton, in the model's frame."""
+        """Returns joint frames at theta = 0 with the refined skeleton, in the model's frame."""
         identity = jnp.broadcast_to(jnp.eye(3), (self.template.num_joints, 3, 3))
         return forward_kinematics(self.skeleton(), identity, self.template.parents)
 
@@ -193,7 +193,7 @@ class HandModel(nn.Module):
 
 
 def inverse_bind_pose(template: HandTemplate) -> np.ndarray:
-    """T_joint_model [j 4 4] of the template's own rest pose.
+    """Returns T_joint_model [j 4 4] of the template's own rest pose.
 
     Skinning uses it whatever the skeleton corrective does, as the released code: a longer bone
     then carries its skin along.

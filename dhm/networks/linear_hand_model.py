@@ -23,7 +23,7 @@ _WIDEST = 2.4
 
 
 def linear_template(linear: ManoModel, rig: HandTemplate) -> HandTemplate:
-    """A linear model's mean hand as a template with the joints of another one, by their names.
+    """Converts a linear model's mean hand to a template with the joints of another one, by name.
 
     Args:
         linear: The linear model.
@@ -58,7 +58,7 @@ def _rig_weights(linear: ManoModel, rig: HandTemplate) -> Float[np.ndarray, "v j
 def _rig_joints(
     joints: Float[Array, "*b k 3"], tips: Float[Array, "*b f 3"], rig: HandTemplate
 ) -> Float[Array, "*b j 3"]:
-    """Joints and tips in the order of the rig."""
+    """Returns joints and tips in the order of the rig."""
     rows = {name: joints[..., i, :] for i, name in enumerate(MANO_JOINTS)}
     rows |= {f"{finger}_null": tips[..., i, :] for i, finger in enumerate(FINGERS)}
     rows[_THUMB_BASE] = (1 - _SHARE) * rows["wrist"] + _SHARE * rows["thumb1"]
@@ -103,21 +103,21 @@ class LinearHandModel(nn.Module):
     def encode(
         self, images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"], train: bool = False
     ) -> Float[Array, "b d"]:
-        """Axis-angle vectors (radians) of RGB images with values 0..255, joint by joint."""
+        """Returns axis-angle vectors (radians) of RGB images with values 0..255, joint by joint."""
         with jax.named_scope("encode"):
             return self.encoder(images, train)
 
     def betas(self) -> Float[Array, " s"]:
-        """The shape vector, from the identity code."""
+        """Returns the shape vector, from the identity code."""
         first, second = self.shape_layers
         return second(nn.relu(first(self.identity_code.value)))
 
     def skeleton_change(self) -> Float[Array, "j 3"]:
-        """Nothing: the skeleton follows the shape."""
+        """Returns zeros: the skeleton follows the shape."""
         return jnp.zeros((self.template.num_joints, 3))
 
     def pose_joints(self, theta: Float[Array, "b d"]) -> Float[Array, "b j 4 4"]:
-        """Posed joint frames T_model_joint of the template's joints, in the model's frame."""
+        """Returns posed frames T_model_joint of the template's joints, in the model's frame."""
         shaped = mano_shape(self.linear, self.betas())
         tips = self.linear.tip_vertices
         return self._rig_frames(*pose_mano(self.linear, *shaped, theta, vertex_ids=tips))
@@ -130,7 +130,7 @@ class LinearHandModel(nn.Module):
         return make_transform(rotations, positions)
 
     def fit(self, joints: Float[Array, "b j 3"], valid: Bool[Array, "b j"]) -> FittedPose:
-        """Axis-angle vectors that bring the joints of the shape to given ones; see `fit_joints`."""
+        """Fits axis-angle vectors to given joints with the shape's joints; see `fit_joints`."""
         linear, shaped = self.linear, mano_shape(self.linear, self.betas())
         mean = jnp.asarray(linear.hands_mean, jnp.float32)
         widest = jnp.full(NUM_ANGLES, _WIDEST)
@@ -147,7 +147,7 @@ class LinearHandModel(nn.Module):
         theta: Float[Array, "b d"],
         T_world_model: Float[Array, "b 4 4"] | None = None,
     ) -> HandOutput:
-        """The deformed hand of each pose, as `HandModel.decode`."""
+        """Decodes poses to deformed hands, as `HandModel.decode`."""
         with jax.named_scope("decode"):
             tips = np.array(self.linear.tip_vertices)
             shaped = mano_shape(self.linear, self.betas())
@@ -169,5 +169,5 @@ class LinearHandModel(nn.Module):
 
 
 def _carrier(name: str) -> str:
-    """The joint whose rotation a tip, or the base of the thumb, follows."""
+    """Returns the joint whose rotation a tip, or the base of the thumb, follows."""
     return "wrist" if name == _THUMB_BASE else name.replace("_null", "3")

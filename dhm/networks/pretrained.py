@@ -19,7 +19,7 @@ _LEAVES = {
 
 
 def _torch_name(path: tuple) -> str:
-    """(0, layer1_0, downsample_0, kernel) becomes layer1.0.downsample.0.weight."""
+    """Turns (0, layer1_0, downsample_0, kernel) into layer1.0.downsample.0.weight."""
     _, *modules, leaf = (getattr(entry, "key", None) for entry in path)
     return ".".join([module.replace("_", ".") for module in modules] + [_LEAVES[leaf]])
 

@@ -22,7 +22,7 @@ _kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 def _as_matrix_product(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k c d"], stride: int
 ) -> Float[Array, "b h2 w2 d"]:
-    """The convolution as one product with the patches side by side."""
+    """Convolves by one matrix product with the patches side by side."""
     size, (_, height, width, _) = kernel.shape[0], x.shape
     x = jnp.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)))
     rows, columns = (range(0, side, stride) for side in (height, width))
@@ -68,7 +68,7 @@ class Conv(nn.Module):
 
 
 def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-    """3x3 maxima with stride 2 and padding 1, along one axis after the other.
+    """Max-pools 3x3 with stride 2 and padding 1, along one axis after the other.
 
     XLA's CPU backend takes ten times as long for the gradient of its own pooling.
     """
@@ -76,7 +76,10 @@ def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
 
 
 def _maxima(x: Float[Array, "b h w c"], axis: int) -> Float[Array, "b h2 w2 c"]:
-    """Of each even entry and its two neighbours; slices of pairs, as strided ones take longer."""
+    """Takes the maximum of each even entry and its two neighbours.
+
+    By slices of pairs: strided slices take longer.
+    """
     count = (x.shape[axis] + 1) // 2
     x = _padded(x, axis, 0, 2 * count - x.shape[axis])
     pairs = x.reshape(*x.shape[:axis], count, 2, *x.shape[axis + 1 :])
@@ -134,7 +137,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b c"]:
-        """Features of normalised RGB images; `train` uses and updates the batch's statistics."""
+        """Returns features of normalised RGB images; `train` uses the batch's statistics."""
         norm = partial(BatchNorm, train, self.axis_name, dtype=self.dtype)
         conv = partial(Conv, dtype=self.dtype)
         x = nn.relu(norm(name="bn1")(conv(self.width, 7, 2, name="conv1")(x)))

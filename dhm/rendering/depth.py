@@ -61,7 +61,7 @@ def barycentric_coordinates(
 
 
 def _corners_on_rays(v_camera, faces, K, pix_to_face, settings):
-    """x, y, z of the three corners of each pixel's face, with x = y = 0 on the pixel's ray."""
+    """Returns x, y, z of the corners of each pixel's face, with x = y = 0 on the pixel's ray."""
     # One gather a number: XLA:CPU takes three times as long for gathers of rows.
     face = jnp.maximum(pix_to_face, 0)
     corners = [faces[:, k].at[face].get(mode="promise_in_bounds") for k in range(3)]
@@ -136,7 +136,7 @@ def depth_gradient(
 
 
 def _own_rays(corner, near):
-    """A ray (x, y at z = 1) close to each face's pixels, so that their differences round little.
+    """Returns a ray (x, y at z = 1) close to each face's pixels, so that differences round little.
 
     Any ray is right; that of the first corner exists where the corner is in front.
     """
@@ -146,7 +146,7 @@ def _own_rays(corner, near):
 
 
 def _ray_moments(pix_to_face, zbuf, cotangent, origin, K, settings):
-    """Sums over each face's pixels of cotangent * z^2 * (ray - origin)."""
+    """Sums, over each face's pixels, cotangent * z^2 * (ray - origin)."""
     num_faces = origin[0].shape[0]
     face = jnp.maximum(pix_to_face, 0)
     target = jnp.where(pix_to_face >= 0, pix_to_face, num_faces)

@@ -1,4 +1,4 @@
-"""The faces' windows of pixels entered into the z-buffer: plainly, and as a CPU does it fastest.
+"""Draws the faces' windows of pixels into the z-buffer: plainly, and as a CPU does it fastest.
 
 Most faces of a hand cover a few pixels. `draw_windows` tries one pixel of all faces at a time, as
 suits an accelerator; most of these pixels are tried in vain. `draw_pixel_by_pixel` tries those of
@@ -28,7 +28,7 @@ from dhm.rendering.screen import Corners, depth_key, write_keys
 
 
 class Windows(NamedTuple):
-    """Of each face the pixels that it may cover, and what is affine over them.
+    """The pixels that each face may cover, and the coefficients of what is affine over them.
 
     Attributes:
         pixel: Flat index of the window's first pixel.

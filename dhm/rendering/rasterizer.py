@@ -21,7 +21,7 @@ from dhm.types import Camera
 
 
 class Fragments(NamedTuple):
-    """What each pixel of each view sees.
+    """The visible face, its barycentric coordinates and depth at each pixel of each view.
 
     Attributes:
         pix_to_face: Index of the visible face, -1 = background.

@@ -24,7 +24,7 @@ Corners = Sequence[Float[Array, " f"]]
 
 @dataclass(frozen=True)
 class RasterSettings:
-    """What is fixed when the rasterizer is traced.
+    """Static settings of the rasterizer.
 
     Attributes:
         image_size: Height and width in pixels.
@@ -47,7 +47,7 @@ class RasterSettings:
 
 
 class ScreenFaces(NamedTuple):
-    """One entry a face; separate vectors, which a CPU draws much faster than their stack.
+    """Projected faces: separate vectors, which a CPU draws much faster than their stack.
 
     Attributes:
         u: Column times depth at the three corners (homogeneous pixel coordinates), pixel mm.
@@ -99,17 +99,17 @@ def faces_on_screen(
 
 
 def minimum(corners: Sequence[Float[Array, "*n"]]) -> Float[Array, "*n"]:
-    """Smallest of the three corners' values."""
+    """Returns the smallest of the three corners' values."""
     return jnp.minimum(jnp.minimum(corners[0], corners[1]), corners[2])
 
 
 def maximum(corners: Sequence[Float[Array, "*n"]]) -> Float[Array, "*n"]:
-    """Largest of the three corners' values."""
+    """Returns the largest of the three corners' values."""
     return jnp.maximum(jnp.maximum(corners[0], corners[1]), corners[2])
 
 
 def _corners(v_camera, faces, K, pixel_center):
-    """Homogeneous pixel coordinates of the corners, in which pixel centres are integers."""
+    """Returns homogeneous pixel coordinates of the corners, in which pixel centres are integers."""
     x, y, z = v_camera.T
     u = K[0, 0] * x + K[0, 1] * y + (K[0, 2] - pixel_center) * z
     v = K[1, 1] * y + (K[1, 2] - pixel_center) * z
@@ -120,7 +120,7 @@ def _corners(v_camera, faces, K, pixel_center):
 
 
 def _span(x, in_front, size):
-    """First pixel centre and number of pixel centres between the corners, along one axis."""
+    """Returns the first and the number of the pixel centres between the corners, along one axis."""
     # Clipped as floats: what does not fit an integer must not be converted.
     first = jnp.where(in_front, jnp.clip(jnp.ceil(minimum(x)), 0, size), 0)
     last = jnp.where(in_front, jnp.clip(jnp.floor(maximum(x)), -1, size - 1), size - 1)
@@ -146,12 +146,12 @@ def _has_area(x: Corners, y: Corners, cull_backfaces: bool) -> Bool[Array, " f"]
 
 
 def empty_keys(num_pixels: int) -> UInt64[Array, " p"]:
-    """Keys of a view in which nothing has been drawn."""
+    """Returns the keys of a view in which nothing has been drawn."""
     return jnp.zeros((num_pixels,), jnp.uint64)
 
 
 def depth_key(nearness: Float[Array, "*n"], face: Int[Array, "*#n"]) -> UInt64[Array, "*n"]:
-    """Key of a face at 1/z > 0: the larger, the nearer."""
+    """Returns the key of a face at 1/z > 0: the larger, the nearer."""
     bits = jax.lax.bitcast_convert_type(nearness, jnp.uint32).astype(jnp.uint64)
     return (bits << _FACE_BITS) | (~face.astype(jnp.uint32)).astype(jnp.uint64)
 
@@ -169,6 +169,6 @@ def write_keys(
 
 
 def visible_face(keys: UInt64[Array, " p"]) -> Int[Array, " p"]:
-    """Face of each pixel, -1 where nothing was drawn."""
+    """Returns the face of each pixel, -1 where nothing was drawn."""
     face = (~keys).astype(jnp.uint32).astype(jnp.int32)
     return jnp.where(keys == 0, jnp.int32(-1), face)

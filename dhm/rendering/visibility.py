@@ -1,4 +1,4 @@
-"""Which face each pixel of one view sees.
+"""The visible face at each pixel of one view.
 
 Faces before the camera whose boxes fit a window are drawn by `dhm.rendering.pixel_loop`. Large
 faces and faces through the near plane go through a work list: their boxes are cut into tiles, and
@@ -128,7 +128,7 @@ def _draw_work_list(
 
 
 def _tile_hits(screen, first_column, first_row, settings):
-    """Flat pixel index, hit and 1/z on one tile a face [tile tile n].
+    """Returns flat pixel index, hit and 1/z on one tile a face [tile tile n].
 
     The edge functions are homogeneous: nothing is divided by a corner's z, which may be 0 or
     negative; only the depth of the pixel itself has to lie beyond the near plane.
@@ -161,7 +161,7 @@ def _tile_hits(screen, first_column, first_row, settings):
 
 
 def _edge(x, y, z, i, j):
-    """Coefficients (column, row, constant) of the edge from corner i to j, and their terms' sizes.
+    """Returns coefficients (column, row, constant) of the edge from corner i to j, and their sizes.
 
     They are the cross product of the two corners: positive, times the sign of the volume, on the
     side of the third corner.
