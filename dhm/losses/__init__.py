@@ -1,6 +1,5 @@
-"""The losses of paper section 6, each unreduced, and the objective that weights them."""
+"""The losses of paper section 6, not yet reduced; `dhm.losses.objective` weights them."""
 
-from dhm.losses.objective import objective
 from dhm.losses.penetration import non_rigid_penetration_loss, rigid_penetration_loss
 from dhm.losses.terms import depth_loss, joint_loss, laplacian_loss, skeleton_loss
 
@@ -9,7 +8,6 @@ __all__ = [
     "joint_loss",
     "laplacian_loss",
     "non_rigid_penetration_loss",
-    "objective",
     "rigid_penetration_loss",
     "skeleton_loss",
 ]
