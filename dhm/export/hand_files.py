@@ -64,7 +64,9 @@ def mirror_transform(T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     return _MIRROR @ T @ _MIRROR
 
 
-def placed(points: Float[np.ndarray, "n 3"], hand: PredictedHand) -> Float[np.ndarray, "n 3"]:
+def placed_points(
+    points: Float[np.ndarray, "n 3"], hand: PredictedHand
+) -> Float[np.ndarray, "n 3"]:
     """Maps points of the model's right hand to the hand's frame, mirrored for a left hand; mm."""
     points = np.asarray(points, np.float64)
     if hand.side == LEFT:
@@ -80,7 +82,7 @@ def placed_mesh(hand: PredictedHand, template: HandTemplate) -> ObjMesh:
     faces, faces_uv = template.faces, template.faces_uv
     if hand.side == LEFT:
         faces, faces_uv = faces[:, ::-1], faces_uv[:, ::-1]
-    return ObjMesh(placed(hand.vertices, hand), faces, template.uvs, faces_uv)
+    return ObjMesh(placed_points(hand.vertices, hand), faces, template.uvs, faces_uv)
 
 
 def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:
@@ -95,7 +97,7 @@ def describe_hand(hand: PredictedHand, template: HandTemplate) -> dict[str, Any]
     """Returns the content of <stem>.json."""
     names = angle_names(template, len(hand.theta))
     radians = dict(zip(names, map(float, hand.theta), strict=True))
-    joints = dict(zip(template.joint_names, placed(hand.joints, hand).tolist(), strict=True))
+    joints = dict(zip(template.joint_names, placed_points(hand.joints, hand).tolist(), strict=True))
     result: dict[str, Any] = {
         "source": hand.source,
         "side": hand.side,

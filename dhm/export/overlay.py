@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dhm.export.hand_files import CAMERA, RIGHT, PredictedHand, placed, placed_mesh
+from dhm.export.hand_files import CAMERA, RIGHT, PredictedHand, placed_mesh, placed_points
 from dhm.formats.mesh import ObjMesh
 from dhm.rendering.shading import SKIN, portrait
 from dhm.types import HandTemplate
@@ -21,7 +21,7 @@ _KEYPOINT, _OUTLIER = (60, 230, 90), (240, 70, 60)
 _BACKGROUND = (24, 26, 30)
 
 
-def shrunk(
+def limit_size(
     image: UInt8[np.ndarray, "h w 3"], most: int = MAX_SIDE
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], Float[np.ndarray, "3 3"]]:
     """Resizes a picture to sides of at most `most`; returns it and the matrix of its pixels."""
@@ -53,16 +53,16 @@ def draw_hand(
         keypoints: Keypoints to mark, pixels of the photo.
         outlier: Which of them do not fit; marked in red.
     """
-    small, A = shrunk(image)
+    small, A = limit_size(image)
     small = small.copy()
     if hand.frame == CAMERA:
-        _lay_over(small, placed_mesh(hand, template), A @ hand.K)
+        _draw_mesh(small, placed_mesh(hand, template), A @ hand.K)
     if keypoints is not None:
-        _mark(small, keypoints @ A[:2, :2].T + A[:2, 2], outlier)
-    return small if hand.frame == CAMERA else beside(small, hand, template)
+        _draw_keypoints(small, keypoints @ A[:2, :2].T + A[:2, 2], outlier)
+    return small if hand.frame == CAMERA else with_canonical_view(small, hand, template)
 
 
-def beside(
+def with_canonical_view(
     picture: UInt8[np.ndarray, "h w 3"], hand: PredictedHand | None, template: HandTemplate
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Puts the canonical view at the right of a picture, or an empty panel without a hand."""
@@ -78,7 +78,7 @@ def canonical_view(
     hand: PredictedHand, template: HandTemplate, side: int
 ) -> UInt8[np.ndarray, "s s 3"]:
     """Draws the canonical view: the back of the hand, the fingers up."""
-    T = _canonical_camera(placed(hand.joints, hand), template.joint_names, hand.side)
+    T = _canonical_camera(placed_points(hand.joints, hand), template.joint_names, hand.side)
     mesh = placed_mesh(hand, template)
     mesh = mesh._replace(vertices=mesh.vertices @ T[:3, :3].T + T[:3, 3])
     rays = mesh.vertices[:, :2] / mesh.vertices[:, 2:]
@@ -87,7 +87,7 @@ def canonical_view(
     cx, cy = (side - 1) / 2 - focal * (low + high) / 2
     panel = np.full((side, side, 3), _BACKGROUND, np.uint8)
     K = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
-    _lay_over(panel, mesh, K, alpha=1.0)
+    _draw_mesh(panel, mesh, K, alpha=1.0)
     return panel
 
 
@@ -108,7 +108,7 @@ def _canonical_camera(
     return T
 
 
-def _lay_over(
+def _draw_mesh(
     image: UInt8[np.ndarray, "h w 3"], mesh: ObjMesh, K: Float[np.ndarray, "3 3"],
     alpha: float = _ALPHA,
 ) -> None:  # fmt: skip
@@ -152,7 +152,9 @@ def _window(
     return x, y, side
 
 
-def _mark(image: np.ndarray, keypoints: np.ndarray, outlier: Sequence[bool] | None) -> None:
+def _draw_keypoints(
+    image: np.ndarray, keypoints: np.ndarray, outlier: Sequence[bool] | None
+) -> None:
     radius = max(2, round(max(image.shape[:2]) / 250))
     outlier = outlier if outlier is not None else np.zeros(len(keypoints), bool)
     for (u, v), wrong in zip(keypoints, outlier, strict=True):

@@ -16,7 +16,7 @@ FIELD_OF_VIEW_DEG = 60.0
 """Assumed field of view of the longer side, between a phone's and a webcam's."""
 
 WHOLE: Literal["whole"] = "whole"
-WHAT_TO_PASS = (
+HOW_TO_LOCATE = (
     "where the hand is: --bbox x,y,w,h for all pictures (--bbox whole where they are cut out "
     "already), --keypoints file.json, or --detector hand_landmarker.task"
 )
@@ -109,7 +109,7 @@ def _crop_corners(
     elif len(keypoints) >= MIN_JOINTS:
         corners = keypoints
     else:
-        raise BadInputError(where, f"no box and {len(keypoints)} keypoints", WHAT_TO_PASS)
+        raise BadInputError(where, f"no box and {len(keypoints)} keypoints", HOW_TO_LOCATE)
     low, high = clipped_box(corners, size)
     if (high - low).min() < MIN_BOX_PX:
         found = f"a box of {max(high[0] - low[0], 0):.0f} x {max(high[1] - low[1], 0):.0f} pixels"

@@ -15,7 +15,7 @@ from dhm.export.hand_files import CAMERA, write_hand
 from dhm.export.overlay import draw_hand
 from dhm.formats.photo import read_photo
 from dhm.photos.detectors import HandDetector, largest
-from dhm.photos.locate import WHAT_TO_PASS, BoxOrWhole, LocatedHand, locate_hand
+from dhm.photos.locate import HOW_TO_LOCATE, BoxOrWhole, LocatedHand, locate_hand
 from dhm.photos.predictor import Adjust, Predictor, Refinement, predict_hand
 from dhm.photos.video import predict_video
 from dhm.photos.video_files import VIDEO_SUFFIXES
@@ -66,7 +66,7 @@ def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOpt
             keypoints file cannot be used.
     """
     if options.bbox is None and options.keypoints is None and options.detector is None:
-        raise BadInputError("predict", "nothing that says where the hands are", WHAT_TO_PASS)
+        raise BadInputError("predict", "no option that locates the hands", HOW_TO_LOCATE)
     paths = find_files("--images", images)
     return predict_files(Predictor(workdir / _EXPORT_FOLDER), paths, out, options)
 
@@ -115,7 +115,7 @@ class _FilePrediction(NamedTuple):
         photo, template = read_photo(path), self.predictor.template
         located = self._locate(str(path), photo.image, detection)
         if located is None:
-            raise BadInputError(path, "no hand by the detector", WHAT_TO_PASS)
+            raise BadInputError(path, "no hand by the detector", HOW_TO_LOCATE)
         hand, outlier = predict_hand(
             self.predictor, photo, located, str(path), self.options.focal_px, self.refine
         )
@@ -155,6 +155,6 @@ class _FilePrediction(NamedTuple):
                 return None
         if detection is None:
             if options.bbox is None:
-                raise BadInputError(where, f"no entry in {options.keypoints}", WHAT_TO_PASS)
+                raise BadInputError(where, f"no entry in {options.keypoints}", HOW_TO_LOCATE)
             detection = Detection(None, {}, None)
         return locate_hand(where, image.shape[:2], detection, names, options.bbox, options.left)

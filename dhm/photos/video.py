@@ -16,11 +16,11 @@ from dhm.export.hand_files import (
     CAMERA,
     PredictedHand,
     angle_names,
-    placed,
+    placed_points,
     write_hand_mesh,
     write_whole,
 )
-from dhm.export.overlay import beside, draw_hand, shrunk
+from dhm.export.overlay import draw_hand, limit_size, with_canonical_view
 from dhm.formats.photo import Photo
 from dhm.photos.locate import LocatedHand
 from dhm.photos.predictor import Adjust, CameraKeypoints, Prediction, Predictor, predict_hand
@@ -123,7 +123,7 @@ def _describe_frame(number: int, fps: float, found: Prediction | None) -> dict[s
     T = hand.T_frame_model
     return entry | {"hand": {
         "frame_of_reference": hand.frame,
-        "joints": np.round(placed(hand.joints, hand), 4).tolist(),
+        "joints": np.round(placed_points(hand.joints, hand), 4).tolist(),
         "angles_rad": np.round(np.float64(hand.theta), 6).tolist(),
         "T_frame_model": None if T is None else T.tolist(),
         "reprojection_error_px": hand.reprojection_error_px,
@@ -134,10 +134,10 @@ def _draw_frame(
     image: UInt8[np.ndarray, "h w 3"], found: Prediction | None, predictor: Predictor
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Draws overlay and canonical view, of the same size whether the hand is placed or not."""
-    hand, picture = None if found is None else found.hand, shrunk(image)[0]
+    hand, picture = None if found is None else found.hand, limit_size(image)[0]
     if hand is not None and hand.frame == CAMERA:
         picture = draw_hand(image, hand, predictor.template)
-    return beside(picture, hand, predictor.template)
+    return with_canonical_view(picture, hand, predictor.template)
 
 
 class OneEuroFilter:
@@ -218,7 +218,7 @@ class _Smoother:
             self._reset_placement()
             return hand
         T = np.array(hand.T_frame_model)
-        centre = placed(hand.joints, hand).mean(axis=0)
+        centre = placed_points(hand.joints, hand).mean(axis=0)
         turn = Rotation.from_matrix(T[:3, :3]).as_quat()
         if self._last_turn is not None and turn @ self._last_turn < 0:
             turn = -turn  # the same rotation on the nearer of its two quaternions

@@ -15,7 +15,7 @@ from dhm.export.hand_files import (
     PredictedHand,
     angle_names,
     mirror_transform,
-    placed,
+    placed_points,
     write_hand,
 )
 from dhm.formats.mesh import read_obj
@@ -111,7 +111,7 @@ def test_the_mirrored_transform_places_a_left_hand(template):
     right = _hand(template, frame=CAMERA, T_frame_model=T)
     left = right._replace(side=LEFT, T_frame_model=mirror_transform(T))
     np.testing.assert_allclose(
-        placed(left.joints, left), placed(right.joints, right) * [-1, 1, 1], atol=1e-9
+        placed_points(left.joints, left), placed_points(right.joints, right) * [-1, 1, 1], atol=1e-9
     )
     assert np.linalg.det(left.T_frame_model[:3, :3]) == pytest.approx(1)
 

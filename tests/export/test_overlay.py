@@ -1,12 +1,12 @@
-"""Where the drawn hand lies: against the projected triangles filled by OpenCV."""
+"""Overlays against the projected triangles filled by OpenCV."""
 
 import cv2
 import numpy as np
 import pytest
 
 from data_prep.studio.template.hand_template import hand_template
-from dhm.export.hand_files import CAMERA, LEFT, PredictedHand, mirror_transform, placed
-from dhm.export.overlay import MAX_SIDE, beside, canonical_view, draw_hand, shrunk
+from dhm.export.hand_files import CAMERA, LEFT, PredictedHand, mirror_transform, placed_points
+from dhm.export.overlay import MAX_SIDE, canonical_view, draw_hand, limit_size, with_canonical_view
 from dhm.networks.hand_model import inverse_bind_pose
 
 GREY = 110
@@ -33,7 +33,7 @@ def _hand(template, joints, at=(0, 0, 600.0), **changes):
 
 
 def _filled(hand, template, shape, K):
-    points = placed(hand.vertices, hand) @ K.T
+    points = placed_points(hand.vertices, hand) @ K.T
     corners = (points[:, :2] / points[:, 2:])[template.faces]
     mask = np.zeros(shape, np.uint8)
     for triangle in corners:
@@ -55,7 +55,7 @@ def _changed(picture):
 
 @pytest.mark.parametrize("side", ["right", LEFT])
 @pytest.mark.parametrize("at", [(0, 0, 600.0), (0, 0, 180.0), (150.0, -80, 500.0)])
-def test_a_placed_hand_lies_where_it_projects_to(template, joints, at, side):
+def test_a_placed_hand_is_drawn_where_it_projects(template, joints, at, side):
     hand = _hand(template, joints, at)
     if side == LEFT:
         hand = hand._replace(side=LEFT, T_frame_model=mirror_transform(hand.T_frame_model))
@@ -64,7 +64,7 @@ def test_a_placed_hand_lies_where_it_projects_to(template, joints, at, side):
     assert _overlap(_changed(picture), _filled(hand, template, (480, 640), hand.K)) > 0.96
 
 
-def test_a_large_photo_is_shrunk_and_the_hand_with_it(template, joints):
+def test_a_large_photo_and_its_hand_are_resized(template, joints):
     scale = 5
     K = np.array([[3000.0, 0, 1602], [0, 3000, 1202], [0, 0, 1]])
     hand = _hand(template, joints)._replace(K=K)
@@ -75,32 +75,32 @@ def test_a_large_photo_is_shrunk_and_the_hand_with_it(template, joints):
     assert _overlap(_changed(picture), small) > 0.96
 
 
-def test_the_matrix_of_a_shrunk_picture():
+def test_the_matrix_of_a_resized_picture():
     image = np.zeros((100, 3 * MAX_SIDE, 3), np.uint8)
     image[60:63, 900:903] = 255
-    small, A = shrunk(image)
+    small, A = limit_size(image)
     assert small.shape[1] == MAX_SIDE
     u, v = (A @ [901, 61, 1])[:2]
     assert (v, u) == pytest.approx(np.argwhere(small[:, :, 0] > 128).mean(axis=0), abs=0.6)
-    same, A = shrunk(small)
+    same, A = limit_size(small)
     assert same is small and (np.eye(3) == A).all()
 
 
-def test_the_photo_itself_stays(template, joints):
+def test_the_photo_itself_is_not_changed(template, joints):
     photo = _photo()
     draw_hand(photo, _hand(template, joints), template, np.array([[5.0, 5]]))
     assert (photo == GREY).all()
 
 
 @pytest.mark.parametrize("at", [(5000.0, 0, 600), (0, 0, -600.0), (0, 0, 20.0)])
-def test_a_hand_out_of_sight_leaves_a_picture(template, joints, at):
+def test_a_hand_out_of_sight_leaves_the_picture_unchanged(template, joints, at):
     picture = draw_hand(_photo((48, 64)), _hand(template, joints, at), template)
     assert picture.shape == (48, 64, 3)
     if at[2] != 20:
         assert (picture == GREY).all()
 
 
-def test_keypoints_are_marked_wrong_ones_in_red(template, joints):
+def test_keypoints_are_marked_and_outliers_are_red(template, joints):
     hand = _hand(template, joints, at=(5000.0, 0, 600))
     points = np.array([[50.0, 60], [200, 90], [np.nan, 3], [-900, 1e7]])
     picture = draw_hand(_photo(), hand, template, points, [False, True, False, False])
@@ -126,11 +126,11 @@ def test_the_canonical_view_shows_the_back_with_the_fingers_up(template, joints,
     assert max(pieces[20:90]) >= 3 and pieces[rows.max() - 15] == 1
 
 
-def test_beside_the_photo(template, joints):
+def test_the_canonical_view_is_drawn_at_the_right_of_the_photo(template, joints):
     hand = PredictedHand(template.v_template, joints, np.zeros(28))
     picture = draw_hand(_photo(), hand, template)
     assert picture.shape == (480, 640 + 480, 3)
     assert (picture[:, :640] == GREY).all()
-    assert beside(_photo((100, 80)), hand, template).shape == (256, 80 + 256, 3)
-    empty = beside(_photo(), None, template)
+    assert with_canonical_view(_photo((100, 80)), hand, template).shape == (256, 80 + 256, 3)
+    empty = with_canonical_view(_photo(), None, template)
     assert empty.shape == picture.shape and empty[:, 640:].max() < 60

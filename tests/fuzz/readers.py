@@ -121,9 +121,9 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
     keypoints = "".join(f"{index} 1.25 -2.5 900.125 3.5 8\n" for index in range(21))
     add("keypoints", "keypoints.pts", keypoints.encode(), read_keypoints)
     entry = {"keypoints": {"wrist": [4, 5.5, 0.5]}, "K": synthetic.K.tolist(), "side": "left"}
-    clues = json.dumps({"a.jpg": entry, "v.mp4": {"frames": [entry, None]}}).encode()
-    read_clues = partial(read_keypoints_file, joint_names=JOINT_NAMES)
-    add("keypoints of photos", "photos.json", clues, read_clues)
+    hands = json.dumps({"a.jpg": entry, "v.mp4": {"frames": [entry, None]}}).encode()
+    read_hands = partial(read_keypoints_file, joint_names=JOINT_NAMES)
+    add("keypoints of photos", "photos.json", hands, read_hands)
     camera = KrtCamera(synthetic.K, np.zeros(5), np.eye(4))
     write_krt(folder / "KRT", {"400001": camera, "400002": camera})
     found["cameras"] = Reader(folder / "KRT", partial(read_krt, folder / "KRT"))

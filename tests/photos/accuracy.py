@@ -13,7 +13,7 @@ from data_prep.captures.release_capture import read_release_capture
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data.crop import scale_matrix
 from dhm.evidence.keypoints import Detection
-from dhm.export.hand_files import placed
+from dhm.export.hand_files import placed_points
 from dhm.formats.photo import read_photo
 from dhm.networks.hand_model import inverse_bind_pose
 from dhm.photos.locate import locate_hand
@@ -71,7 +71,7 @@ def _errors(predictor, names, view, rng, noise, adjust) -> tuple[float, float]:
     detection = Detection(None, keypoints, None, np.float64(K))
     located = locate_hand("", photo.image.shape[:2], detection, names, None, False)
     hand = predict_hand(predictor, photo, located, "", None, adjust).hand
-    found = placed(hand.joints, hand)[valid]
+    found = placed_points(hand.joints, hand)[valid]
     return _aligned_error(found, joints[valid]), hand.reprojection_error_px
 
 

@@ -14,7 +14,7 @@ from data_prep.records.crop import CropPlan, crop_view, plan_crop
 from dhm.errors import BadInputError
 from dhm.evidence.input_files import find_files
 from dhm.evidence.keypoints import Detection
-from dhm.export.hand_files import placed
+from dhm.export.hand_files import placed_points
 from dhm.formats.mesh import read_obj
 from dhm.formats.photo import Photo
 from dhm.photos.locate import locate_hand
@@ -118,7 +118,7 @@ def test_missing_flags_are_refused(exported_run, photos, tmp_path, arguments, me
 
 
 def test_hands_that_nothing_locates_are_refused_before_anything_is_written(photos, tmp_path):
-    message = "found nothing that says where the hands are, expected where the hand is: --bbox"
+    message = "found no option that locates the hands, expected where the hand is: --bbox"
     with pytest.raises(BadInputError, match=message):
         predict(tmp_path, [str(photos)], tmp_path / "out", PredictOptions())
     with pytest.raises(BadInputError, match=r"--images: found '.*\.gif'"):
@@ -197,10 +197,10 @@ def test_a_left_hand_is_the_mirrored_right_hand(predictor):
     assert (right.side, left.side) == ("right", "left")
     np.testing.assert_allclose(left.theta, right.theta, atol=1e-5)
     np.testing.assert_allclose(
-        placed(left.joints, left), placed(right.joints, right) * [-1, 1, 1], atol=1e-2
+        placed_points(left.joints, left), placed_points(right.joints, right) * [-1, 1, 1], atol=1e-2
     )
     assert left.reprojection_error_px == pytest.approx(right.reprojection_error_px, abs=1e-3)
-    pixels = placed(left.joints, left) @ left.K.T
+    pixels = placed_points(left.joints, left) @ left.K.T
     found = pixels[:, :2] / pixels[:, 2:]
     given = np.array([mirrored.keypoints[name][:2] for name in names])
     assert np.linalg.norm(found - given, axis=1).mean() == pytest.approx(
