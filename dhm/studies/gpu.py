@@ -37,6 +37,7 @@ from dhm.studies.benchmarks.step import (
     fresh_model,
     fresh_state,
     make_batch,
+    on_devices,
     repeated_step,
     step_rows,
 )
@@ -49,7 +50,6 @@ from dhm.studies.benchmarks.timing import (
 )
 from dhm.studies.procedural_hand import procedural_hand
 from dhm.studies.recorded_depth import compare, record
-from dhm.training.parallel import shard
 from dhm.training.state import initial_variables
 from dhm.types import Batch, Camera
 
@@ -135,7 +135,7 @@ class Accelerator:
         model, variables, batch, compiled = self.compiled(jnp.bfloat16)
         runs = {
             "whole": repeated_step(compiled, model, variables, batch, self.devices),
-            "encoder": encoder_step(model, variables, batch.image, self.devices),
+            "encoder": encoder_step(model, variables, batch, self.devices),
         }
         size, depth = self.sizes.image_size, self.sizes.settings.depth
         title = f"ResNet-{depth}, {size}x{size}, batch {len(batch.image)}, {self.sizes.views} views"
@@ -209,7 +209,7 @@ class Accelerator:
             batch = like._replace(
                 image=image, joints=joints, target_depth=depth, target_camera=camera
             )
-            batches.append(jax.device_put(shard(batch, len(self.devices))))
+            batches.append(on_devices(batch, self.devices))
         return batches
 
     def prediction(self) -> Measured:

@@ -70,7 +70,7 @@ def benchmark_step(
     batch = make_batch(model, variables, batch_size, image_size, views)
     compiled = compile_step(model, variables, batch, devices)
     whole = repeated_step(compiled, model, variables, batch, devices)
-    runs = {"whole": whole, "encoder": encoder_step(model, variables, batch.image, devices)}
+    runs = {"whole": whole, "encoder": encoder_step(model, variables, batch, devices)}
     if on_cpu and importlib.util.find_spec("torch"):
         from dhm.studies.benchmarks.torch_resnet import torch_step
 

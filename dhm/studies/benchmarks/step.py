@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dhm.losses.objective import ObjectiveSettings
 from dhm.networks.build import ModelSettings, build_model
@@ -82,7 +83,7 @@ class CompiledStep(NamedTuple):
     """The training step, compiled for batches of one size.
 
     Attributes:
-        step: Takes a state from `fresh_state` and a sharded batch.
+        step: Takes a state from `fresh_state` and a batch from `on_devices`.
         cost: XLA's estimate of one device's part of it.
         hlo: The text of its program.
     """
@@ -98,13 +99,19 @@ def fresh_state(model: HandModel, variables: dict, devices: Sequence[jax.Device]
     return replicate(state, devices)
 
 
+def on_devices(batch: Batch, devices: Sequence[jax.Device]) -> Batch:
+    """Returns a batch with a share on each device, where training's transfers hide behind steps."""
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    return jax.device_put(shard(batch, len(devices)), sharding)
+
+
 def compile_step(
     model: HandModel, variables: dict, batch: Batch, devices: Sequence[jax.Device]
 ) -> CompiledStep:
     """Compiles the paper's training step for batches like one."""
     step = make_parallel_step(make_step_spec(model, PAPER, axis_over(len(devices))), devices)
     state = fresh_state(model, variables, devices)
-    compiled = step.lower(state, shard(batch, len(devices))).compile()
+    compiled = step.lower(state, on_devices(batch, devices)).compile()
     cost = compiled.cost_analysis()
     return CompiledStep(compiled, cost[0] if isinstance(cost, list) else cost, compiled.as_text())
 
@@ -117,18 +124,18 @@ def repeated_step(
     devices: Sequence[jax.Device],
 ) -> Callable[[], dict]:
     """Returns a function that makes one more step on the same batch."""
-    state, sharded = fresh_state(model, variables, devices), shard(batch, len(devices))
+    state, batch = fresh_state(model, variables, devices), on_devices(batch, devices)
 
     def run():
         nonlocal state
-        state, metrics = compiled.step(state, sharded)
+        state, metrics = compiled.step(state, batch)
         return metrics
 
     return run
 
 
 def encoder_step(
-    model: HandModel, variables: dict, images: np.ndarray, devices: Sequence[jax.Device]
+    model: HandModel, variables: dict, batch: Batch, devices: Sequence[jax.Device]
 ) -> Callable[[], Any]:
     """Returns a function that trains the encoder alone for a step: forward, backward and Adam."""
 
@@ -155,11 +162,11 @@ def encoder_step(
     encoder = jax.device_get(variables["params"]["encoder"])
     first = encoder, _OPTIMISER.init(encoder), jax.device_get(variables["batch_stats"])
     state = replicate(first, devices)
-    sharded = images.reshape(len(devices), -1, *images.shape[1:])
+    images = on_devices(batch, devices).image
 
     def run():
         nonlocal state
-        state = parallel(state, sharded)
+        state = parallel(state, images)
         return state
 
     return run
