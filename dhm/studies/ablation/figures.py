@@ -24,9 +24,9 @@ from dhm.studies.ablation.variants import VARIANTS, run_name
 
 PAGE_FILE = "ablation.html"
 
-_SEED = 0  # of the runs that are drawn
+_SEED = 0  # of the runs shown
 _ROWS = 3
-_CANDIDATES = 45  # frames among which to look for those that show most
+_CANDIDATES = 45  # frames searched for those to show
 
 
 class _Run(NamedTuple):
@@ -39,11 +39,11 @@ class _Comparison(NamedTuple):
     """A figure of the paper.
 
     Attributes:
-        title: What it compares.
+        title: Its heading.
         note: How to read it.
         variants: From left to right.
-        fitted: Angles fitted to the true joints instead of the encoder's.
-        choose: The records to draw, of the runs of the variants.
+        fitted: Whether angles are fitted to the true joints instead of the encoder's.
+        choose: Chooses the records to draw from the variants' runs.
     """
 
     title: str
@@ -63,7 +63,7 @@ def _spread(runs: Sequence[_Run]) -> list[int]:
 
 
 def _deepest(runs: Sequence[_Run]) -> list[int]:
-    """Frames in which the first variant's fingers go deepest, one a sequence."""
+    """Returns the frames with the first variant's deepest penetration, one a sequence."""
     model, variables, data = runs[0]
     parts = hand_parts(model.template)
     examples = make_examples(model, variables, data, _first_views(data))
@@ -72,7 +72,7 @@ def _deepest(runs: Sequence[_Run]) -> list[int]:
 
 
 def _touching(runs: Sequence[_Run]) -> list[int]:
-    """Frames in which a fingertip touches, one a sequence."""
+    """Returns frames in which a fingertip touches the hand, one a sequence."""
     model, variables, data = runs[0]
     examples = make_examples(model, variables, data, _first_views(data))
     joints = np.stack([one.fields.joints for one in examples])
@@ -99,14 +99,15 @@ _COMPARISONS = (
     ),
     _Comparison(
         "L_penet (figure 6, right, and figure 7)",
-        _BELOW + "Angles by the encoder, in the frames in which the model without it goes deepest.",
+        _BELOW
+        + "Angles by the encoder, in the frames where the model without it penetrates deepest.",
         ("no_penetration", "full"),
         False,
         _deepest,
     ),
     _Comparison(
         "L_penet's non-rigid part",
-        _BELOW + "Angles fitted to the true joints, in frames in which a fingertip touches.",
+        _BELOW + "Angles fitted to the true joints, in frames where a fingertip touches the hand.",
         ("no_non_rigid", "full"),
         True,
         _touching,
@@ -132,16 +133,16 @@ _NEEDED = 2  # columns that make a comparison
 def write_ablation_page(
     workdir: Path, findings: Findings, *, variants: Sequence[str], subjects: Sequence[int]
 ) -> Path:
-    """Writes an ablation's tables and pictures as one page.
+    """Writes the tables and pictures of an ablation as one HTML page.
 
     Args:
         workdir: Folder of the runs.
         findings: Of `ablate`.
-        variants: Those that ran.
-        subjects: Likewise.
+        variants: Names of the variants that ran.
+        subjects: Numbers of the subjects.
 
     Returns:
-        The page's path.
+        The path of the page.
 
     Raises:
         BadInputError: If a run's data or model cannot be used.
@@ -209,7 +210,7 @@ def _hand(example: Example, fitted: bool):
 
 
 def _identities(subjects: Sequence[int], load: Callable[[str, int], _Run]) -> Figure:
-    """Figure 8: refined hands at zero pose."""
+    """Draws figure 8: refined hands at zero pose."""
     pictures = []
     for subject in subjects:
         model, variables, _ = load("full", subject)
@@ -220,7 +221,7 @@ def _identities(subjects: Sequence[int], load: Callable[[str, int], _Run]) -> Fi
         zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
         standing = upright(np.asarray(zero.v_zero[0]), template)
         pictures.append(upright_hand(standing, template.faces, f"Subject {subject}"))
-    note = "The template and what it became, all at zero pose and at one scale."
+    note = "The template and the refined hands, all at zero pose and one scale."
     return Figure(
         "Identities (figure 8)", note, None, [("From the back and from the palm", pictures)]
     )

@@ -1,7 +1,6 @@
-"""Trains variants of a config, several seeds and subjects each, and compares them.
+"""Trains variants of a config with several seeds and subjects, and compares their errors.
 
-Each run has a process and a workdir of its own; one that has been measured with the same settings
-is not run again.
+Each run is a process with a workdir of its own. Runs that are measured already are not repeated.
 """
 
 import logging
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dhm.errors import BadInputError, DhmError
+from dhm.evaluation.metrics_file import METRICS_FILE
 from dhm.formats.json_file import flat_fields, read_json, write_json
 from dhm.runs.sweep import Job, describe, run_jobs
 from dhm.studies.ablation.tables import (
@@ -20,20 +20,18 @@ from dhm.studies.ablation.tables import (
     over_subjects,
     summarise_runs,
 )
-from dhm.studies.ablation.variants import VARIANTS, Variant, run_name
+from dhm.studies.ablation.variants import VARIANTS, run_name
 
 log = logging.getLogger(__name__)
 
 RESULT_FILE, TABLE_FILE = "ablation.json", "ablation.md"
-_METRICS_FILE = "metrics.json"  # as in dhm.runs.model
-_ARGUMENTS_FILE = "arguments.json"  # what a run was started with
+_ARGUMENTS_FILE = "arguments.json"  # of a run: its command line and config
 _TASK = "measure"
 
 
 class _Run(NamedTuple):
     variant: str
     subject: int
-    seed: int
     job: Job
 
 
@@ -49,44 +47,47 @@ def ablate(
     settings: Sequence[str] = (),
     each: int = 1,
 ) -> Findings:
-    """Runs the variants that have not been run, and compares all.
+    """Trains and measures the variants that are not measured yet, and compares all of them.
 
     Args:
-        launcher: The command that gets a task, `--config`, settings and `--workdir`.
-        config: Config file of what the variants change.
-        values: What is in it now: runs of another content are not taken for measured.
-        workdir: Folder of the runs and of ablation.json and ablation.md.
-        subjects: Numbers of the people that each variant is trained on.
+        launcher: The command line that takes a task, `--config`, settings and `--workdir`.
+        config: The config file that the variants change.
+        values: Its content; existing runs of another content are refused.
+        workdir: Folder of the runs, ablation.json and ablation.md.
+        subjects: Numbers of the subjects that each variant is trained on.
         variants: Names among `VARIANTS`.
-        seeds: How many runs of each, but for those that take too long (`Variant.most_seeds`).
-        settings: "--config.key=value" for all, such as fewer epochs.
-        each: Runs at a time on each device.
+        seeds: Runs of each variant and subject, at most `Variant.most_seeds`.
+        settings: "--config.key=value" for all variants.
+        each: Number of runs at a time on each device.
 
     Returns:
-        What was found; its tables stand in ablation.md.
+        The tables and claims, which ablation.md holds too.
 
     Raises:
-        BadInputError: If a variant is unknown, or what it is compared with is not among them.
-        DhmError: If a run failed; the others are done.
-        Interrupted: After SIGINT or SIGTERM; the same command goes on.
+        BadInputError: If a variant is unknown or its reference is not among the variants, or if
+            there is a run with other arguments.
+        DhmError: If a run failed; the others are finished.
+        Interrupted: After SIGINT or SIGTERM; the same command resumes.
     """
     _check(variants, seeds, subjects)
-    # Seed by seed: the second finds compiled what it would compile again beside the first.
+    # Seed by seed: the second seed finds the programs that the first has compiled.
     runs = [
-        _run(config, name, subject, seed, settings)
+        _Run(name, subject, _job(config, name, subject, seed, settings))
         for seed in range(seeds)
         for name in variants
         if seed < (VARIANTS[name].most_seeds or seeds)
         for subject in subjects
     ]
-    told = {run.job.name: {"arguments": list(run.job.arguments), "config": values} for run in runs}
+    arguments = {
+        run.job.name: {"arguments": list(run.job.arguments), "config": values} for run in runs
+    }
     waiting = [
-        run.job for run in runs if not _is_measured(workdir / run.job.name, told[run.job.name])
+        run.job for run in runs if not _is_measured(workdir / run.job.name, arguments[run.job.name])
     ]
     log.info("%d of %d runs are measured already", len(runs) - len(waiting), len(runs))
     for job in waiting:
         (workdir / job.name).mkdir(parents=True, exist_ok=True)
-        write_json(workdir / job.name / _ARGUMENTS_FILE, told[job.name])
+        write_json(workdir / job.name / _ARGUMENTS_FILE, arguments[job.name])
     outcomes = run_jobs(launcher, waiting, workdir, each=each) if waiting else []
     failed = [f"{one.name} {describe(one)}" for one in outcomes if one.exit_code]
     if failed:
@@ -116,34 +117,32 @@ def _check(variants: Sequence[str], seeds: int, subjects: Sequence[int]) -> None
         against = VARIANTS[name].against
         if against is not None and against not in variants:
             raise BadInputError(
-                "--variants", f"{name} without {against}", "what it is held against"
+                "--variants", f"{name} without {against}", "the variant that it is compared with"
             )
 
 
-def _run(config: Path, name: str, subject: int, seed: int, settings: Sequence[str]) -> _Run:
-    arguments = _arguments(config, VARIANTS[name], subject, seed, settings)
-    return _Run(name, subject, seed, Job(run_name(name, subject, seed), arguments))
-
-
-def _arguments(
-    config: Path, variant: Variant, subject: int, seed: int, settings: Sequence[str]
-) -> tuple[str, ...]:
-    changed = [f"--config.{setting}" for setting in variant.settings]
+def _job(config: Path, name: str, subject: int, seed: int, settings: Sequence[str]) -> Job:
+    changed = [f"--config.{setting}" for setting in VARIANTS[name].settings]
     own = (
         f"--config.subject={subject}",
         f"--config.train.seed={seed}",
         "--config.eval.details_stride=1",
     )
-    return _TASK, "--config", str(config), *settings, *changed, *own
+    arguments = (_TASK, "--config", str(config), *settings, *changed, *own)
+    return Job(run_name(name, subject, seed), arguments)
 
 
-def _is_measured(workdir: Path, told: Mapping[str, Any]) -> bool:
-    """Whether a run that was told the same is done; it writes its metrics last."""
-    path, metrics = workdir / _ARGUMENTS_FILE, workdir / _METRICS_FILE
+def _is_measured(workdir: Path, arguments: Mapping[str, Any]) -> bool:
+    """Returns whether a run has finished; it writes its metrics last.
+
+    Raises:
+        BadInputError: If the run had other arguments.
+    """
+    path, metrics = workdir / _ARGUMENTS_FILE, workdir / METRICS_FILE
     if not path.is_file():
         return False
     before = flat_fields(read_json(path, "the arguments of the run"))
-    for key, value in flat_fields(dict(told)).items():
+    for key, value in flat_fields(dict(arguments)).items():
         if before.get(key) != value:
             found, expected = f"{key} = {before.get(key)!r}", f"{value!r}; give another --workdir"
             raise BadInputError(path, found, expected)
@@ -151,9 +150,9 @@ def _is_measured(workdir: Path, told: Mapping[str, Any]) -> bool:
 
 
 def _measured(runs: Sequence[_Run], workdir: Path) -> Runs:
-    """The metrics of every run, by variant and subject, one a seed."""
+    """Returns the metrics of the runs by variant and subject, one entry a seed."""
     found: Runs = {}
     for run in runs:
-        metrics = read_json(workdir / run.job.name / _METRICS_FILE, "the errors of the run")
+        metrics = read_json(workdir / run.job.name / METRICS_FILE, "the errors of the run")
         found.setdefault(run.variant, {}).setdefault(run.subject, []).append(metrics)
     return found

@@ -1,4 +1,4 @@
-"""The tables of an ablation, and what the paper claims held against what was seen."""
+"""Tables of an ablation, and the paper's claims compared with what was measured."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from dhm.evaluation.penetration import PENETRATES_MM
 from dhm.studies.ablation.variants import VARIANTS
 
 _ENCODER, _FITTED = "encoder", "fitted"
-# Title, where in a run's metrics, and how many decimals.
+# Title, path in metrics.json, decimals.
 COLUMNS: dict[str, tuple[str, tuple[str, ...], int]] = {
     "P_err": ("P_err", ("errors", "overall", "P_err"), 2),
     "M_err": ("M_err", ("errors", "overall", "M_err"), 2),
@@ -23,7 +23,7 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...], int]] = {
     "share": (f"hands > {PENETRATES_MM:g} mm", ("details", _ENCODER, "penetrating"), 2),
 }
 PAPER = {"linear": (13.81, 8.93), "full": (9.86, 6.55)}
-"""P_err and M_err of table 1, mm: MANO and DeepHandMesh, on captures of its own."""
+"""P_err and M_err of the paper's table 1, mm: MANO and DeepHandMesh, on its own captures."""
 _RATIO = PAPER["linear"][1] / PAPER["full"][1]
 
 
@@ -31,10 +31,9 @@ class Value(NamedTuple):
     """A measure of a variant.
 
     Attributes:
-        mean: Over the seeds, of several subjects over all runs.
-        spread: Largest minus smallest of the seeds, of several subjects the mean of theirs; 0 of
-            one seed.
-        runs: How many seeds.
+        mean: Over the seeds, and over the subjects.
+        spread: Largest minus smallest of the seeds, averaged over the subjects; 0 for one seed.
+        runs: Number of seeds.
     """
 
     mean: float
@@ -48,7 +47,7 @@ Runs = dict[str, dict[int, list[Mapping[str, Any]]]]
 
 
 def summarise_runs(runs: Runs) -> dict[int, dict[str, dict[str, Value]]]:
-    """Every column of every variant, by subject."""
+    """Returns the columns of every variant, by subject."""
     by_subject: dict[int, dict[str, dict[str, Value]]] = {}
     for name, subjects in runs.items():
         for subject, metrics in subjects.items():
@@ -57,25 +56,25 @@ def summarise_runs(runs: Runs) -> dict[int, dict[str, dict[str, Value]]]:
 
 
 def over_subjects(by_subject: Mapping[int, Values]) -> dict[str, dict[str, Value]]:
-    """Means over the subjects of what was measured for all of them."""
+    """Averages over the subjects the columns that all of them have."""
     first = next(iter(by_subject.values()))
     values: dict[str, dict[str, Value]] = {}
     for name, row in first.items():
-        of_all = [subject[name] for subject in by_subject.values()]
+        per_subject = [subject[name] for subject in by_subject.values()]
         values[name] = {
             key: Value(
-                statistics.fmean(one[key].mean for one in of_all),
-                statistics.fmean(one[key].spread for one in of_all),
-                min(one[key].runs for one in of_all),
+                statistics.fmean(one[key].mean for one in per_subject),
+                statistics.fmean(one[key].spread for one in per_subject),
+                min(one[key].runs for one in per_subject),
             )
             for key in row
-            if all(key in one for one in of_all)
+            if all(key in one for one in per_subject)
         }
     return values
 
 
 def collect(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
-    """Every column of one variant, from the metrics.json of its seeds."""
+    """Returns the columns of one variant from the metrics.json of its seeds."""
     row = {}
     for key, (_, path, _) in COLUMNS.items():
         found = [_at(run, path) for run in metrics]
@@ -93,12 +92,12 @@ def _at(tree: Any, path: Sequence[str]) -> float | None:
 
 
 class Table(NamedTuple):
-    """A table in words and numbers.
+    """A table of text.
 
     Attributes:
-        title: What it shows.
-        columns: Titles of the columns; the first one's cells name the rows.
-        rows: Their cells.
+        title: Its heading.
+        columns: Titles of the columns; cells of the first one name the rows.
+        rows: Cells.
     """
 
     title: str
@@ -107,11 +106,11 @@ class Table(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What an ablation found.
+    """Results of an ablation.
 
     Attributes:
-        tables: Table 1 of the paper, if the linear model is among the variants, and all measures.
-        claims: Each claim of the paper with what was seen.
+        tables: The paper's table 1, if the linear model is among the variants, and all measures.
+        claims: Claims of the paper, each with what was measured.
     """
 
     tables: list[Table]
@@ -119,7 +118,7 @@ class Findings(NamedTuple):
 
 
 def find(values: Values, by_subject: Mapping[int, Values]) -> Findings:
-    """Lays out what was measured.
+    """Builds the tables and the claims.
 
     Args:
         values: From `over_subjects`.
@@ -132,7 +131,7 @@ def find(values: Values, by_subject: Mapping[int, Values]) -> Findings:
 
 
 def as_markdown(findings: Findings) -> str:
-    """The tables, and the claims as a list."""
+    """Returns the tables and the list of claims as Markdown."""
     parts = []
     for _, columns, rows in findings.tables:
         lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
@@ -143,7 +142,7 @@ def as_markdown(findings: Findings) -> str:
 
 
 def _table_1(values: Values, by_subject: Mapping[int, Values]) -> Table:
-    """P_err and M_err by subject, with the encoder and with fitted angles."""
+    """Builds the table of P_err and M_err by subject, with the encoder's and with fitted angles."""
     shown = {f"subject {subject}": rows for subject, rows in by_subject.items()}
     if len(shown) > 1:
         shown["mean"] = values
@@ -185,7 +184,7 @@ def _cell(value: Value | None, decimals: int) -> str:
 
 
 def _claims(values: Values) -> list[str]:
-    """What the paper says that each part does, and whether it was seen here."""
+    """Returns each claim of the paper about a part, and whether it was seen."""
     claims = []
     for name, key, what in (
         ("no_joint", "P_err", "L_pose improves P_err"),
@@ -217,9 +216,9 @@ def _difference(kept: Value, left_out: Value, key: str) -> str:
     gain, spread = left_out.mean - kept.mean, (left_out.spread + kept.spread) / 2
     numbers = f"{kept.mean:.{decimals}f} with, {left_out.mean:.{decimals}f} without"
     if min(kept.runs, left_out.runs) == 1:
-        return f"one run each says nothing of the spread ({numbers})"
+        return f"one run each does not show the spread of the seeds ({numbers})"
     if gain > spread:
         return f"seen ({numbers})"
     if gain < -spread:
-        return f"NOT seen, rather the opposite ({numbers})"
+        return f"NOT seen, the opposite was ({numbers})"
     return f"not seen: the difference is within the spread of the seeds ({numbers})"

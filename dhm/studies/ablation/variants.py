@@ -1,9 +1,9 @@
-"""What an ablation changes: variants of a config."""
+"""The variants of a config that an ablation compares."""
 
 from typing import NamedTuple
 
-# The mesh in the encoder's pose, as in the paper: else no gradient of depth maps reaches the
-# encoder, and there is nothing to see of L_pose or of the stopped gradient.
+# Meshes in the encoder's pose, as in the paper: otherwise no gradient of the depth maps reaches the
+# encoder, and neither L_pose nor the stopped gradient has an effect.
 _PAPER_POSE = ("train.mesh_pose=encoder", "train.mesh_samples=4")
 
 
@@ -11,10 +11,10 @@ class Variant(NamedTuple):
     """A config with some settings changed.
 
     Attributes:
-        title: What it is.
+        title: Its name in tables.
         settings: "key=value" of the config.
-        against: The variant that it is compared with, None for those that others are.
-        most_seeds: How often it is run at most.
+        against: The variant that it is compared with; None for the references.
+        most_seeds: Largest number of its seeds, None for any.
     """
 
     title: str
@@ -52,12 +52,12 @@ VARIANTS = {
     ),
     "views_3": Variant("C_out = 3", ("train.num_views=3",)),
     "views_6": Variant("C_out = 6", ("train.num_views=6",)),
-    # Of a demo of 64 x 64 pixels they take four and sixteen times as long; so one run each.
+    # They take four and sixteen times as long as the demo's 64 x 64 pixels: one run each.
     "size_128": Variant("128 x 128 pixels", ("data.image_size=128",), most_seeds=1),
     "size_256": Variant("256 x 256 pixels", ("data.image_size=256",), most_seeds=1),
 }
 
 
 def run_name(variant: str, subject: int, seed: int) -> str:
-    """Folder of a run within an ablation's."""
+    """Returns the name of a run's folder within the ablation's."""
     return f"{variant}_subject{subject}_seed{seed}"

@@ -1,4 +1,4 @@
-"""Ablations; a short script stands in for the launcher and makes up the errors of each variant."""
+"""Ablations, with a script in place of the launcher that invents the errors of each variant."""
 
 import sys
 
@@ -8,7 +8,6 @@ from ml_collections import config_flags
 
 from configs import demo
 from dhm.errors import BadInputError, DhmError
-from dhm.evaluation.metrics_file import METRICS_FILE
 from dhm.formats.json_file import flat_fields, read_json
 from dhm.runs.config import check_config
 from dhm.studies.ablation.run import ablate
@@ -16,7 +15,7 @@ from dhm.studies.ablation.tables import PAPER, Value, as_markdown, collect, find
 from dhm.studies.ablation.variants import VARIANTS
 from tests.launcher import ROOT, launch
 
-# Without a part: P_err one larger, M_err twice as large. Counts how often it is called.
+# A variant has a P_err larger by 1.5 and twice the M_err. Each call is logged.
 _LAUNCHER = """
 import json, sys
 from pathlib import Path
@@ -60,7 +59,7 @@ def _ablate(launcher, folder, variants=CHOSEN, subjects=(1,), config=CONFIG, **o
     return as_markdown(found)
 
 
-def test_every_variant_runs_with_every_seed_once(launcher, tmp_path):
+def test_each_variant_runs_once_with_each_seed(launcher, tmp_path):
     text = _ablate(launcher, tmp_path)
     again = _ablate(launcher, tmp_path)
     assert again == text == (tmp_path / "runs/ablation.md").read_text().strip()
@@ -74,7 +73,7 @@ def test_every_variant_runs_with_every_seed_once(launcher, tmp_path):
     assert result["full"]["P_err"] == {"mean": 10.5, "spread": 1.0, "runs": 2}
 
 
-def test_large_pictures_are_run_once(launcher, tmp_path):
+def test_large_images_run_with_one_seed(launcher, tmp_path):
     text = _ablate(launcher, tmp_path, variants=("full", "size_128"), seeds=3)
     assert "| 128 x 128 pixels | 11.50 | 8.00 |" in text
     assert "| ours | 11.00 ± 1.00 | 4.10 ± 0.10 |" in text
@@ -82,7 +81,7 @@ def test_large_pictures_are_run_once(launcher, tmp_path):
     assert runs == ["size_128_subject1_seed0"]
 
 
-def test_the_tables_and_the_claims(launcher, tmp_path):
+def test_tables_and_claims(launcher, tmp_path):
     text = _ablate(launcher, tmp_path)
     assert "| ours | 10.50 ± 0.50 | 4.05 ± 0.05 |" in text
     for errors in PAPER.values():
@@ -95,23 +94,26 @@ def test_the_tables_and_the_claims(launcher, tmp_path):
     (tmp_path / "other").mkdir()
     once = _ablate(launcher, tmp_path / "other", seeds=1)
     assert "| ours | 10.00 | 4.00 |" in once
-    assert "frames: one run each says nothing of the spread (4.00 with, 8.00 without)" in once
+    assert (
+        "frames: one run each does not show the spread of the seeds (4.00 with, 8.00 without)"
+        in once
+    )
 
 
-def test_several_people_have_a_column_each_and_a_mean(launcher, tmp_path):
+def test_each_subject_has_a_column_beside_the_mean(launcher, tmp_path):
     text = _ablate(launcher, tmp_path, subjects=(1, 3), seeds=1, variants=("full", "linear"))
     assert "| subject 1: P_err | M_err | subject 3: P_err | M_err | mean: P_err | M_err |" in text
     assert "| ours | 10.00 | 4.00 | 10.00 | 8.00 | 10.00 | 6.00 | 9.86 | 6.55 |" in text
     assert read_json(tmp_path / "runs/ablation.json", "")["full"]["M_err"]["mean"] == 6.0
 
 
-def test_people_differ_but_only_seeds_are_noise():
+def test_spread_is_that_of_the_seeds_not_of_the_subjects():
     near, far = (Value(mean, 0.2, 2) for mean in (1.0, 9.0))
     by_subject = {1: {"full": {"M_err": near}}, 2: {"full": {"M_err": far}}}
     assert over_subjects(by_subject) == {"full": {"M_err": Value(5.0, 0.2, 2)}}
 
 
-def test_a_failed_run_is_named_the_others_are_kept_and_the_command_goes_on(launcher, tmp_path):
+def test_failed_run_is_named_and_the_same_command_resumes(launcher, tmp_path):
     (tmp_path / "fails").touch()
     with pytest.raises(DhmError, match=r"no_skeleton_subject1_seed0 failed.*no such luck"):
         _ablate(launcher, tmp_path)
@@ -120,7 +122,7 @@ def test_a_failed_run_is_named_the_others_are_kept_and_the_command_goes_on(launc
     assert len((tmp_path / "runs/full_subject1_seed0/calls").read_text().splitlines()) == 1
 
 
-def test_other_settings_do_not_mix_with_runs_that_are_there(launcher, tmp_path):
+def test_runs_with_other_settings_are_refused(launcher, tmp_path):
     _ablate(launcher, tmp_path)
     with pytest.raises(BadInputError, match="another --workdir"):
         _ablate(launcher, tmp_path, settings=())
@@ -138,13 +140,13 @@ def test_other_settings_do_not_mix_with_runs_that_are_there(launcher, tmp_path):
         ({"subjects": ()}, "--subjects"),
     ],
 )
-def test_impossible_wishes_are_refused(launcher, tmp_path, options, message):
+def test_bad_arguments_are_refused(launcher, tmp_path, options, message):
     with pytest.raises(BadInputError, match=message):
         _ablate(launcher, tmp_path, **options)
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_was_not_measured_has_no_value_and_an_opposite_effect_is_said():
+def test_missing_measures_have_no_value_and_opposite_effects_are_reported():
     error = {"overall": {"P_err": None, "M_err": 1.0}}
     keys = ("M_err_visible", "M_err_flexed", "M_err_contact", "penetration_mean",
             "penetration_max", "penetration_volume", "penetrating")  # fmt: skip
@@ -153,7 +155,7 @@ def test_what_was_not_measured_has_no_value_and_an_opposite_effect_is_said():
     assert set(row) == {"M_err", "M_err_fitted"}
     for gain, expected in (
         (1.0, "frames: seen (2.00 with, 3.00 without)"),
-        (-1.0, "NOT seen, rather the opposite (2.00 with, 1.00 without)"),
+        (-1.0, "NOT seen, the opposite was (2.00 with, 1.00 without)"),
         (0.05, "not seen: the difference is within the spread of the seeds (2.00 with, 2.05 wi"),
     ):
         flexed = Value(2.0, 0.1, 2), Value(2.0 + gain, 0.1, 2)
@@ -161,14 +163,8 @@ def test_what_was_not_measured_has_no_value_and_an_opposite_effect_is_said():
         assert expected in as_markdown(find(values, {1: values}))
 
 
-def test_the_file_of_errors_has_the_name_that_evaluation_gives_it():
-    from dhm.studies.ablation.run import _METRICS_FILE
-
-    assert _METRICS_FILE == METRICS_FILE
-
-
 @pytest.mark.parametrize("name", list(VARIANTS))
-def test_every_variant_is_a_config_that_can_be_asked_for(name, monkeypatch):
+def test_settings_of_each_variant_exist_in_the_config(name, monkeypatch):
     settings = [f"--config.{setting}" for setting in VARIANTS[name].settings]
     words = ["launch.py", f"--config={ROOT / 'configs/demo.py'}", *settings]
     monkeypatch.setattr(sys, "argv", words)  # where the flag looks for its fields
@@ -190,7 +186,7 @@ def test_every_variant_is_a_config_that_can_be_asked_for(name, monkeypatch):
         ((), "--config is missing"),
     ],
 )
-def test_the_command_line_refuses_what_cannot_be(tmp_path, arguments, message):
+def test_command_line_refuses_bad_arguments(tmp_path, arguments, message):
     done = launch(tmp_path, "ablate", *arguments)
     assert done.returncode == 1 and message in done.stdout + done.stderr
     assert not any(tmp_path.iterdir())
