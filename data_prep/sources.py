@@ -1,4 +1,7 @@
-"""Where a config's training data come from: prepared records, a capture, or the studio."""
+"""Prepares the data of a config: a capture, a data set, or what the studio films.
+
+This module is the `DataSource` (`dhm.runs.records`) that the command line hands to a run.
+"""
 
 import dataclasses
 import hashlib
@@ -20,21 +23,18 @@ DATA_FOLDER = Path("data")
 _FILMED_TEMPLATE = "full"
 
 
-def prepared_data(config: ConfigDict) -> PreparedData:
-    """Opens a config's records, and makes them first where need be.
+def records(config: ConfigDict) -> PreparedData:
+    """Prepares the capture of a config, unless that is done already.
 
-    `config.prepared` alone names records that exist; otherwise the capture is prepared, which
-    does nothing if it was before. Without a capture the studio films the subject once.
+    Without a capture the studio films one first, once.
 
     Raises:
-        BadInputError: If the capture, the records or a setting cannot be used.
+        BadInputError: If the capture or a setting cannot be used.
     """
-    if config.prepared and not config.capture:
-        return _existing_records(config)
     if config.dataset != "release" and not config.capture:
         raise BadInputError("config.capture", "''", f"the folder of {config.dataset}")
     if config.studio.subjects and not config.capture:
-        return _built_in_people(config)
+        return _studio_people(config)
     # Needs more than training does, and only here.
     from data_prep.prepare import prepare
 
@@ -62,7 +62,7 @@ def prepared_data(config: ConfigDict) -> PreparedData:
 
 
 def _dataset(config: ConfigDict) -> dict[str, Any]:
-    """What `prepare` has to know of a data set without a hand model of its own."""
+    """Arguments of `prepare` for a data set, which has no hand model of its own."""
     if config.dataset == "release":
         return {}
     trained = config.decoder.trained
@@ -73,7 +73,7 @@ def _dataset(config: ConfigDict) -> dict[str, Any]:
 
 
 def _other_template(config: ConfigDict) -> dict[str, Any]:
-    """The template that takes the place of the filmed capture's, so that none is filmed twice."""
+    """Another template than the filmed capture's; the capture is the same, and filmed once."""
     if not config.studio.frames or config.studio.template == _FILMED_TEMPLATE:
         return {}
     from data_prep.studio.template.hand_template import template_file
@@ -81,10 +81,8 @@ def _other_template(config: ConfigDict) -> dict[str, Any]:
     return {"template": template_file(config.studio.template)}
 
 
-def linear_model_file(config: ConfigDict) -> Path:
-    """The file of the linear decoder, which is learned from the studio's hands if none is named."""
-    if config.mano.path:
-        return Path(config.mano.path)
+def linear_model() -> Path:
+    """Learns a linear model from the studio's hands, unless that is done already."""
     from data_prep.studio.linear_hand import linear_hand
 
     with hold(DATA_FOLDER / ".lock"):
@@ -92,27 +90,9 @@ def linear_model_file(config: ConfigDict) -> Path:
 
 
 def _name(capture: Path, config: ConfigDict, splits: tuple) -> str:
-    """A folder of its own for every capture and split: a job never takes another's records."""
+    """Name of a folder for the records of a capture and its split, different from all others."""
     digest = _digest(repr((str(capture.resolve()), splits)))
     return f"{capture.resolve().name}_subject{config.subject}_{config.data.image_size}_{digest}"
-
-
-def _existing_records(config: ConfigDict) -> PreparedData:
-    data = PreparedData(config.prepared)
-    for key, asked, found in (
-        ("subject", config.subject, data.info.subject),
-        ("data.image_size", config.data.image_size, data.info.image_size),
-    ):
-        if asked != found:
-            raise BadInputError(f"config.{key}", f"{asked}", f"{found}, as in {config.prepared}")
-    for key in ("test_sequences", "train_sequences"):
-        if config.data[key]:
-            raise BadInputError(
-                f"config.data.{key}",
-                f"{config.data[key]!r}",
-                f"nothing: the records of {config.prepared} were split when they were made",
-            )
-    return data
 
 
 def _built_in_capture(config: ConfigDict) -> tuple[Path, tuple[str, ...]]:
@@ -131,7 +111,7 @@ def _built_in_capture(config: ConfigDict) -> tuple[Path, tuple[str, ...]]:
     return write_capture(settings, folder, os.cpu_count() or 1), held_out_sequences()
 
 
-def _built_in_people(config: ConfigDict) -> PreparedData:
+def _studio_people(config: ConfigDict) -> PreparedData:
     """Records of several people of the built-in studio."""
     from data_prep.prepare import PrepareOptions, prepare_views
     from data_prep.studio.stage.capture import film_subjects, held_out_subject_sequences
@@ -159,7 +139,7 @@ def _built_in_people(config: ConfigDict) -> PreparedData:
 
 
 def _studio_settings(config: ConfigDict):
-    """What the studio films of one subject."""
+    """Settings of the studio for one subject."""
     from data_prep.studio.stage.settings import StudioSettings
 
     fields = {name: config.studio[name] for name in config.studio if name != "subjects"}

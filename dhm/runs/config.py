@@ -1,11 +1,11 @@
-"""From the config's fields to the plain arguments of the library; refuses impossible values."""
+"""Checks a config, and turns it into the plain arguments of the library."""
 
-import dataclasses
+import enum
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -15,7 +15,7 @@ from dhm.data.schema import MAX_IMAGE_SIZE
 from dhm.errors import BadInputError
 from dhm.formats.json_file import flat_fields
 from dhm.losses.objective import ObjectiveSettings
-from dhm.networks.build import DECODER_SETTINGS, ModelSettings
+from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import CORRECTIVES
 from dhm.networks.resnet import STAGES
 from dhm.training.loop import LoopSettings
@@ -23,8 +23,7 @@ from dhm.training.optimiser import for_the_encoder_alone, make_optimiser
 from dhm.training.state import dropping_schedule, warmed_up
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rule:
+class _Rule(NamedTuple):
     accepts: Callable[[Any], bool]
     expected: str
 
@@ -91,7 +90,6 @@ _RULES = {
         lambda x: len(x) > 0 and _whole_numbers(x) and min(x) > 0,
         "positive whole numbers",
     ),
-    "decoder.identity_size": _at_least(1),
     "decoder.skeleton_hidden": _at_least(1),
     "decoder.skin_hidden": _at_least(1),
     "decoder.pose_corrective_input": _one_of("enabled", "all"),
@@ -109,7 +107,6 @@ _RULES = {
     "loss.skeleton": _at_least(0),
     "loss.depth_reduction": _one_of("foreground", "image"),
     "loss.penetration_reduction": _one_of("mean", "sum"),
-    "loss.depth_beta": _POSITIVE,
     "loss.rest_overlap": _one_of("counts", "allowed"),
     "train.seed": _SEED,
     "train.batch_size": _at_least(1),
@@ -121,10 +118,8 @@ _RULES = {
     "train.learning_rate": _POSITIVE,
     "train.warmup_steps": _at_least(0),
     "train.optimiser": _one_of("adam", "muon"),
-    "train.muon_rate": _POSITIVE,
     "train.lr_decay": _one_of("drops", "cosine"),
     "train.lr_drop_epochs": _SORTED_EPOCHS,
-    "train.lr_drop_factor": _POSITIVE,
     "train.checkpoint_every_epochs": _at_least(1),
     "train.keep_checkpoints": _at_least(1),
     "train.log_every": _at_least(1),
@@ -156,9 +151,50 @@ _RULES = {
 }
 
 
-# Of these only the ones that are set have to exist; `prepared` may be about to be written.
-_PATHS = ("capture", "prepared", "encoder.weights", "mano.path", "decoder.trained",
-          "decoder.trained_by", "augment.backgrounds")  # fmt: skip
+# Empty, or something that exists; `prepared` and `decoder.trained` may be about to be made.
+_PATHS = {
+    "capture": "folder",
+    "prepared": "",
+    "augment.backgrounds": "folder",
+    "encoder.weights": "file",
+    "mano.path": "file",
+    "decoder.trained": "",
+    "decoder.trained_by": "file",
+}
+
+_MUON_RATE = 0.02  # of Muon, where Adam's learning rate is `train.learning_rate`
+_LR_DROP_FACTOR = 0.1  # section 7
+_DEPTH_BETA = 1.0  # half width of the quadratic part of the depth loss, mm
+
+
+class Mode(enum.Enum):
+    """What a run learns, by `config.decoder`."""
+
+    HAND = "an encoder and its decoder"
+    LINEAR = "an encoder and the identity's code before a fixed linear decoder (section 8.3)"
+    ENCODER = "an encoder alone, before a decoder that is trained already (section 8.4)"
+
+
+_DECODER = ("skeleton_hidden", "skin_hidden", "pose_corrective_input", "correctives",
+            "stop_pose_gradient")  # fmt: skip
+_DECODER_SETTINGS = tuple(f"decoder.{name}" for name in _DECODER)
+# Settings that have no effect in a mode.
+_UNUSED = {
+    Mode.HAND: ("mano.path", "decoder.trained_by"),
+    Mode.LINEAR: (*_DECODER_SETTINGS, "decoder.trained_by"),
+    Mode.ENCODER: (
+        *_DECODER_SETTINGS, "mano.path", "train.num_views", "train.mesh_samples", "train.mesh_pose",
+        *(key for key in _RULES if key.startswith("loss.") and key != "loss.joint"),
+    ),
+}  # fmt: skip
+
+
+def mode(config: ConfigDict) -> Mode:
+    """What the run of a config learns."""
+    decoder = config.decoder
+    if decoder.get("trained", ""):
+        return Mode.ENCODER
+    return Mode.LINEAR if decoder.get("kind") == "linear" else Mode.HAND
 
 
 def check_config(config: ConfigDict, num_devices: int = 1) -> None:
@@ -178,33 +214,56 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
     for key, rule in _RULES.items():
         if fields[key] is None or not rule.accepts(fields[key]):
             raise BadInputError(f"config.{key}", repr(fields[key]), rule.expected)
-    if config.train.batch_size % num_devices:
-        raise BadInputError(
-            "config.train.batch_size",
-            f"{config.train.batch_size}",
-            f"a multiple of the {num_devices} devices of this run",
-        )
-    samples = config.train.mesh_samples
+    _check_batch(config, num_devices)
+    if mode(config) is Mode.ENCODER:
+        _check_encoder_mode(config)
+    for key, kind in _PATHS.items():
+        exists = {"folder": Path.is_dir, "file": Path.is_file}.get(kind)
+        if fields[key] and exists is not None and not exists(Path(fields[key])):
+            raise BadInputError(f"config.{key}", fields[key], f"an existing {kind}")
+
+
+def _check_batch(config: ConfigDict, num_devices: int) -> None:
+    """The devices share the samples, and those that are drawn, evenly."""
+    batch, samples = config.train.batch_size, config.train.mesh_samples
+    if batch % num_devices:
+        expected = f"a multiple of the {num_devices} devices of this run"
+        raise BadInputError("config.train.batch_size", f"{batch}", expected)
     uneven = samples > num_devices and samples % num_devices
-    if samples and (config.train.batch_size % samples or uneven):
+    if samples and (batch % samples or uneven):
         raise BadInputError(
             "config.train.mesh_samples",
             f"{samples}",
-            f"0, or a divisor of the batch's {config.train.batch_size} that is a multiple of the "
-            f"{num_devices} devices of this run, or less than one a device",
+            f"0, or a divisor of the batch's {batch} that is a multiple of the {num_devices} "
+            "devices of this run, or less than one a device",
         )
-    if config.decoder.trained and config.decoder.kind == "linear":
+
+
+def _check_encoder_mode(config: ConfigDict) -> None:
+    trained = config.decoder.trained
+    if config.decoder.kind == "linear":
         expected = "nothing with the linear decoder, which is fixed by itself"
-        raise BadInputError("config.decoder.trained", config.decoder.trained, expected)
-    for key, path, is_right, kind in (
-        ("capture", config.capture, Path.is_dir, "folder"),
-        ("augment.backgrounds", config.augment.backgrounds, Path.is_dir, "folder"),
-        ("encoder.weights", config.encoder.weights, Path.is_file, "file"),
-        ("mano.path", config.mano.path, Path.is_file, "file"),
-        ("decoder.trained_by", config.decoder.trained_by, Path.is_file, "file"),
-    ):
-        if path and not is_right(Path(path)):
-            raise BadInputError(f"config.{key}", path, f"an existing {kind}")
+        raise BadInputError("config.decoder.trained", trained, expected)
+    if config.loss.joint == 0:
+        expected = f"more, as an encoder before the decoder of {trained} learns by nothing else"
+        raise BadInputError("config.loss.joint", f"{config.loss.joint}", expected)
+
+
+def require_used(config: ConfigDict, keys: Iterable[str]) -> None:
+    """Refuses settings that were asked for and have no effect on what the config learns.
+
+    Args:
+        config: The whole config.
+        keys: Names of the settings, such as "loss.depth".
+
+    Raises:
+        BadInputError: Names the first of them.
+    """
+    learned = mode(config)
+    for key in keys:
+        if key in _UNUSED[learned]:
+            found = "a setting without effect"
+            raise BadInputError(f"config.{key}", found, f"none, as this run learns {learned.value}")
 
 
 def model_settings(config: ConfigDict, decoder: ModelSettings | None = None) -> ModelSettings:
@@ -214,21 +273,15 @@ def model_settings(config: ConfigDict, decoder: ModelSettings | None = None) -> 
         config: Of the run.
         decoder: Of a trained model whose decoder's sizes count instead of the config's.
     """
-    settings = ModelSettings(
-        depth=config.encoder.depth,
-        width=config.encoder.width,
-        head_hidden=tuple(config.encoder.head_hidden),
-        imagenet_normalisation=bool(config.encoder.weights),
-        identity_size=config.decoder.identity_size,
-        skeleton_hidden=config.decoder.skeleton_hidden,
-        skin_hidden=config.decoder.skin_hidden,
-        pose_corrective_input=config.decoder.pose_corrective_input,
-        correctives=tuple(config.decoder.correctives),
-        stop_pose_gradient=config.decoder.stop_pose_gradient,
-    )
+    fields = {**config.encoder, **config.decoder}
+    sizes = {name: fields[name] for name in ModelSettings._fields if name in fields}
+    sizes["head_hidden"] = tuple(sizes["head_hidden"])
+    settings = ModelSettings(**sizes, imagenet_normalisation=bool(config.encoder.weights))
     if decoder is None:
         return settings
-    return settings._replace(**{name: getattr(decoder, name) for name in DECODER_SETTINGS})
+    return settings._replace(
+        identity_size=decoder.identity_size, **{name: getattr(decoder, name) for name in _DECODER}
+    )
 
 
 def encoder_dtype(config: ConfigDict, backend: str) -> Any:
@@ -241,7 +294,7 @@ def encoder_dtype(config: ConfigDict, backend: str) -> Any:
 
 def objective_settings(config: ConfigDict) -> ObjectiveSettings:
     """Weights and reductions of the losses."""
-    return ObjectiveSettings(**{name: config.loss[name] for name in ObjectiveSettings._fields})
+    return ObjectiveSettings(**config.loss, depth_beta=_DEPTH_BETA)
 
 
 def steps_per_epoch(config: ConfigDict, num_train: int) -> int:
@@ -255,22 +308,19 @@ def loop_settings(config: ConfigDict, num_train: int) -> LoopSettings:
     return LoopSettings(
         num_steps=config.train.epochs * per_epoch,
         steps_per_epoch=per_epoch,
-        batch_size=config.train.batch_size,
-        checkpoint_every_epochs=config.train.checkpoint_every_epochs,
-        keep_checkpoints=config.train.keep_checkpoints,
-        log_every=config.train.log_every,
         profile_steps=tuple(config.profile.steps),
+        **{name: config.train[name] for name in LoopSettings._fields if name in config.train},
     )
 
 
 def num_views(config: ConfigDict) -> int:
     """Target depth maps a sample; none where the encoder alone learns."""
-    return 0 if config.decoder.trained else config.train.num_views
+    return 0 if mode(config) is Mode.ENCODER else config.train.num_views
 
 
 def mesh_stride(config: ConfigDict, num_devices: int) -> int:
     """Every how many samples of a device's shard one is skinned and drawn, at least one of it."""
-    if config.decoder.trained:
+    if mode(config) is Mode.ENCODER:
         return 1
     samples = config.train.mesh_samples or config.train.batch_size
     return config.train.batch_size // num_devices // max(samples // num_devices, 1)
@@ -282,13 +332,13 @@ def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:
     if config.train.lr_decay == "cosine":
         decayed = optax.cosine_decay_schedule(rate, config.train.epochs * per_epoch)
     else:
-        drops, factor = tuple(config.train.lr_drop_epochs), config.train.lr_drop_factor
-        decayed = dropping_schedule(rate, drops, factor, per_epoch)
+        drops = tuple(config.train.lr_drop_epochs)
+        decayed = dropping_schedule(rate, drops, _LR_DROP_FACTOR, per_epoch)
     return warmed_up(decayed, config.train.warmup_steps)
 
 
 def optimiser(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The optimiser, whose learning rate follows `schedule`; a trained decoder has none."""
-    rate = config.train.muon_rate / config.train.learning_rate
+    rate = _MUON_RATE / config.train.learning_rate
     made = make_optimiser(config.train.optimiser, schedule, rate)
-    return for_the_encoder_alone(made) if config.decoder.trained else made
+    return for_the_encoder_alone(made) if mode(config) is Mode.ENCODER else made

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dhm.errors import BadInputError, DhmError, Interrupted
-from dhm.formats.json_file import read_json
+from dhm.evaluation.metrics_file import METRICS_FILE, OVERALL, read_metrics
+from dhm.runs.folder import SWEEP_LOG_FILE
 from dhm.training.interrupt import on_signal
 
 log = logging.getLogger(__name__)
 
-LOG_FILE = "sweep.log"
-_METRICS_FILE = "metrics.json"  # as in dhm.runs.model, whose import is JAX's
 _PAUSE = 0.2  # seconds between looks at the processes
 _DEVICES = (
     "import jax; device = jax.local_devices()[0]; "
@@ -112,7 +111,7 @@ def run_jobs(
                 job, slot = waiting.popleft(), free.pop(0)
                 workdir = runs / job.name
                 command = (*launcher, *job.arguments, "--workdir", workdir)
-                log.info("%s: begins; its output is in %s", job.name, workdir / LOG_FILE)
+                log.info("%s: begins; its output is in %s", job.name, workdir / SWEEP_LOG_FILE)
                 process = _start(command, workdir, slot)
                 running[process] = job, slot, time.monotonic()
                 if received:  # while it was started
@@ -173,7 +172,7 @@ def device_slots(environ: Mapping[str, str] = os.environ, each: int = 1) -> list
 
 def _start(command: Sequence[str], workdir: Path, slot: Mapping[str, str]) -> subprocess.Popen:
     workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / LOG_FILE).open("ab") as output:
+    with (workdir / SWEEP_LOG_FILE).open("ab") as output:
         # A session of its own: Ctrl-C reaches it once, by this process.
         return subprocess.Popen(
             [str(part) for part in command], env={**os.environ, **slot}, stdout=output,
@@ -196,18 +195,19 @@ def _passed_on(running: Mapping[subprocess.Popen, object]) -> Iterator[list[int]
 
 
 def describe(outcome: Outcome) -> str:
-    """A run's end in words: its errors, or what it said last."""
+    """Describes how a run ended: its errors, or the last line of its output."""
     time_taken = f"{outcome.seconds / 60:.1f} min"
     if outcome.exit_code:
-        lines = (outcome.workdir / LOG_FILE).read_text(errors="replace").strip().splitlines()
+        lines = (outcome.workdir / SWEEP_LOG_FILE).read_text(errors="replace").strip().splitlines()
         last = lines[-1].rsplit("\r", 1)[-1] if lines else "no output"
         return f"failed after {time_taken} with exit code {outcome.exit_code}: {last}"
-    path = outcome.workdir / _METRICS_FILE
+    path = outcome.workdir / METRICS_FILE
     if not path.is_file():
         return f"done in {time_taken}"
-    metrics = read_json(path, "the errors of the run")
+    metrics = read_metrics(path)
     shown = [f"done in {time_taken}"]
     for title, key in (("", "errors"), (" with fitted angles", "errors_fitted")):
-        overall = metrics[key]["overall"]
-        shown.append(f"P_err {overall['P_err']:.2f}, M_err {overall['M_err']:.2f} mm{title}")
+        overall = metrics[key][OVERALL]
+        errors = [f"{name} {overall[name]:.2f}" for name in ("P_err", "M_err") if overall[name]]
+        shown.append(f"{', '.join(errors)} mm{title}")
     return "; ".join(shown)

@@ -1,10 +1,9 @@
-"""What the launcher can do: train, evaluate, export, report. Each can be called from Python."""
+"""The tasks of a run: train, evaluate, export and report. Each can be called from Python."""
 
 import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_prep.sources import prepared_data
-from dhm.data.augmentation import Augmentation
-from dhm.data.input_pipeline import make_dataset
 from dhm.data.lock import hold
 from dhm.data.prepared_data import PreparedData
 from dhm.evaluation.details import evaluate_details, summarise_details
@@ -41,53 +37,34 @@ from dhm.export.package import save_model
 from dhm.export.preview import write_preview
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
-from dhm.report.page import RunFiles, write_report
 from dhm.runs import config as configuration
-from dhm.runs import estimate
-from dhm.runs.model import (
-    first_variables,
-    measured_data,
-    model_in_training,
-    model_of,
-)
-from dhm.runs.trained_decoder import (
-    general_settings,
-    make_missing_decoder,
-    require_same_decoder,
-    trained_model,
-)
+from dhm.runs.config_file import config_from_plain, noted_config
+from dhm.runs.folder import EXPORT_FOLDER, LOCK_FILE, REPORT_FILE, TENSORBOARD_FOLDER
+from dhm.runs.model import make_model
+from dhm.runs.records import DataSource, measured_records, open_records, require_measured_records
+from dhm.runs.train_task import long_training_notice, train_task
+from dhm.runs.trained_decoder import make_missing_decoder, network_settings, trained_model
 from dhm.runs.workdir import (
-    claim_data,
     claim_workdir,
-    newest_step,
-    noted_config,
     require_checkpoint,
     require_same_model,
     trained_variables,
 )
-from dhm.training.loop import train
-from dhm.training.parallel import axis_over
 from dhm.training.processes import is_first, leave, wait_for_all
-from dhm.training.replay import describe, find_non_finite, read_replay, step_terms
-from dhm.training.state import create_train_state
-from dhm.training.step import StepSpec, make_step_spec
 
 log = logging.getLogger(__name__)
 
-EXPORT_FOLDER = "export"
-REPORT_FILE = "report.html"
-_EVENTS_FOLDER = "tensorboard"  # as dhm.training.loop writes it
 
-
-def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
+def run(tasks: Sequence[str], config: ConfigDict, workdir: Path, source: DataSource) -> None:
     """Checks the config, prepares the data once and runs tasks on them.
 
-    Of several processes that train together the first alone evaluates, exports and reports.
+    If several processes train together, the first alone evaluates, exports and reports.
 
     Args:
         tasks: Among "train", "evaluate", "export" and "report".
         config: From a file in configs/.
         workdir: Folder of the run.
+        source: Prepares the data.
 
     Raises:
         DhmError: If the config, the data or the workdir cannot be used, or another process trains
@@ -96,127 +73,53 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path) -> None:
     with ExitStack() as stack:
         if "train" in tasks:
             configuration.check_config(config, jax.device_count())
-            make_missing_decoder(config, partial(run, ("train", "export")))
+            make_missing_decoder(config, lambda *of: run(("train", "export"), *of, source))
             if is_first():
-                _announce_length(config)
-                stack.enter_context(hold(workdir / "lock", wait=False))
+                _announce(config)
+                stack.enter_context(hold(workdir / LOCK_FILE, wait=False))
                 claim_workdir(config, workdir)
         else:
             configuration.check_config(config)
             require_checkpoint(workdir)
             require_same_model(config, workdir)
-        data = _data_of_all(config)
+        data = _data_of_all(config, source)
         if "train" in tasks:
-            train_task(config, workdir, data)
+            train_task(config, workdir, data, source)
         first = is_first()
         leave()
         if "evaluate" in tasks and first:
-            evaluate_task(config, workdir, data)
+            evaluate_task(config, workdir, data, source)
         if "export" in tasks and first:
-            export_task(config, workdir, data)
+            export_task(config, workdir, data, source)
         if "report" in tasks and first:
             report_task(workdir, data)
 
 
-def _data_of_all(config: ConfigDict) -> PreparedData:
-    """The records; the first process makes them, the others find them, or make their host's own."""
-    data = prepared_data(config) if is_first() else None
+def _data_of_all(config: ConfigDict, source: DataSource) -> PreparedData:
+    """Opens the records; the first process makes them, the others find them or make their own."""
+    data = open_records(config, source) if is_first() else None
     wait_for_all("the first process has its data")
-    data = data or prepared_data(config)
+    data = data or open_records(config, source)
     wait_for_all("all processes have their data")
     return data
 
 
-def _announce_length(config: ConfigDict) -> None:
-    """Says how long a training on the studio's images will take, where that is long."""
+def _announce(config: ConfigDict) -> None:
+    """Logs what is learned, if not the whole hand, and how long a studio's data will take."""
+    learned = configuration.mode(config)
+    if learned is not configuration.Mode.HAND:
+        log.info("this run learns %s", learned.value)
     if config.capture or config.prepared:
         return
     people = len(config.studio.subjects) or 1
-    if message := estimate.warning(config, people * config.studio.frames * config.studio.pictures):
-        log.info("%s", message)
+    num_train = people * config.studio.frames * config.studio.pictures
+    if notice := long_training_notice(config, num_train):
+        log.info("%s", notice)
 
 
-def train_task(config: ConfigDict, workdir: Path, data: PreparedData) -> None:
-    """Trains a model, from the workdir's newest checkpoint on if there is one.
-
-    Raises:
-        BadInputError: If a file the config names cannot be used, or the workdir's run was begun
-            on other data.
-        TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
-    """
-    if is_first():
-        claim_data(workdir, data.info.fingerprint)
-    model = model_in_training(config, data)
-    if config.decoder.trained and newest_step(workdir) is not None:
-        _, variables = trained_variables(workdir, model.template.num_vertices)
-        require_same_decoder(variables, config, workdir)
-    schedule = configuration.schedule(config, data.num_train)
-    optimiser = configuration.optimiser(config, schedule)
-    state = create_train_state(model, first_variables(config, model), optimiser)
-
-    def batches_from(step: int):
-        return make_dataset(
-            data,
-            "train",
-            batch_size=config.train.batch_size,
-            num_views=configuration.num_views(config),
-            seed=config.train.seed,
-            shuffle=True,
-            start_step=step,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            num_threads=config.input.num_threads,
-            prefetch_batches=config.input.prefetch_batches,
-            augmentation=Augmentation(**config.augment),
-            damaged_share=config.input.damaged_share,
-            target_stride=configuration.mesh_stride(config, jax.device_count()),
-        )
-
-    train(
-        state,
-        _step_spec(config, model),
-        batches_from,
-        schedule,
-        configuration.loop_settings(config, data.num_train),
-        workdir,
-        name_of=partial(data.describe, "train"),
-    )
-
-
-def _step_spec(config: ConfigDict, model: HandModel) -> StepSpec:
-    settings = configuration.objective_settings(config)
-    axis_name, fixed_decoder = axis_over(jax.device_count()), bool(config.decoder.trained)
-    return make_step_spec(model, settings, axis_name, config.train.mesh_pose, fixed_decoder)
-
-
-def replay(config: ConfigDict, path: Path) -> None:
-    """Calculates a step again that training stopped at, and prints each sample's terms.
-
-    Args:
-        config: Of the run that saved it.
-        path: The file in its workdir's replay/.
-
-    Raises:
-        BadInputError: If the file is none, or does not fit the config's model.
-    """
-    configuration.check_config(config)
-    saved = read_replay(path)
-    model = model_in_training(config, prepared_data(config))
-    spec = _step_spec(config, model)
-    terms, counts = step_terms(spec, saved)
-    width = max(map(len, saved.samples))
-    print(" " * width, *(f"{name:>21}" for name in terms))
-    for index, sample in enumerate(saved.samples):
-        strides = {name: len(counts) // len(values) for name, values in terms.items()}
-        row = [
-            f"{values[index // strides[name]]:>21.6g}" if index % strides[name] == 0 else " " * 21
-            for name, values in terms.items()
-        ]
-        print(f"{sample:{width}}", *row, "" if counts[index] else " does not count")
-    print(f"step {saved.step}: {describe(find_non_finite(spec, saved), saved.samples)}")
-
-
-def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict[str, Any]:
+def evaluate_task(
+    config: ConfigDict, workdir: Path, data: PreparedData, source: DataSource
+) -> dict[str, Any]:
     """Measures the workdir's newest checkpoint; prints a table, writes metrics.json.
 
     Returns:
@@ -227,7 +130,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    model = model_of(config, data)
+    model = make_model(config, data, source)
     step, variables = trained_variables(workdir, model.template.num_vertices)
     errors = evaluate(
         model,
@@ -250,7 +153,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
             stride=config.eval.details_stride,
         )  # fmt: skip
         result["details"] = {name: summarise_details(rows) for name, rows in details.items()}
-    if config.decoder.trained:
+    if configuration.mode(config) is configuration.Mode.ENCODER:
         result["encoders"] = _compare_encoders(config, model, variables, data)
     print("The untrained template at zero pose, one image a frame: errors in mm")
     print(format_table({OVERALL: result["errors_template"][OVERALL]}))
@@ -258,7 +161,7 @@ def evaluate_task(config: ConfigDict, workdir: Path, data: PreparedData) -> dict
     print(format_table(result["errors"]))
     print("\nThe decoder alone, with angles fitted to the true joints, one image a frame")
     print(format_table(result["errors_fitted"]))
-    if config.decoder.trained:
+    if configuration.mode(config) is configuration.Mode.ENCODER:
         print("\nP_err in mm of the new encoder and of the one that the decoder was trained with")
         print("(adj: the output's bones have the lengths of the true ones)")
         print(format_table(comparison(result["encoders"])))
@@ -280,7 +183,21 @@ def _compare_encoders(
     }
 
 
-def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
+def export(workdir: Path, source: DataSource) -> Path:
+    """Exports a run with the config that it notes, on the records that it was measured on.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DhmError: If the workdir is no run, has no checkpoint, or its data cannot be used.
+    """
+    config = config_from_plain(noted_config(workdir))
+    require_checkpoint(workdir)
+    return export_task(config, workdir, require_measured_records(workdir), source)
+
+
+def export_task(config: ConfigDict, workdir: Path, data: PreparedData, source: DataSource) -> Path:
     """Writes the newest checkpoint as msgpack, and meshes of it, into <workdir>/export.
 
     Returns:
@@ -289,13 +206,13 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData) -> Path:
     Raises:
         DhmError: If the workdir has no checkpoint.
     """
-    model = model_of(config, data)
+    model = make_model(config, data, source)
     _, variables = trained_variables(workdir, model.template.num_vertices)
     folder = workdir / EXPORT_FOLDER
     linear = model.linear if isinstance(model, LinearHandModel) else None
     # A kept decoder has a hand of its own; a linear one gets the data's joints when it is loaded.
     template = model.template if linear is None else data.template
-    settings = general_settings(config)
+    settings = network_settings(config)
     save_model(folder, variables, template, settings, noted_config(workdir), linear)
     zero = model.apply(variables, jnp.zeros((1, model.encoder.num_dofs)), method="decode")
     write_mesh(folder / "zero_pose", np.asarray(zero.v_zero[0]), model.template)
@@ -326,7 +243,7 @@ def report(config: ConfigDict | None, workdir: Path) -> Path:
     if config is not None:
         configuration.check_config(config)
         require_same_model(config, workdir)
-    return report_task(workdir, measured_data(workdir, config))
+    return report_task(workdir, measured_records(workdir, config.prepared if config else ""))
 
 
 def report_task(workdir: Path, data: PreparedData | MissingData) -> Path:
@@ -342,11 +259,14 @@ def report_task(workdir: Path, data: PreparedData | MissingData) -> Path:
     Raises:
         BadInputError: If the workdir is no run, or a file of it is damaged.
     """
+    # Needs packages that no other task does.
+    from dhm.report.page import RunFiles, write_report
+
     files = RunFiles(
         workdir,
         noted_config(workdir),
         workdir / METRICS_FILE,
-        workdir / _EVENTS_FOLDER,
+        workdir / TENSORBOARD_FOLDER,
         workdir / EXPORT_FOLDER,
     )
     path = workdir / REPORT_FILE

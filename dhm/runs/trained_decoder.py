@@ -1,6 +1,5 @@
-"""The exported model whose decoder a run keeps, and learns a new encoder for (section 8.4)."""
+"""The decoder of an exported model, kept while a new encoder learns before it (section 8.4)."""
 
-import importlib.util
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,8 @@ from dhm.formats.hand_template import read_template
 from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import HandModel
 from dhm.runs import config as configuration
+from dhm.runs.config_file import load_config
+from dhm.runs.folder import EXPORT_FOLDER
 from dhm.types import HandTemplate
 
 log = logging.getLogger(__name__)
@@ -24,10 +25,10 @@ _ENCODER = "encoder"
 
 
 def make_missing_decoder(config: ConfigDict, train: Callable[[ConfigDict, Path], None]) -> None:
-    """Trains the decoder that a config wants to keep, where it is missing and its config is named.
+    """Trains the decoder that a config keeps, if it is missing and its own config is named.
 
     Args:
-        config: Of the run that wants it.
+        config: Of the run that keeps it.
         train: Trains and exports a config's model in a workdir.
 
     Raises:
@@ -37,31 +38,22 @@ def make_missing_decoder(config: ConfigDict, train: Callable[[ConfigDict, Path],
     if folder is None or (folder / MODEL_FILE).is_file():
         return
     maker = config.decoder.trained_by
-    if not maker or folder.name != "export" or jax.process_count() > 1:
+    if not maker or folder.name != EXPORT_FOLDER or jax.process_count() > 1:
         expected = "the export/ of a trained run, e.g. runs/demo/export after "
         command = f"python launch.py --config {maker or 'configs/demo.py'} --workdir RUN"
         raise BadInputError("config.decoder.trained", f"{folder}, no model", expected + command)
     log.info("%s is missing: %s trains in %s first", folder, maker, folder.parent)
-    train(_load_config(Path(maker)), folder.parent)
+    train(load_config(Path(maker)), folder.parent)
 
 
 def _folder(config: ConfigDict) -> Path | None:
-    """Of the trained model; configs of older runs do not know of such a thing."""
-    trained = config.decoder.get("trained", "")
-    return Path(trained) if trained else None
+    """The export that the decoder comes from, if the run keeps one."""
+    is_kept = configuration.mode(config) is configuration.Mode.ENCODER
+    return Path(config.decoder.trained) if is_kept else None
 
 
-def _load_config(path: Path) -> ConfigDict:
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise BadInputError("config.decoder.trained_by", f"{path}", "a config file, *.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
-
-
-def general_settings(config: ConfigDict) -> ModelSettings:
-    """Sizes of a run's networks: of the decoder those of the trained one, where there is one.
+def network_settings(config: ConfigDict) -> ModelSettings:
+    """Returns the sizes of a run's networks: of a kept decoder those that it was trained with.
 
     Raises:
         BadInputError: If there is no such model, or its decoder is linear.
@@ -78,7 +70,7 @@ def general_settings(config: ConfigDict) -> ModelSettings:
 
 
 def decoder_template(config: ConfigDict, data: HandTemplate) -> HandTemplate:
-    """The hand that a run's model has: the trained decoder's, where there is one.
+    """Returns the hand of a run's model: the trained decoder's, if it has one.
 
     Args:
         config: Of the run.
@@ -102,7 +94,7 @@ def decoder_template(config: ConfigDict, data: HandTemplate) -> HandTemplate:
 
 
 def with_trained_decoder(variables: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
-    """A new encoder's variables beside those of the trained decoder, if the config names one.
+    """Puts the variables of the trained decoder beside a new encoder's, if the config names one.
 
     Raises:
         BadInputError: If its files are missing or damaged.
@@ -115,7 +107,7 @@ def with_trained_decoder(variables: dict[str, Any], config: ConfigDict) -> dict[
 
 
 def trained_model(config: ConfigDict) -> tuple[HandModel, dict[str, Any]]:
-    """The model that the decoder came from, with the encoder it had then.
+    """Loads the model that the decoder comes from, with the encoder that it was trained with.
 
     Raises:
         BadInputError: If its files are missing or damaged.
@@ -124,7 +116,7 @@ def trained_model(config: ConfigDict) -> tuple[HandModel, dict[str, Any]]:
 
 
 def require_same_decoder(variables: dict[str, Any], config: ConfigDict, workdir: Path) -> None:
-    """Refuses to go on with a run whose decoder is another than the config's export now holds.
+    """Refuses to go on with a run whose decoder is not the one in the export that the config names.
 
     Args:
         variables: Of the run's newest checkpoint.
@@ -137,5 +129,5 @@ def require_same_decoder(variables: dict[str, Any], config: ConfigDict, workdir:
     expected = with_trained_decoder(variables, config)
     same = jax.tree.map(np.array_equal, variables, expected)
     if not all(jax.tree.leaves(same)):
-        found = f"the decoder of another training than {config.decoder.trained} now holds"
+        found = f"the decoder of another training than that in {config.decoder.trained}"
         raise BadInputError(workdir, found, "the same; give another --workdir, or remove it")

@@ -1,6 +1,5 @@
-"""The folder of a run: whose config it is, and the newest checkpoint in it."""
+"""The folder of a run: which config and data it belongs to, and its newest checkpoint."""
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,12 +10,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dhm.errors import BadInputError, DhmError
-from dhm.formats.json_file import flat_fields, read_json, write_json
+from dhm.formats.json_file import flat_fields, write_json
+from dhm.runs.config_file import noted_config, plain_config
+from dhm.runs.folder import CHECKPOINTS_FOLDER, CONFIG_FILE, DATA_FILE
 from dhm.training.checkpoint import Checkpoints
-from dhm.training.loop import CHECKPOINTS_FOLDER
-
-CONFIG_FILE = "config.json"
-DATA_FILE = "data.fingerprint"
 
 # A run may be continued with other values of these.
 _FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", "input", "eval",
@@ -26,7 +23,7 @@ _SHAPES_THE_MODEL = ("subject", "encoder", "decoder", "mano", "data.image_size")
 
 
 def claim_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Notes the config in a workdir; where something was trained already, compares first.
+    """Writes the config into a workdir; if something is trained there already, compares first.
 
     Raises:
         BadInputError: If a setting that shapes the training differs from the workdir's.
@@ -39,7 +36,7 @@ def claim_workdir(config: ConfigDict, workdir: Path) -> None:
 
 
 def claim_data(workdir: Path, fingerprint: str) -> None:
-    """Notes which records a workdir is trained on; after the first checkpoint compares instead.
+    """Writes into a workdir which records it is trained on; after the first checkpoint compares.
 
     Args:
         workdir: Folder of the run.
@@ -55,7 +52,7 @@ def claim_data(workdir: Path, fingerprint: str) -> None:
             raise BadInputError(
                 path,
                 f"records {before[:12]}",
-                f"{fingerprint[:12]}: the data changed since; give another --workdir",
+                f"{fingerprint[:12]}, those of this config; give another --workdir",
             )
     path.write_text(fingerprint + "\n")
 
@@ -67,15 +64,6 @@ def require_same_model(config: ConfigDict, workdir: Path) -> None:
         BadInputError: If a setting that shapes the model differs, or the noted config is gone.
     """
     _compare(workdir, config, lambda key: _within(key, _SHAPES_THE_MODEL))
-
-
-def noted_config(workdir: Path) -> dict[str, Any]:
-    """The config that a workdir was trained with.
-
-    Raises:
-        BadInputError: If it is missing or damaged.
-    """
-    return read_json(workdir / CONFIG_FILE, "the config of the run")
 
 
 def _compare(workdir: Path, config: ConfigDict, matters: Callable[[str], bool]) -> None:
@@ -93,13 +81,8 @@ def _within(key: str, names: tuple[str, ...]) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
-def plain_config(config: ConfigDict) -> dict[str, Any]:
-    """The config as JSON would give it back."""
-    return json.loads(json.dumps(config.to_dict()))
-
-
 def newest_step(workdir: Path) -> int | None:
-    """Step of the workdir's newest checkpoint, None if there is none."""
+    """Returns the step of the workdir's newest checkpoint, None if there is none."""
     folder = workdir / CHECKPOINTS_FOLDER
     if not folder.is_dir():
         return None
@@ -108,7 +91,7 @@ def newest_step(workdir: Path) -> int | None:
 
 
 def require_checkpoint(workdir: Path) -> int:
-    """Step of the workdir's newest checkpoint.
+    """Returns the step of the workdir's newest checkpoint.
 
     Raises:
         DhmError: If there is none.
@@ -120,7 +103,7 @@ def require_checkpoint(workdir: Path) -> int:
 
 
 def trained_variables(workdir: Path, num_vertices: int) -> tuple[int, dict[str, Any]]:
-    """Newest step of a workdir, and the model's variables there.
+    """Reads the newest checkpoint of a workdir: its step, and the variables of the model.
 
     Args:
         workdir: Folder of the run.
@@ -141,7 +124,7 @@ def trained_variables(workdir: Path, num_vertices: int) -> tuple[int, dict[str, 
 
 
 def _num_vertices(params: dict[str, Any]) -> int | None:
-    """Of the hand that a model's per-vertex correctives are for, None if it has none."""
+    """Vertices that the parameters of the correctives are for; None if there are none."""
     for name in ("identity_corrective", "pose_corrective"):
         if name in params:
             return len(params[name]["Dense_1"]["bias"]) // 3

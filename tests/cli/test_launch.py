@@ -1,4 +1,4 @@
-"""The launcher as a user runs it: in processes of its own, on a small capture."""
+"""The whole job as a user runs it, in processes of its own, on a small capture."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 from dhm.export.package import load_model
 from dhm.formats.mesh import read_obj, read_ply
-from tests.launcher import ROOT, launch, make_home, small_job
+from tests.launcher import launch, make_home, small_job
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,38 +99,3 @@ def test_a_model_is_measured_and_exported_as_it_was_trained(home, finished, task
     assert other.returncode == 1
     assert "config.encoder.weights = '', expected 'some.safetensors'" in other.stderr
     assert (finished / "export" / "config.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--config.train.batch_sise=8",), "error: '\\'batch_sise\\' Did you mean"),
-        (("--config.data.image_size=9000",), "config.data.image_size: found 9000, expected 32 to"),
-        (("--config.train.batch_size=many",), "batch_size"),
-        (("--config.train.batch_size=0",), "config.train.batch_size: found 0, expected 1 or more"),
-        (("--config.encoder.depth=51",), "config.encoder.depth: found 51, expected one of 18, 34"),
-        (("--config.capture=nowhere",), "config.capture: found nowhere, expected an existing"),
-    ],
-)
-def test_mistyped_keys_and_impossible_values_are_refused(home, arguments, message):
-    refused = launch(home, *small_job("never", *arguments))
-    assert refused.returncode not in (0, None)
-    assert message in refused.stderr + refused.stdout
-    assert not (home / "never").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "--config is missing"),
-        (("trian", "--config", str(ROOT / "configs/tiny.py")), "unknown task trian"),
-        (("evaluate", *small_job("empty")), "holds no checkpoint: train first"),
-        (("sweep", "--config.train.epochs=2"), "sweep: found no config"),
-        (("benchmark", "--step-ms", "16,6"), "--step-ms: found '16,6', expected two times"),
-        (("--config", "configs/tinny.py"), "error: Configuration is not available"),
-    ],
-)
-def test_wrong_commands_say_what_is_missing(home, arguments, message):
-    refused = launch(home, *arguments)
-    assert refused.returncode not in (0, None)
-    assert message in refused.stderr + refused.stdout

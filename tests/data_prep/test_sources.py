@@ -6,34 +6,6 @@ from data_prep.toy.capture import TOY_HELD_OUT
 from dhm.errors import BadInputError
 
 
-@pytest.fixture
-def config(toy_prepared):
-    """Records of subject 1 at 32 pixels, made by hand."""
-    config = tiny.get_config()
-    config.prepared = str(toy_prepared)
-    config.data.image_size = 32
-    return config
-
-
-def test_records_that_exist_are_opened(config, toy_prepared):
-    assert sources.prepared_data(config).root == toy_prepared
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("subject", 2, "config.subject: found 2, expected 1, as in"),
-        ("data.image_size", 64, "config.data.image_size: found 64, expected 32, as in"),
-        ("data.test_sequences", "fist", "config.data.test_sequences: found 'fist', expected noth"),
-        ("data.train_sequences", "fist", "config.data.train_sequences: found 'fist', expected no"),
-    ],
-)
-def test_settings_that_the_records_contradict_are_refused(config, key, value, message):
-    config.update_from_flattened_dict({key: value})
-    with pytest.raises(BadInputError, match=message):
-        sources.prepared_data(config)
-
-
 def test_every_capture_and_split_gets_a_folder_of_its_own(tmp_path):
     config = tiny.get_config()
     same = [sources._name(tmp_path / "a" / "capture", config, ("x", None)) for _ in range(2)]
@@ -50,12 +22,12 @@ def test_without_a_capture_the_toy_hand_is_written_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tiny.get_config()
     config.data.image_size = 32
-    data = sources.prepared_data(config)
+    data = sources.records(config)
     held_out = {data.sequence("test", record) for record in range(data.info.num_records["test"])}
     assert held_out == set(TOY_HELD_OUT)
     (capture,) = (tmp_path / "data").glob("toy_*")
     written = capture.stat().st_mtime_ns
-    assert sources.prepared_data(config).info == data.info
+    assert sources.records(config).info == data.info
     assert capture.stat().st_mtime_ns == written
 
 
@@ -105,15 +77,15 @@ def test_another_template_is_no_reason_to_film_again(tmp_path, monkeypatch):
     monkeypatch.setattr(capture, "write_capture", write_capture)
     config = demo.get_config()
     config.data.image_size, config.data.test_sequences = 32, "gesture"
-    filmed = sources.prepared_data(config)
+    filmed = sources.records(config)
     config.studio.template = "coarse"
-    coarse = sources.prepared_data(config)
+    coarse = sources.records(config)
     assert len(list((tmp_path / "data").glob("studio_*"))) == 1
     full_size, coarse_size = (one.template.num_vertices for one in (filmed, coarse))
     assert full_size != coarse_size == hand_template("coarse").num_vertices
     assert filmed.root != coarse.root
     assert coarse.info.num_records == filmed.info.num_records == {"train": 4, "test": 4}
-    assert sources.prepared_data(config).info == coarse.info
+    assert sources.records(config).info == coarse.info
 
 
 def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_template(
@@ -134,13 +106,13 @@ def test_a_data_set_of_many_people_is_prepared_with_the_trained_decoder_s_templa
         )
     )
     config.dataset, config.data.image_size = "rhd", 32
-    data = sources.prepared_data(config)
+    data = sources.records(config)
     assert data.info.num_records == {"train": 4, "test": 2}
     assert data.template.num_vertices == hand_template("full").num_vertices
     (tmp_path / "export").mkdir()
     write_template(tmp_path / "export" / "template.npz", hand_template("coarse"))
     config.decoder.trained = "export"
-    other = sources.prepared_data(config)
+    other = sources.records(config)
     assert other.root != data.root
     assert other.template.num_vertices == hand_template("coarse").num_vertices
 
@@ -173,15 +145,15 @@ def test_several_people_of_the_studio_are_one_set_of_records(tmp_path, monkeypat
     config = general_demo.get_config()
     config.studio.subjects = (2, 4)
     config.data.image_size = 32
-    data = sources.prepared_data(config)
+    data = sources.records(config)
     assert data.info.num_records == {"train": 8, "test": 8}
     assert {data.sequence("test", i) for i in range(8)} == {f"s{n}_0002_RT_spread" for n in (2, 4)}
-    assert sources.prepared_data(config).info == data.info
+    assert sources.records(config).info == data.info
     (settings, subjects, root), _ = filmed
     assert settings.varied and settings.depth_maps == "none" and subjects == (2, 4)
     assert "subjects 2, 4 of the studio" in caplog.text
     config.studio.subjects = (2,)
-    sources.prepared_data(config)
+    sources.records(config)
     assert filmed[-1][2] != root
 
 
@@ -190,4 +162,4 @@ def test_a_data_set_needs_its_folder():
     with pytest.raises(
         BadInputError, match=r"config\.capture: found '', expected the folder of rhd"
     ):
-        sources.prepared_data(config)
+        sources.records(config)

@@ -15,7 +15,7 @@ from dhm.export.package import save_model
 from dhm.formats.mesh import read_obj
 from dhm.networks.build import ModelSettings, build_linear_model
 from dhm.training.state import initial_variables
-from tests.launcher import launch
+from tests.launcher import launch_here
 from tests.references.mano import random_mano
 
 K = np.array([[800.0, 0, 160], [0, 800, 120], [0, 0, 1]])
@@ -112,7 +112,7 @@ def test_the_launcher_fits_files_and_reports_the_refused_ones(exported_run, pred
     named = zip(predictor.template.joint_names, joints.tolist(), strict=True)
     (tmp_path / "good.json").write_text(json.dumps({"joints": dict(named)}))
     (tmp_path / "poor.json").write_text(json.dumps({"joints": {"wrist": [0, 0, 0]}}))
-    done = launch(
+    done = launch_here(
         tmp_path, "fit", "--workdir", str(exported_run), "--evidence", "*.json", "--out", "out"
     )
     assert done.returncode == 1, done.stderr[-2000:]
@@ -132,7 +132,7 @@ def test_the_launcher_fits_files_and_reports_the_refused_ones(exported_run, pred
     ],
 )
 def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, message):
-    refused = launch(tmp_path, "fit", "--workdir", str(exported_run), *arguments)
-    assert refused.returncode == 1
+    refused = launch_here(tmp_path, "fit", "--workdir", str(exported_run), *arguments)
+    assert refused.returncode in (1, 2)
     assert message in refused.stderr + refused.stdout
     assert not (tmp_path / "o").exists()

@@ -50,7 +50,8 @@ from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.networks.build import ModelSettings
 from dhm.networks.pretrained import load_backbone
 from dhm.networks.resnet import ResNet
-from dhm.runs.workdir import CONFIG_FILE, noted_config
+from dhm.runs.config_file import noted_config
+from dhm.runs.folder import CONFIG_FILE
 from dhm.training.replay import Replay, read_replay, write_replay
 from dhm.training.seal import SEAL_FILE, damage, seal
 from dhm.types import Batch, Camera

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_prep import sources
 from dhm.evaluation.evaluate import batch_of, eval_step
 from dhm.evaluation.penetration import hand_parts, penetration_depths
 from dhm.geometry.spheres import penetration_parts, sphere_centers, sphere_radii
@@ -21,7 +22,7 @@ def main() -> None:
     """Looks at the first view of every held-out frame, in the encoder's pose."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workdir", type=Path, required=True, help="a run that was evaluated")
-    model, variables, data = load_run(parser.parse_args().workdir)
+    model, variables, data = load_run(parser.parse_args().workdir, sources)
     split = data.info.evaluation_split
     records = np.unique(data.split_index(split).frame_id, return_index=True)[1].tolist()
     fields = [data.record(split, record) for record in records]

@@ -20,7 +20,7 @@ from dhm.formats.photo import Photo
 from dhm.photos.locate import locate_hand
 from dhm.photos.predict import PredictOptions, predict, predict_files
 from dhm.photos.predictor import predict_hand
-from tests.launcher import launch
+from tests.launcher import launch_here
 
 SIZE = (90, 120)
 K = np.array([[110.0, 0, 59.5], [0, 110, 44.5], [0, 0, 1]])
@@ -80,7 +80,7 @@ def test_the_launcher_predicts_pictures_and_reports_the_refused_ones(
     exported_run, photos, tmp_path
 ):
     _write_bad(photos)
-    done = launch(tmp_path, "predict", "--workdir", str(exported_run), "--images", "photos/*",
+    done = launch_here(tmp_path, "predict", "--workdir", str(exported_run), "--images", "photos/*",
                   "--bbox", "30,20,50,45", "--out", "hands")  # fmt: skip
     assert done.returncode == 1, done.stderr[-2000:]
     lines = done.stdout.splitlines()
@@ -112,8 +112,8 @@ def test_pictures_are_predicted_and_unusable_ones_refused(predictor, photos, tmp
     ],
 )
 def test_missing_flags_are_refused(exported_run, photos, tmp_path, arguments, message):
-    refused = launch(tmp_path, "predict", "--workdir", str(exported_run), *arguments)
-    assert refused.returncode == 1
+    refused = launch_here(tmp_path, "predict", "--workdir", str(exported_run), *arguments)
+    assert refused.returncode in (1, 2)
     assert message in refused.stderr + refused.stdout
 
 

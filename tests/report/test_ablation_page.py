@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from data_prep import sources
 from dhm.errors import BadInputError
 from dhm.formats.picture import decode_picture
 from dhm.report.figures import TILE
@@ -29,7 +30,7 @@ def runs(finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(runs):
-    return read(write_ablation_page(runs, FINDINGS, variants=CHOSEN, subjects=PEOPLE))
+    return read(write_ablation_page(runs, FINDINGS, sources, variants=CHOSEN, subjects=PEOPLE))
 
 
 def test_tables_and_claims_are_there_as_text(page):
@@ -73,4 +74,4 @@ def test_a_run_whose_data_are_gone_is_named(finished, tmp_path):
     text = (run / "metrics.json").read_text()
     (run / "metrics.json").write_text(text.replace("prepared", "vanished"))
     with pytest.raises(BadInputError, match=r"full_subject1_seed0.*vanished.* is gone"):
-        write_ablation_page(tmp_path, FINDINGS, variants=("full",), subjects=(1,))
+        write_ablation_page(tmp_path, FINDINGS, sources, variants=("full",), subjects=(1,))

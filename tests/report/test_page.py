@@ -23,7 +23,7 @@ from dhm.report.curves import axes
 from dhm.report.events import read_events
 from dhm.report.figures import make_examples
 from dhm.runs import tasks
-from tests.launcher import launch
+from tests.launcher import launch_here
 from tests.report.html import read
 
 NASTY = "<script>alert('x')</script>\"&"
@@ -153,7 +153,7 @@ def test_without_the_data_the_page_says_what_is_left_out(workdir):
     folder = str(workdir / "gone")
     _edit_metrics(workdir, lambda metrics: metrics["data"].update(folder=folder))
     page = _report(workdir)
-    assert f"They need the data, and {folder} is gone." in page.text
+    assert f"The data that the errors were measured on are gone: {folder}." in page.text
     assert len(page.all("img")) == 1  # the preview
     assert "0003_RT_hook, frame" in page.text  # the worst images' names and errors stay
 
@@ -161,7 +161,8 @@ def test_without_the_data_the_page_says_what_is_left_out(workdir):
 def test_other_data_are_not_taken_for_those_that_were_measured(workdir):
     _edit_metrics(workdir, lambda metrics: metrics["data"].update(fingerprint="other"))
     page = _report(workdir)
-    assert "are others than were measured on" in page.text and len(page.all("img")) == 1
+    assert "The errors were measured on other data than those in" in page.text
+    assert len(page.all("img")) == 1
 
 
 def test_metrics_of_an_older_version_say_to_evaluate_again(workdir):
@@ -236,7 +237,7 @@ def test_a_config_of_another_model_is_refused(workdir):
     ],
 )
 def test_the_launcher_says_what_is_missing(tmp_path, arguments, message):
-    refused = launch(tmp_path, *arguments)
+    refused = launch_here(tmp_path, *arguments)
     assert refused.returncode not in (0, None)
     assert message in refused.stderr + refused.stdout
     assert not any(tmp_path.iterdir())

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from dhm.errors import BadInputError, Interrupted
-from dhm.evaluation.metrics_file import METRICS_FILE
+from dhm.evaluation.metrics_file import ERROR_KINDS
 from dhm.formats.json_file import write_json
-from dhm.runs import sweep as sweep_module
 from dhm.runs.sweep import Outcome, describe, device_slots, sweep
 
 # Writes when it began and ended, and on which device; the config's text is Python to run between.
@@ -61,10 +60,6 @@ def test_as_many_run_at_a_time_as_there_are_devices(tmp_path, launcher):
         assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
-def test_the_file_of_errors_has_the_name_that_evaluation_gives_it():
-    assert sweep_module._METRICS_FILE == METRICS_FILE
-
-
 def test_a_run_that_fails_is_named_with_what_it_said_and_the_others_go_on(tmp_path, launcher):
     configs = _configs(tmp_path, "print('half'); sys.exit('error: no room')", "pass")
     failed, good = sweep(launcher, configs, tmp_path / "runs", slots=[{}])
@@ -72,7 +67,7 @@ def test_a_run_that_fails_is_named_with_what_it_said_and_the_others_go_on(tmp_pa
     assert describe(failed).endswith("with exit code 1: error: no room")
     assert (failed.workdir / "sweep.log").read_text() == "half\nerror: no room\n"
     errors = {"overall": {"P_err": 1.234, "M_err": 5.0}}
-    write_json(good.workdir / "metrics.json", {"errors": errors, "errors_fitted": errors})
+    write_json(good.workdir / "metrics.json", dict.fromkeys(ERROR_KINDS, errors))
     assert describe(good) == (
         "done in 0.0 min; P_err 1.23, M_err 5.00 mm; P_err 1.23, M_err 5.00 mm with fitted angles"
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import general_demo, tiny
+from data_prep import sources
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from dhm.export.package import load_model, save_model
@@ -53,11 +54,11 @@ def _leaves(tree):
 
 def test_the_decoder_s_sizes_are_those_of_the_export(config, toy_model):
     settings, _, _ = toy_model
-    found = trained_decoder.general_settings(config)
+    found = trained_decoder.network_settings(config)
     assert (found.skin_hidden, found.skeleton_hidden, found.identity_size) == (8, 8, 4)
     assert found.width == 8 and found.head_hidden == (512,) and settings.width == 4
     config.decoder.trained = ""
-    assert trained_decoder.general_settings(config) == configuration.model_settings(config)
+    assert trained_decoder.network_settings(config) == configuration.model_settings(config)
 
 
 def test_of_a_trained_model_all_but_the_encoder_is_taken(config, export):
@@ -84,7 +85,7 @@ def copy(export, config, tmp_path):
 def test_a_linear_decoder_is_refused(config, copy):
     write_mano(copy / "linear.pkl", random_mano(0))
     with pytest.raises(BadInputError, match=r"config\.decoder\.trained: found .* a linear decoder"):
-        trained_decoder.general_settings(config)
+        trained_decoder.network_settings(config)
 
 
 @pytest.mark.parametrize("change", ["name", "order", "parent"])
@@ -112,7 +113,7 @@ def test_an_export_has_the_decoder_s_own_hand(config, copy, toy_prepared, tmp_pa
     monkeypatch.setattr(tasks, "trained_variables", lambda *_: (1, variables))
     monkeypatch.setattr(tasks, "noted_config", lambda _: {})
     config.export.num_poses = 0
-    folder = tasks.export_task(config, tmp_path / "run", PreparedData(toy_prepared))
+    folder = tasks.export_task(config, tmp_path / "run", PreparedData(toy_prepared), sources)
     found = read_template(folder / "template.npz")
     np.testing.assert_array_equal(found.v_template, larger.v_template)
 
@@ -142,7 +143,7 @@ def test_a_missing_export_says_how_to_make_it(config, tmp_path, folder, maker):
     with pytest.raises(BadInputError, match=message):
         trained_decoder.make_missing_decoder(config, _unwanted)
     with pytest.raises(BadInputError, match="no model, expected an exported model"):
-        trained_decoder.general_settings(config)
+        trained_decoder.network_settings(config)
 
 
 def test_a_missing_export_is_made_first_where_its_config_is_named(config, tmp_path, caplog):
@@ -179,9 +180,9 @@ def test_the_whole_job(config, export, tmp_path, capsys):
     """Trains, stops, goes on, measures both encoders, exports; the decoder stays bit for bit."""
     workdir = tmp_path / "general"
     config.train.epochs = 1
-    tasks.run(("train",), config, workdir)
+    tasks.run(("train",), config, workdir, sources)
     config.train.epochs = 2
-    tasks.run(("train", "evaluate", "export"), config, workdir)
+    tasks.run(("train", "evaluate", "export"), config, workdir, sources)
     before, after = (load_model(folder)[1] for folder in (export, workdir / "export"))
     assert before["params"].keys() == after["params"].keys()
     for name in before["params"].keys() - {"encoder"}:

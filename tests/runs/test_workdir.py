@@ -96,9 +96,9 @@ def test_a_field_that_only_one_of_them_has_is_refused(trained):
     config = tiny.get_config()
     workdir.claim_workdir(config, trained)
     noted = json.loads((trained / "config.json").read_text())
-    del noted["loss"]["depth_beta"]
+    del noted["loss"]["skeleton"]
     (trained / "config.json").write_text(json.dumps(noted))
-    message = r"found config\.loss\.depth_beta = None, expected 1\.0 as asked for now"
+    message = r"found config\.loss\.skeleton = None, expected 0\.1 as asked for now"
     with pytest.raises(BadInputError, match=message):
         workdir.claim_workdir(config, trained)
 

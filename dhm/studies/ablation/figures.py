@@ -19,6 +19,7 @@ from dhm.report.html import heat_legend
 from dhm.report.page import spread
 from dhm.report.viewer import upright
 from dhm.runs.model import load_run
+from dhm.runs.records import DataSource
 from dhm.studies.ablation.tables import Findings
 from dhm.studies.ablation.variants import VARIANTS, run_name
 
@@ -131,13 +132,19 @@ _NEEDED = 2  # columns that make a comparison
 
 
 def write_ablation_page(
-    workdir: Path, findings: Findings, *, variants: Sequence[str], subjects: Sequence[int]
+    workdir: Path,
+    findings: Findings,
+    source: DataSource,
+    *,
+    variants: Sequence[str],
+    subjects: Sequence[int],
 ) -> Path:
     """Writes the tables and pictures of an ablation as one HTML page.
 
     Args:
         workdir: Folder of the runs.
         findings: Of `ablate`.
+        source: As in `load_run`.
         variants: Names of the variants that ran.
         subjects: Numbers of the subjects.
 
@@ -150,7 +157,7 @@ def write_ablation_page(
 
     @cache  # a model is in several figures
     def load(variant: str, subject: int) -> _Run:
-        return _Run(*load_run(workdir / run_name(variant, subject, _SEED)))
+        return _Run(*load_run(workdir / run_name(variant, subject, _SEED), source))
 
     figures = []
     for comparison in _COMPARISONS:

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from configs import tiny
+from data_prep import sources
 from data_prep.studio.template.hand_template import hand_template
 from dhm.formats.hand_template import write_hand_model
 from dhm.runs import tasks
@@ -30,8 +31,8 @@ def test_training_learns_a_hand_with_another_rig(foreign_capture, tmp_path):
     config.train.epochs = 100
     config.train.lr_drop_epochs = (85, 95)
     config.train.checkpoint_every_epochs = 100
-    tasks.run(("train",), config, tmp_path / "run")
-    result = tasks.evaluate_task(config, tmp_path / "run", tasks.prepared_data(config))
+    tasks.run(("train",), config, tmp_path / "run", sources)
+    result = tasks.evaluate_task(config, tmp_path / "run", sources.records(config), sources)
     before, after = result["errors_template"]["overall"], result["errors"]["overall"]
     fitted = result["errors_fitted"]["overall"]
     assert before["P_err"] > 5.0

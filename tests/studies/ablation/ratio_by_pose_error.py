@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from data_prep import sources
 from dhm.evaluation.evaluate import batch_of, fitted_step
 from dhm.evaluation.metrics import joint_errors, scan_distance
 from dhm.networks.hand_model import decode_aligned, mask_joints
@@ -20,7 +21,7 @@ SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
 
 def errors_by_share(workdir: Path) -> np.ndarray:
     """Mean P_err and M_err in mm for each share, over the first view of every held-out frame."""
-    model, variables, data = load_run(workdir)
+    model, variables, data = load_run(workdir, sources)
     split = data.info.evaluation_split
     records = np.unique(data.split_index(split).frame_id, return_index=True)[1].tolist()
     fields = [data.record(split, record) for record in records]

@@ -1,0 +1,98 @@
+"""The config of a command line: `--config FILE` and `--config.key=value`."""
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dhm.cli.flags import CONFIG, UsageError
+from dhm.cli.installation import has_clone
+from dhm.errors import DhmError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+
+class ConfigError(DhmError):
+    """A config file that does not load, or a setting that it does not have."""
+
+
+class GivenConfig(NamedTuple):
+    """A config file with the settings of the command line.
+
+    Attributes:
+        config: The values.
+        file: The file.
+        settings: The words that changed it, "--config.key=value".
+        keys: Names of the settings that they changed.
+    """
+
+    config: "ConfigDict"
+    file: Path
+    settings: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+def read_config(words: Sequence[str]) -> GivenConfig | None:
+    """Reads the config that a command line names; the settings' types are ml_collections' matter.
+
+    Args:
+        words: Those of the config, "--config=FILE" first.
+
+    Returns:
+        The config, or None if the words are none.
+
+    Raises:
+        UsageError: If there are settings without a file.
+        BadInputError: If there is no such file.
+        ConfigError: If the file does not run, or a setting is unknown or of another type.
+    """
+    if not words:
+        return None
+    first, *settings = words
+    if not first.startswith(f"{CONFIG}="):
+        raise UsageError(f"{first}: {CONFIG} is missing, e.g. {CONFIG} configs/tiny.py")
+    if any(word.startswith(f"{CONFIG}=") for word in settings):
+        raise UsageError(f"{CONFIG} is given twice")
+    # Slow to import, and not needed by the commands that take no config.
+    from absl import flags
+    from ml_collections import config_flags
+
+    from dhm.runs.config_file import expand_home, load_config
+
+    has_clone()  # config files import others of configs/
+    file = Path(first.partition("=")[2]).expanduser()
+    values = flags.FlagValues()
+    argv = ["dhm", *settings]
+    try:
+        config = load_config(file)
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        surplus = values(argv)[1:]
+        keys = tuple(config_flags.get_override_values(values["config"]))
+    except DhmError:
+        raise
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file}: {_message(error)}") from error
+    if surplus:
+        raise UsageError(f"{surplus[0]}: neither a flag nor the value of one")
+    expand_home(config)
+    return GivenConfig(config, file, tuple(settings), keys)
+
+
+def _message(error: Exception) -> str:
+    """The text of an error in a line; ml_collections quotes that of an unknown setting."""
+    text = str(error.args[0]) if error.args else type(error).__name__
+    if text.startswith(("'", '"')) and text.endswith(text[0]):
+        text = ast.literal_eval(text)
+    return " ".join(text.split())
+
+
+def require_equal_signs(settings: Sequence[str]) -> None:
+    """Refuses settings that other processes could not tell from files.
+
+    Raises:
+        UsageError: If one is not of the form --config.key=value.
+    """
+    for word in settings:
+        if "=" not in word:
+            raise UsageError(f"{word}: write it as --config.key=value")

@@ -1,0 +1,82 @@
+"""Configs as files: Python files in configs/, and the JSON that a run keeps of its own."""
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dhm.errors import BadInputError
+from dhm.formats.json_file import flat_fields, read_json
+from dhm.runs.folder import CONFIG_FILE
+
+# Settings that configs of this version do not have, and the values that they are fixed to. The
+# config of a run may still have them.
+_FIXED = {
+    "decoder.identity_size": 32,
+    "loss.depth_beta": 1.0,
+    "train.lr_drop_factor": 0.1,
+    "train.muon_rate": 0.02,
+}
+
+
+def load_config(path: Path) -> ConfigDict:
+    """Runs `get_config()` of a config file.
+
+    Raises:
+        BadInputError: If there is no such file, or it is no Python file.
+    """
+    expected = "a config file, e.g. configs/tiny.py"
+    if not path.is_file():
+        raise BadInputError(path, "no such file", expected)
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise BadInputError(path, "no Python file", expected)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    expand_home(config)
+    return config
+
+
+def expand_home(config: ConfigDict) -> None:
+    """Puts the home of the user for a `~` that a path in the config begins with."""
+    for key, value in flat_fields(config.to_dict()).items():
+        if isinstance(value, str) and (value == "~" or value.startswith("~/")):
+            config.update_from_flattened_dict({key: str(Path(value).expanduser())})
+
+
+def plain_config(config: ConfigDict) -> dict[str, Any]:
+    """Returns the config as JSON gives it back: with lists for tuples."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
+    """Returns the config that `plain_config` was given: with tuples for lists."""
+    config = ConfigDict()
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            config[key] = config_from_plain(value)
+        else:
+            config[key] = tuple(value) if isinstance(value, list) else value
+    return config
+
+
+def noted_config(workdir: Path) -> dict[str, Any]:
+    """Returns the config that a run is trained with, as plain values.
+
+    Raises:
+        BadInputError: If it is missing or damaged, or has another value of a setting that is fixed
+            in this version.
+    """
+    path = workdir / CONFIG_FILE
+    noted = read_json(path, "the config of the run")
+    for key, fixed in _FIXED.items():
+        section, name = key.split(".")
+        values = noted.get(section)
+        if isinstance(values, dict) and values.pop(name, fixed) != fixed:
+            found = f"config.{key} other than {fixed}"
+            raise BadInputError(path, found, f"{fixed}, to which this version fixes it")
+    return noted

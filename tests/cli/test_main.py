@@ -1,0 +1,306 @@
+"""The command line in this process: what it refuses, what it hands over, and what it prints."""
+
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from dhm.cli import installation
+from dhm.cli.config_flag import read_config
+from dhm.cli.flags import FLAGS, UsageError, split_command
+from dhm.cli.main import _ALL, COMMANDS, main
+from dhm.errors import DhmError, Interrupted
+from tests.conftest import REPOSITORY
+
+TINY = str(REPOSITORY / "configs" / "tiny.py")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What commands are called with, instead of what they do."""
+    found: list[Namespace] = []
+    for name, command in _ALL.items():
+        monkeypatch.setitem(
+            _ALL, name, command._replace(run=lambda arguments: (found.append(arguments), 0)[1])
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("", 2, "error: --config is missing, e.g. --config configs/tiny.py"),
+        ("trian --config TINY", 2, "error: unknown task trian; did you mean train?"),
+        ("frobnicate", 2, "error: unknown task frobnicate (flags: "),
+        ("train report --config TINY", 2, "unrecognized arguments: report"),
+        ("train --config TINY --workdirr x", 2, "no flag --workdirr; did you mean --workdir?"),
+        ("train --config TINY --images x", 2, "--images is a flag of predict, not of train"),
+        ("report --workdir x --jobs 2", 2, "--jobs is a flag of sweep, ablate, not of report"),
+        ("--config TINY --seeds 2", 2, "--seeds is a flag of ablate, not of the whole job"),
+        ("predict --config TINY", 2, "--config is a flag of train, evaluate, export, report, "),
+        ("sweep --config TINY", 2, "--config is a flag of train, evaluate, export, report, "),
+        ("fit --config.subject=2", 2, "--config.key is a flag of "),
+        ("evaluate", 2, "error: --config is missing"),
+        ("measure --workdir x", 2, "error: --config is missing"),
+        ("ablate", 2, "error: --config is missing"),
+        ("report", 2, "error: --workdir is missing, e.g. --workdir runs/demo"),
+        ("export", 2, "error: --workdir is missing, e.g. --workdir runs/demo, or --config"),
+        ("predict --workdir x --out o", 2, "error: --images is missing"),
+        ("predict --workdir x --images a", 2, "error: --out is missing"),
+        ("predict --images a --out o", 2, "error: --workdir is missing"),
+        ("fit --workdir x --out o", 2, "error: --evidence is missing"),
+        ("predict --focal 0.5", 2, "--focal: found '0.5', expected a number from 1.0 on"),
+        ("predict --focal nan", 2, "--focal: found 'nan', expected a number from 1.0 on"),
+        ("predict --mesh-every -1", 2, "--mesh-every: found '-1', expected a whole number from 0"),
+        ("benchmark --batch 0", 2, "--batch: found '0', expected a whole number from 1 on"),
+        ("sweep --jobs two", 2, "--jobs: found 'two', expected a whole number from 1 on"),
+        ("train --config TINY --process-id a", 2, "--process-id: found 'a', expected a whole"),
+        ("train --workdir", 2, "--workdir: expected one argument"),
+        ("--config.train.epochs=2", 2, "--config.train.epochs=2: --config is missing"),
+        ("--config TINY --config TINY", 2, "--config is given twice"),
+        ("sweep a.py --config.train.epochs 2", 2, "write it as --config.key=value"),
+        ("ablate --config TINY --config.train.epochs 2", 2, "write it as --config.key=value"),
+        ("sweep --config.train.epochs=2", 1, "error: sweep: found no config, expected files"),
+        ("sweep tiny.py", 1, "error: tiny.py: found no such file, expected a config file"),
+        ("benchmark --step-ms 16,6", 1, "--step-ms: found '16,6', expected two times in ms"),
+        ("benchmark --step-ms six,16", 1, "--step-ms: found 'six,16', expected two times in ms"),
+        ("ablate --config TINY --subjects one", 1, "--subjects: found one, expected numbers: 1,2"),
+        ("ablate --config TINY --seeds 0", 1, "--seeds: found 0, expected 1 or more"),
+        ("ablate --config TINY --variants full,no_thumb", 1, "--variants: found 'no_thumb'"),
+        ("--config tinny.py", 1, "error: tinny.py: found no such file, expected a config file"),
+        ("--config TINY --config.train.batch_sise=8", 1,
+         "tiny.py: 'batch_sise' Did you mean \"batch_size\" instead of"),
+        ("--config TINY --config.train.batch_size=many", 1, "invalid literal for int()"),
+        ("--config TINY --config.train.batch_size", 1, "batch_size"),
+        ("report --workdir nowhere", 1, "error: nowhere/config.json: found no such file"),
+        ("export --workdir nowhere", 1, "error: nowhere/config.json: found no such file"),
+        ("evaluate --config TINY --workdir x", 1, "x holds no checkpoint: train first"),
+        ("--config TINY --config.data.image_size=9000", 1,
+         "config.data.image_size: found 9000, expected 32 to"),
+        ("--config TINY --config.train.batch_size=0", 1,
+         "config.train.batch_size: found 0, expected 1 or more"),
+        ("--config TINY --config.encoder.depth=51", 1,
+         "config.encoder.depth: found 51, expected one of 18, 34"),
+        ("--config TINY --config.capture=nowhere", 1,
+         "config.capture: found nowhere, expected an existing folder"),
+        ("--config TINY --config.decoder.trained=x --config.loss.depth=2.0", 1,
+         "config.loss.depth: found a setting without effect, expected none, as this run learns an"),
+        ("--config TINY --replay gone.msgpack", 1, "error: gone.msgpack: found "),
+        ("train --config TINY --process-id 1", 1, "error: --coordinator: found nothing, expected"),
+    ],
+)  # fmt: skip
+def test_wrong_commands_are_refused_in_a_line(words, code, message, capsys, home):
+    assert main(words.replace("TINY", TINY).split()) == code
+    said = capsys.readouterr()
+    assert message in said.err and said.err.startswith("error: "), said.err
+    assert len(said.err.strip().splitlines()) == 1 and not said.out
+    assert not any(home.iterdir())
+
+
+@pytest.mark.parametrize("task", [None, "train", "evaluate", "export", "report", "measure"])
+def test_the_flags_of_a_run_in_any_order(task, calls):
+    own = ["--workdir=x", "--config.train.epochs", "3", "--config", TINY, "--config.subject=2"]
+    for at in {0, 1, 3, 5, 6} if task else {0}:
+        assert main([*own[:at], *([task] if task else []), *own[at:]]) == 0
+        given = calls.pop()
+        assert given.workdir == Path("x")
+        assert (given.config.config.train.epochs, given.config.config.subject) == (3, 2)
+        assert given.config.file == Path(TINY)
+        assert set(given.config.keys) == {"train.epochs", "subject"}
+
+
+def test_settings_keep_the_types_of_the_config(calls):
+    words = ["--config.studio.varied", "--config.encoder.head_hidden=(8,9)",
+             "--config.profile.steps=(20, 25)", "--config.train.learning_rate=1e-3",
+             "--config.data.test_sequences=a|b", "--config.decoder.correctives=('pose',)",
+             "--noconfig.decoder.stop_pose_gradient"]  # fmt: skip
+    main(["train", "--config", TINY, *words])
+    config = calls[0].config.config
+    assert config.studio.varied is True and config.decoder.stop_pose_gradient is False
+    assert (config.encoder.head_hidden, config.profile.steps) == ((8, 9), (20, 25))
+    assert (config.train.learning_rate, config.data.test_sequences) == (1e-3, "a|b")
+    assert config.decoder.correctives == ("pose",)
+
+
+def test_a_switch_of_the_config_may_stand_before_the_command(calls):
+    main(["--config", TINY, "--config.studio.varied", "evaluate"])
+    assert calls[0].config.config.studio.varied is True
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("predict --images a b --out o c d", (["a"], ["b", "c", "d"])),
+        ("--images=a predict b --out o", (["a"], ["b"])),
+        ("--images a predict b --out=o", (["a"], ["b"])),
+        ("predict --images a --images b c", (["a", "b"], ["c"])),
+    ],
+)
+def test_words_behind_predict_are_more_pictures(words, expected, calls):
+    assert main(words.split()) == 0
+    assert (calls[0].images, calls[0].words) == expected
+
+
+def test_the_flags_of_predict(calls):
+    words = ("predict --workdir runs/x --images p --out o --bbox -3,2,50,45 --focal 900 --left "
+             "--refine --mesh-every 5 --keypoints k.json --detector d.task")  # fmt: skip
+    assert main(words.split()) == 0
+    (given,) = calls
+    assert (given.bbox, given.focal, given.mesh_every) == ("-3,2,50,45", 900.0, 5)
+    assert given.left and given.refine
+    assert (given.keypoints, given.detector) == (Path("k.json"), Path("d.task"))
+
+
+def test_a_sweep_hands_settings_and_files_on(calls):
+    words = ["--config.train.epochs=2", "--jobs", "2", "--workdir", "r", "b.py"]
+    assert main(["sweep", "a.py", *words]) == 0
+    (given,) = calls
+    assert given.settings == ("--config.train.epochs=2",) and given.words == ["a.py", "b.py"]
+    assert (given.jobs, given.workdir) == (2, Path("r"))
+
+
+def test_lists_are_split_at_commas(calls):
+    main(["ablate", "--config", TINY, "--variants", "full,no_pose", "--subjects=1,2"])
+    main(["benchmark", "--what", "scaling", "--step-ms", "6,16"])
+    ablation, benchmark = calls
+    assert (ablation.variants, ablation.subjects) == (["full", "no_pose"], ["1", "2"])
+    assert (benchmark.what, benchmark.step_ms) == ("scaling", ["6", "16"])
+
+
+def test_every_path_may_begin_with_the_home_of_the_user(calls, monkeypatch, home):
+    monkeypatch.setenv("HOME", str(home / "me"))
+    (home / "me").mkdir()
+    (home / "me" / "mine.py").write_bytes(Path(TINY).read_bytes())
+    main(["train", "--config=~/mine.py", "--workdir=~/run", "--replay=~/r",
+          "--config.capture=~/capture"])  # fmt: skip
+    given = calls.pop()
+    assert given.config.file == home / "me" / "mine.py"
+    assert (given.workdir, given.replay) == (home / "me" / "run", home / "me" / "r")
+    assert given.config.config.capture == str(home / "me" / "capture")
+    main(["predict", "--images=~/*.jpg", "--images", "a.jpg", "--out=~/o", "--keypoints=~/k",
+          "--detector=~/d"])  # fmt: skip
+    given = calls.pop()
+    assert given.images == [str(home / "me" / "*.jpg"), "a.jpg"]
+    assert all(path.parent == home / "me" for path in (given.out, given.keypoints, given.detector))
+
+
+def test_every_flag_is_used_and_every_command_explains_itself(capsys):
+    used = {flag for command in _ALL.values() for flag in command.flags}
+    assert used == FLAGS.keys()
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.summary)}$", overview, re.MULTILINE)
+        assert main([name, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert all(flag in text for flag in command.flags)
+        assert " ".join(command.description.split())[:40] in " ".join(text.split())
+
+
+def test_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"dhm \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["predict", "--workdir", "x"]])
+def test_help_and_refusals_load_nothing_slow(words):
+    code = (
+        "import sys\nfrom dhm.cli.main import main\nmain(sys.argv[1:])\n"
+        "slow = {'jax', 'numpy', 'ml_collections', 'absl'} & sys.modules.keys()\n"
+        "assert not slow, slow"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=REPOSITORY, check=True, capture_output=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "said"),
+    [
+        ("cv2", "train", 'train needs the package cv2, which is not installed: pip install '
+                         '"dhm[train]"'),
+        ("cv2.foo", "predict", 'pip install "dhm[photo]"'),
+        ("jinja2", "evaluate", 'evaluate needs the package jinja2, which is not installed: '
+                               'pip install "dhm[report]"'),
+        ("orbax.checkpoint", "report", 'pip install "dhm[report]"'),
+        ("data_prep.toy", "benchmark", "benchmark needs configs/ and data_prep/, which a clone"),
+        ("configs", None, "training needs configs/ and data_prep/, which a clone of the project"),
+    ],
+)  # fmt: skip
+def test_what_is_not_installed_is_said_in_a_line(missing, command, said, monkeypatch, capsys):
+    def run(arguments):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setitem(_ALL, command, _ALL[command]._replace(run=run, config="optional"))
+    assert main([command] if command else []) == 1
+    found = capsys.readouterr().err
+    assert said in found and found.startswith("error: ") and found.count("\n") == 1
+
+
+def test_a_module_of_the_project_s_own_is_no_package_to_install(monkeypatch):
+    def run(arguments):
+        raise ModuleNotFoundError("No module named 'dhm.gone'", name="dhm.gone")
+
+    monkeypatch.setitem(_ALL, "report", _ALL["report"]._replace(run=run))
+    with pytest.raises(ModuleNotFoundError):
+        main(["report"])
+
+
+@pytest.mark.parametrize("words", [["sweep", "a.py"], ["ablate", "--config", TINY], ["benchmark"]])
+def test_outside_of_a_clone_what_needs_one_says_so(words, monkeypatch, capsys, home):
+    monkeypatch.setattr(installation, "_ROOT", home)
+    assert main(words) == 1
+    assert "which a clone of the project has" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (Interrupted(15, " at step 3; saved"), 143, "SIGTERM at step 3; saved\n"),
+        (DhmError("it is so"), 1, "error: it is so\n"),
+        (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
+    ],
+)
+def test_exit_codes(error, code, said, monkeypatch, capsys):
+    def run(arguments):
+        raise error
+
+    monkeypatch.setitem(_ALL, "report", _ALL["report"]._replace(run=run))
+    assert main(["report"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_other_errors_of_the_system_are_faults_of_the_program(monkeypatch):
+    def run(arguments):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setitem(_ALL, "report", _ALL["report"]._replace(run=run))
+    with pytest.raises(OSError, match="Invalid"):
+        main(["report"])
+
+
+def test_the_words_of_a_command_line_are_told_apart():
+    words = ["--workdir", "w", "--left", "fit", "--config.a", "1", "--config=x", "--evidence", "e"]
+    command, config, others = split_command(words, COMMANDS)
+    assert (command, config) == ("fit", ["--config=x", "--config.a", "1"])
+    assert others == ["--workdir=w", "--left", "--evidence=e"]
+
+
+def test_a_config_file_that_fails_is_named(home):
+    (home / "bad.py").write_text("def get_config():\n    raise ValueError('no such luck')\n")
+    with pytest.raises(DhmError, match=r"bad\.py: .*no such luck"):
+        read_config(["--config=bad.py"])
+    with pytest.raises(UsageError, match="surplus"):
+        read_config([f"--config={TINY}", "surplus"])
+    assert read_config([]) is None
