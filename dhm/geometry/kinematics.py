@@ -50,10 +50,12 @@ def forward_kinematics(
     posed = make_transform(rotated, offsets)
     levels = tree_levels(parents)
     # One batched product a level instead of one a joint: a hand is 22 joints but 6 levels deep.
+    # Written as a sum: XLA:CPU (jax 0.10 to 0.12) fails to compile a dot here with two batch axes.
     done = [posed[..., np.array(levels[0]), :, :]]
     for above, level in itertools.pairwise(levels):
         slots = np.array([above.index(parents[j]) for j in level])
-        done.append(matmul(done[-1][..., slots, :, :], posed[..., np.array(level), :, :]))
+        parent, local = done[-1][..., slots, :, :], posed[..., np.array(level), :, :]
+        done.append(jnp.sum(parent[..., :, :, None] * local[..., None, :, :], axis=-2))
     order = np.argsort(np.concatenate([np.array(level) for level in levels]))
     return jnp.concatenate(done, axis=-3)[..., order, :, :]
 

@@ -60,6 +60,18 @@ def test_forward_kinematics_batches_like_vmap():
     np.testing.assert_allclose(batched, mapped, atol=1e-4)
 
 
+def test_forward_kinematics_of_a_hand_takes_two_batch_axes():
+    """XLA:CPU failed to compile the products of such a tree as dots."""
+    rng = np.random.default_rng(0)
+    parents = (-1, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5)
+    T = jnp.float32(twin.random_rig(rng, 11)[1])
+    rotations = jnp.float32(twin.random_rotation(rng, 66).reshape(2, 3, 11, 3, 3))
+    pose = jax.jit(lambda rotations: forward_kinematics(T, rotations, parents))
+    expected = pose(rotations.reshape(6, 11, 3, 3)).reshape(2, 3, 11, 4, 4)
+    np.testing.assert_allclose(pose(rotations), expected, atol=1e-4)
+    np.testing.assert_allclose(jax.vmap(jax.vmap(pose))(rotations), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("parents", [(-1, -1), (1, 0), (0,), (-1, 2, 1)])
 def test_trees_without_one_root_or_with_cycles_are_refused(parents):
     with pytest.raises(ValueError, match=r"root"):
