@@ -1,13 +1,11 @@
 """The exported model on photographs: refusals, and refined angles against the true ones."""
 
-import json
-import shutil
-
 import cv2
 import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
+from dhm.export.package import save_model
 from dhm.photos.placement import place_hand
 from dhm.photos.predictor import CameraKeypoints, Predictor, Refinement
 
@@ -15,22 +13,19 @@ K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("config", "message"),
     [
-        (None, r"config.json: found no such file, expected the config of the run, with data"),
         ({}, "found data.image_size = None"),
         ({"data": 3}, "found data.image_size = None"),
         ({"data": {"image_size": "64"}}, "found data.image_size = '64'"),
         ({"data": {"image_size": 1}}, "found data.image_size = 1, expected"),
     ],
 )
-def test_an_export_without_the_size_of_crops_is_refused(exported_run, tmp_path, content, message):
-    export = shutil.copytree(exported_run / "export", tmp_path / "export")
-    (export / "config.json").unlink()
-    if content is not None:
-        (export / "config.json").write_text(json.dumps(content))
+def test_an_export_without_the_size_of_crops_is_refused(toy_model, tmp_path, config, message):
+    settings, model, variables = toy_model
+    save_model(tmp_path, variables, model.template, settings, config)
     with pytest.raises(BadInputError, match=message):
-        Predictor(export)
+        Predictor(tmp_path)
 
 
 @pytest.fixture(scope="module")
