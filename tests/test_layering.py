@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _BASE = {"dhm.types", "dhm.errors"}
 _MODEL = _BASE | {"dhm.geometry", "dhm.rendering", "dhm.fitting", "dhm.networks"}
 ALLOWED = {
+    "dhm.__init__": _MODEL | {"dhm.losses", "dhm.export"},
     "dhm.types": set(),
     "dhm.errors": set(),
     "dhm.formats": _BASE,

@@ -1,0 +1,241 @@
+"""The object that `dhm.load` returns, against the Flax module that it wraps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dhm
+from data_prep.studio.template.hand_template import hand_template
+from dhm.errors import BadInputError
+from dhm.export.package import save_model
+from dhm.networks.build import build_linear_model
+from dhm.training.state import initial_variables
+from tests.references.mano import random_mano
+
+
+@pytest.fixture(scope="module")
+def run(toy_model, tmp_path_factory):
+    """Folder of a run with an export."""
+    settings, model, variables = toy_model
+    folder = tmp_path_factory.mktemp("run")
+    config = {"data": {"image_size": 32}}
+    save_model(folder / "export", variables, model.template, settings, config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hand(run):
+    return dhm.load(run)
+
+
+@pytest.fixture(scope="module")
+def theta(hand):
+    low, high = hand.dof_limits.T
+    share = np.random.default_rng(0).uniform(0.3, 0.7, (2, 3, len(low)))
+    return jnp.asarray(low + share * (high - low), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def root():
+    return jnp.eye(4).at[:3, 3].set(jnp.array([10.0, -20.0, 500.0]))
+
+
+@pytest.fixture(scope="module")
+def posed(hand, theta, root):
+    return hand.decode(theta, root)
+
+
+@pytest.fixture(scope="module")
+def linear_hand(toy_model, tmp_path_factory):
+    linear, rig = random_mano(num_vertices=60), hand_template("coarse")
+    model = build_linear_model(linear, rig, toy_model[0])
+    variables = initial_variables(model, seed=0, subject=1, image_size=32)
+    folder = tmp_path_factory.mktemp("linear")
+    save_model(folder, variables, rig, toy_model[0], {}, linear)
+    return dhm.load(folder)
+
+
+def _assert_equal(a, b, atol=1e-3):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, atol=atol)
+
+
+def test_a_run_and_its_export_are_the_same_hand(run, hand, monkeypatch):
+    monkeypatch.setenv("HOME", str(run.parent))
+    for path in (run / "export", f"~/{run.name}", f"~/{run.name}/export"):
+        found = dhm.load(path)
+        jax.tree.map(np.testing.assert_array_equal, found.variables, hand.variables)
+
+
+def test_where_no_model_is_the_folder_is_named(tmp_path):
+    expected = "expected an exported model, or a run's folder with export/"
+    with pytest.raises(BadInputError, match=f"nowhere: found no such folder, {expected}"):
+        dhm.load(tmp_path / "nowhere")
+    with pytest.raises(BadInputError, match=rf"found a folder without model\.json, {expected}"):
+        dhm.load(tmp_path)
+    (tmp_path / "export").mkdir()
+    with pytest.raises(BadInputError, match=r"export/model\.json: found no such file"):
+        dhm.load(tmp_path)
+
+
+def test_what_a_hand_says_of_itself(hand, toy_model):
+    _, model, _ = toy_model
+    np.testing.assert_array_equal(hand.faces, model.template.faces)
+    np.testing.assert_array_equal(hand.uvs, model.template.uvs)
+    np.testing.assert_array_equal(hand.faces_uv, model.template.faces_uv)
+    assert hand.joint_names == model.template.joint_names
+    assert len(hand.dof_names) == 28
+    assert hand.dof_names[:3] == ("thumb0_x", "thumb0_y", "thumb0_z")
+    assert hand.dof_limits.shape == (28, 2)
+    assert (hand.dof_limits[:, 0] < hand.dof_limits[:, 1]).all()
+    assert hand.image_size == 32
+    assert (
+        repr(hand)
+        == f"<Hand: HandModel, {len(hand.template.v_template)} vertices, 22 joints, 28 angles>"
+    )
+
+
+def test_decoding_takes_any_batch_axes(hand, toy_model, theta, root, posed):
+    _, model, variables = toy_model
+    roots = jnp.tile(root, (6, 1, 1))
+    expected = model.apply(variables, theta.reshape(6, -1), roots, method="decode")
+    _assert_equal(posed, jax.tree.map(lambda x: x.reshape(2, 3, *x.shape[1:]), expected))
+    _assert_equal(hand.decode(theta[1, 2], root), jax.tree.map(lambda x: x[1, 2], posed))
+    several = jnp.stack([root, jnp.eye(4)])
+    twice = hand.decode(np.asarray(theta[0, 0], np.float64), several)
+    assert twice.vertices.shape == (2, hand.template.num_vertices, 3)
+    shift = (twice.joints[0] - twice.joints[1]).mean(axis=0)
+    np.testing.assert_allclose(shift, root[:3, 3], atol=1e-3)
+    _assert_equal(hand.decode(theta[0, 0]).joints, twice.joints[1])
+
+
+def test_encoding_takes_any_batch_axes(hand, toy_model):
+    _, model, variables = toy_model
+    images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    expected = model.apply(variables, jnp.asarray(images), method="encode")
+    _assert_equal(hand.encode(images), expected, 1e-5)
+    _assert_equal(hand.encode(images[1].astype(np.float32)), expected[1], 1e-5)
+    _assert_equal(hand.encode(images[:, None])[:, 0], expected, 1e-5)
+
+
+def test_a_hand_is_an_argument_of_jitted_functions(hand, theta):
+    traces = []
+
+    @jax.jit
+    def tips(hand, theta):
+        traces.append(1)
+        return hand.decode(theta).joints[..., 0, :]
+
+    expected = hand.decode(theta).joints[..., 0, :]
+    _assert_equal(tips(hand, theta), expected)
+    changed = jax.tree.map(lambda x: x + 0.1, hand)
+    assert float(abs(tips(changed, theta) - expected).max()) > 1e-3
+    assert len(traces) == 1
+    _assert_equal(jax.jit(lambda theta: hand.decode(theta).joints[..., 0, :])(theta), expected)
+
+
+def test_methods_work_under_vmap(hand, theta, root, posed):
+    decoded = jax.vmap(hand.decode, in_axes=(1, None), out_axes=1)(theta, root)
+    _assert_equal(decoded, posed)
+    images = jnp.zeros((2, 32, 32, 3), jnp.uint8)
+    _assert_equal(jax.vmap(hand.encode)(images), hand.encode(images), 1e-5)
+
+
+def test_gradients_reach_pose_root_and_variables(hand, theta, root):
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(2, 3, 22, 3)), jnp.float32)
+
+    def loss(hand, theta, root):
+        return jnp.sum(weights * hand.decode(theta, root).joints)
+
+    of_hand, of_theta, of_root = jax.grad(loss, argnums=(0, 1, 2))(hand, theta, root)
+    assert isinstance(of_hand, dhm.Hand)
+    assert float(
+        jnp.abs(of_hand.variables["params"]["skeleton_corrective"]["Dense_1"]["bias"]).max()
+    )
+    np.testing.assert_allclose(of_root[:3, 3], weights.sum(axis=(0, 1, 2)), rtol=1e-4)
+    direction = jnp.asarray(np.random.default_rng(2).normal(size=theta.shape), jnp.float32)
+    step = 1e-3 * direction
+    numeric = (loss(hand, theta + step, root) - loss(hand, theta - step, root)) / 2e-3
+    np.testing.assert_allclose(jnp.sum(of_theta * direction), numeric, rtol=2e-2, atol=1.0)
+
+
+def test_a_fit_finds_pose_and_place(hand, theta, posed):
+    fitted = hand.fit(posed.joints)
+    assert fitted.theta.shape == theta.shape
+    assert float(fitted.residual.max()) < 0.1
+    again = hand.decode(fitted.theta, fitted.T_world_model)
+    _assert_equal(again.joints, posed.joints, 0.3)
+
+
+def test_fits_work_under_vmap_with_joints_left_out(hand, posed):
+    joints = posed.joints.at[..., 3, :].set(jnp.nan)
+    valid = np.arange(22) != 3
+    fitted = hand.fit(joints, np.broadcast_to(valid, (2, 3, 22)))
+    assert float(fitted.residual.max()) < 0.1
+    mapped = jax.vmap(lambda joints: hand.fit(joints, valid))(joints)
+    _assert_equal(mapped.theta, fitted.theta, 1e-2)
+
+
+@pytest.mark.slow
+def test_the_gradient_of_a_fit_is_that_of_its_differences(hand, posed):
+    """Slow: it goes backwards through every step of the optimiser."""
+    joints = posed.joints[0, 0]
+    direction = jnp.asarray(np.random.default_rng(3).normal(size=joints.shape), jnp.float32)
+    gradient = jax.grad(lambda joints: hand.fit(joints).theta.sum())(joints)
+    ahead, behind = (hand.fit(joints + s * direction).theta.sum() for s in (0.1, -0.1))
+    np.testing.assert_allclose(jnp.sum(gradient * direction), (ahead - behind) / 0.2, rtol=0.05)
+
+
+def test_a_saved_hand_comes_back(hand, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    changed = hand.with_variables(jax.tree.map(lambda x: 2 * x, hand.variables))
+    changed.save("~/other")
+    found = dhm.load(tmp_path / "other")
+    jax.tree.map(np.testing.assert_array_equal, found.variables, changed.variables)
+    assert (found.spec.settings, found.image_size) == (hand.spec.settings, 32)
+    np.testing.assert_array_equal(found.template.v_template, hand.template.v_template)
+
+
+def test_a_linear_model_is_a_hand_too(linear_hand, tmp_path):
+    hand = linear_hand
+    assert len(hand.dof_names) == 45
+    assert hand.dof_names[:4] == ("index1_x", "index1_y", "index1_z", "index2_x")
+    assert hand.dof_limits.shape == (45, 2)
+    assert hand.image_size is None
+    theta = np.full((2, 45), 0.1, np.float32)
+    posed = hand.decode(theta)
+    assert posed.vertices.shape == (2, 60, 3)
+    hand.save(tmp_path)
+    _assert_equal(dhm.load(tmp_path).decode(theta), posed)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda hand: hand.decode(np.zeros(27)),
+            r"theta: found shape \[27\], expected \[..., 28\]",
+        ),
+        (lambda hand: hand.decode(0.0), r"theta: found shape \[\], expected"),
+        (
+            lambda hand: hand.decode(np.zeros(28), np.eye(3)),
+            r"T_world_model: found shape \[3, 3\], expected \[..., 4, 4\]",
+        ),
+        (
+            lambda hand: hand.encode(np.zeros((32, 32))),
+            r"images: found shape \[32, 32\], expected \[..., height, width, 3\]",
+        ),
+        (
+            lambda hand: hand.fit(np.zeros((21, 3))),
+            r"joints: found shape \[21, 3\], expected \[..., 22, 3\]",
+        ),
+        (
+            lambda hand: hand.fit(np.zeros((2, 22, 3)), np.ones(21)),
+            r"valid: found shape \[21\], expected \[..., 22\]",
+        ),
+    ],
+)
+def test_other_shapes_are_refused(hand, call, message):
+    with pytest.raises(BadInputError, match=message):
+        call(hand)
