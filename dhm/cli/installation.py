@@ -1,9 +1,7 @@
-"""What is installed: the version, the packages of the extras, and the clone of the project."""
+"""What is installed: the packages of the extras, and the clone of the project."""
 
-import importlib.metadata
 import importlib.util
 import sys
-import tomllib
 from pathlib import Path
 
 from dhm.errors import DhmError
@@ -74,11 +72,3 @@ def _needs_clone(command: str) -> MissingPartError:
         f"{command} needs configs/ and data_prep/, which a clone of the project has and the "
         "installed package has not: run it from a clone, where pip install -e . gives this command"
     )
-
-
-def installed_version() -> str:
-    """The version of the clone that this is, or of the installed package."""
-    project = _ROOT / "pyproject.toml"
-    if project.is_file():
-        return tomllib.loads(project.read_text())["project"]["version"]
-    return importlib.metadata.version("dhm")

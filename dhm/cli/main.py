@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import dhm
 from dhm.cli.config_flag import read_config
 from dhm.cli.console import own_messages
 from dhm.cli.flags import Command, Parser, UsageError, add_flags, refuse_unused, split_command
 from dhm.cli.hand_commands import HAND_COMMANDS
-from dhm.cli.installation import installed_version, missing_part
+from dhm.cli.installation import missing_part
 from dhm.cli.memory import keep_freed_memory
 from dhm.cli.run_commands import RUN_COMMANDS, WHOLE_JOB
 from dhm.cli.study_commands import STUDY_COMMANDS
@@ -46,7 +47,7 @@ def _main(words: list[str]) -> int:
     try:
         name, config, others = split_command(words, COMMANDS)
         if "--version" in others:
-            print(f"dhm {installed_version()}")
+            print(f"dhm {dhm.__version__}")
             return 0
         return _run(name, config, others)
     except UsageError as error:
