@@ -132,7 +132,7 @@ class HandOutput(NamedTuple):
         joints_zero: Joints at zero pose with the refined skeleton S*, in the model's frame.
     """
 
-    vertices: Float[Array, "b v 3"]
-    joints: Float[Array, "b j 3"]
-    v_zero: Float[Array, "b v 3"]
-    joints_zero: Float[Array, "b j 3"]
+    vertices: Float[Array, "*b v 3"]
+    joints: Float[Array, "*b j 3"]
+    v_zero: Float[Array, "*b v 3"]
+    joints_zero: Float[Array, "*b j 3"]

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import dhm
+from dhm.cli import installation
 from dhm.export.package import save_model
 from tests.conftest import REPOSITORY
 
@@ -53,6 +56,17 @@ def test_a_package_has_the_same_bounds_everywhere():
         requirement = Requirement(line)
         assert bounds.setdefault(requirement.name, requirement.specifier) == requirement.specifier
         assert any(one.operator == "<" for one in requirement.specifier), line
+
+
+def test_messages_name_extras_that_bring_the_missing_package():
+    installed = packages_distributions()
+    for module, extras in installation._EXTRAS.items():
+        wanted = {canonicalize_name(name) for name in installed[module]}
+        if module == "markupsafe":  # Jinja's own
+            wanted = {"jinja2"}
+        for extra in extras:
+            brought = {Requirement(line).name for line in _requirements(_EXTRAS[extra])}
+            assert wanted & {canonicalize_name(name) for name in brought}, (module, extra)
 
 
 def _is_data(path: Path) -> bool:

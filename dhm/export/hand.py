@@ -217,7 +217,7 @@ def load(path: str | Path) -> Hand:
 
 
 def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:
-    """Names of a pose vector's entries: Euler angles, or a linear model's axis-angle vectors."""
+    """Returns the names of a pose vector's Euler angles, or of a linear model's axis-angles."""
     names = dof_names(template.joint_names)
     if count == len(names):
         return names

@@ -10,10 +10,10 @@ import imageio.v3 as iio
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from dhm.export.hand import angle_names
 from dhm.formats.glb import encode_glb
 from dhm.formats.json_file import write_json
 from dhm.formats.mesh import ObjMesh, write_obj
-from dhm.geometry.hand_rig import MANO_JOINTS, dof_names
 from dhm.geometry.mesh import vertex_normals
 from dhm.types import HandTemplate
 
@@ -83,14 +83,6 @@ def placed_mesh(hand: PredictedHand, template: HandTemplate) -> ObjMesh:
     if hand.side == LEFT:
         faces, faces_uv = faces[:, ::-1], faces_uv[:, ::-1]
     return ObjMesh(placed_points(hand.vertices, hand), faces, template.uvs, faces_uv)
-
-
-def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:
-    """Returns the names of a pose vector's Euler angles, or of a linear model's axis-angles."""
-    names = dof_names(template.joint_names)
-    if count == len(names):
-        return names
-    return tuple(f"{joint}_{axis}" for joint in MANO_JOINTS[1:] for axis in "xyz")
 
 
 def describe_hand(hand: PredictedHand, template: HandTemplate) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from jaxtyping import Float, UInt8
 from scipy.spatial.transform import Rotation
 
 from dhm.errors import BadInputError
+from dhm.export.hand import angle_names
 from dhm.export.hand_files import (
     CAMERA,
     PredictedHand,
-    angle_names,
     placed_points,
     write_hand_mesh,
     write_whole,

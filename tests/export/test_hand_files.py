@@ -9,11 +9,11 @@ import trimesh
 from PIL import Image
 
 from data_prep.studio.template.hand_template import hand_template
+from dhm.export.hand import angle_names
 from dhm.export.hand_files import (
     CAMERA,
     LEFT,
     PredictedHand,
-    angle_names,
     mirror_transform,
     placed_points,
     write_hand,
