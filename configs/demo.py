@@ -6,7 +6,7 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-    """The whole road on two cores: 64x64 crops, a small network, many fast steps."""
+    """The whole job on two cores: 64x64 crops, a small network, many fast steps."""
     config = default.get_config()
     config.studio.frames = 1450
     config.studio.test_frames = 45
@@ -21,8 +21,8 @@ def get_config() -> ConfigDict:
     # A pixel of so small a depth map covers several vertices; with the paper's 5 single rows of
     # them stand out like fins behind the knuckles.
     config.loss.laplacian = 40.0
-    # Of the spheres' overlap all but a fiftieth is there at rest, and a mean over all pairs of
-    # spheres is a small number. The non-rigid part keeps its weight.
+    # All but a fiftieth of the spheres' overlap is there at rest, and the mean over all pairs of
+    # spheres is small. The non-rigid part keeps its weight: 100 * 0.05 = 5.
     config.loss.rest_overlap = "allowed"
     config.loss.penetration = 100.0
     config.loss.non_rigid = 0.05

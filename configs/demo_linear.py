@@ -9,7 +9,7 @@ def get_config() -> ConfigDict:
     """The demo with the project's MANO-style linear model, or with MANO by `mano.path`."""
     config = demo.get_config()
     config.decoder.kind = "linear"
-    # It grows with the length of edges, four times those of the demo's template: all it would
-    # teach a linear hand, which cannot wrinkle, is to be small.
+    # It grows with the edges, four times as long as those of the demo's template: a linear hand,
+    # which cannot wrinkle, would only become small.
     config.loss.laplacian = 0.0
     return config

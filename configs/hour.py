@@ -6,7 +6,7 @@ from configs import demo
 
 
 def get_config() -> ConfigDict:
-    """What a laptop can reach while one has lunch; docs/results.md says what it reached."""
+    """The demo with more poses, a wider encoder and more steps; docs/results.md has its errors."""
     config = demo.get_config()
     config.studio.frames = 5000
     config.studio.test_frames = 150

@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     """Section 8.4's data set, with pictures that vary as photographs do."""
     config = default.get_config()
     config.dataset = "rhd"
-    # `python launch.py --config configs/subject1.py` makes it; any other exported model will do.
+    # Made by `python launch.py --config configs/subject1.py`; any other exported model will do.
     config.decoder.trained = "runs/subject1/export"
     config.augment.rotation_deg = 90.0
     config.augment.scale = 0.15
@@ -28,6 +28,6 @@ def get_config() -> ConfigDict:
     config.augment.motion_px = 6.0
     config.augment.jpeg = 0.3
     config.augment.occlusion = 0.35
-    # Its rooms are few: half of the pictures keep theirs, around the rendered person.
+    # Its rooms are few: half of the pictures get another background than the rendered one.
     config.augment.background = 0.5
     return config

@@ -1,4 +1,4 @@
-"""Everything in about a minute on two cores: small network, 64x64 crops, two views."""
+"""The whole job in about a minute on two cores: small network, 64x64 crops, two views."""
 
 from ml_collections import ConfigDict
 
@@ -6,7 +6,7 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-    """A run that shows the whole road; its errors are those of a very small network."""
+    """A run from the capture to the report; its errors are those of a very small network."""
     config = default.get_config()
     config.studio.frames = 0
     config.data.image_size = 64

@@ -59,12 +59,19 @@ def _ablate(arguments: Namespace) -> int:
 
 def _benchmark(arguments: Namespace) -> int:
     step_ms = _step_times(arguments.step_ms)
-    require_clone("benchmark")
-    from data_prep.toy.hand import make_toy_template
+    if arguments.workdir is None:
+        require_clone("benchmark without --workdir")
+        from data_prep.toy.hand import make_toy_template
+
+        template = make_toy_template()
+    else:
+        import dhm
+
+        template = dhm.load(arguments.workdir).template
     from dhm.studies.benchmarks.report import benchmark
 
     benchmark(
-        make_toy_template(), _toy_records, arguments.what, arguments.json, step_ms,
+        template, _toy_records if has_clone() else None, arguments.what, arguments.json, step_ms,
         arguments.picture, arguments.batch,
     )  # fmt: skip
     return 0
@@ -130,8 +137,9 @@ STUDY_COMMANDS = {
     "benchmark": Command(
         "measure the speed of this machine",
         "Times the rasterizer, the losses, a training step, one picture and the input, and models "
-        "what more devices bring.",
+        "what more devices bring. The built-in hand and the input's records need a clone.",
         _benchmark,
-        ("--what", "--batch", "--json", "--picture", "--step-ms"),
+        ("--workdir", "--what", "--batch", "--json", "--picture", "--step-ms"),
+        workdir="folder of a run, whose exported hand takes the place of the built-in one",
     ),
 }

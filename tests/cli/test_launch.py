@@ -10,7 +10,7 @@ import pytest
 
 from dhm.export.package import load_model
 from dhm.formats.mesh import read_obj, read_ply
-from tests.launcher import launch, make_home, small_job
+from tests.launcher import launch, launch_here, make_home, small_job
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,6 +67,7 @@ def test_the_trace_names_the_stages(finished):
         assert stage.encode() in data, stage
 
 
+@pytest.mark.slow
 def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finished):
     def compiled():
         """Names of the programs that are kept, and the digests of each."""
@@ -85,7 +86,7 @@ def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finish
 
 
 def test_another_config_on_the_same_workdir_is_refused(home, finished):
-    other = launch(home, *small_job("whole", "--config.train.seed=1", task=("train",)))
+    other = launch_here(home, *small_job("whole", "--config.train.seed=1", task=("train",)))
     assert other.returncode == 1
     assert "config.train.seed = 0, expected 1" in other.stderr
 
@@ -95,7 +96,7 @@ def test_a_model_is_measured_and_exported_as_it_was_trained(home, finished, task
     before = (finished / "export" / "config.json").read_bytes()
     (home / "some.safetensors").touch()
     weights = "--config.encoder.weights=some.safetensors"
-    other = launch(home, *small_job("whole", weights, task=(task,)))
+    other = launch_here(home, *small_job("whole", weights, task=(task,)))
     assert other.returncode == 1
     assert "config.encoder.weights = '', expected 'some.safetensors'" in other.stderr
     assert (finished / "export" / "config.json").read_bytes() == before

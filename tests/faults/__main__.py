@@ -23,6 +23,8 @@ from tests.faults.kills import kill_and_resume, terminate_and_resume
 from tests.faults.runs import NUM_STEPS, Reference
 from tests.launcher import make_home
 
+_LONGEST_END = 10.0  # seconds from SIGTERM to the end
+
 
 def main() -> None:
     """Does it all."""
@@ -51,6 +53,7 @@ def _report_kills(reference: Reference, home: Path, arguments: argparse.Namespac
         _row(f"SIGKILL while {phase}", count, f"resumed from the newest checkpoint: {same}")
     ended = terminate_and_resume(reference, home, arguments.signals, arguments.seed)
     for name, times in ended.items():
+        assert max(times) < _LONGEST_END, f"{name}: {max(times)} s from the signal to the end"
         outcome = f"saved and ended, the slowest within {max(times):.1f} s; resumed: {same}"
         _row(name, len(times), outcome)
     done = damage_and_read(reference.checkpoints, home, arguments.flips, arguments.seed)

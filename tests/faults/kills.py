@@ -9,8 +9,6 @@ import numpy as np
 
 from tests.faults.runs import NUM_STEPS, Reference, Run, wait_until
 
-LONGEST_END = 10.0  # seconds from SIGTERM to the end
-
 
 class Kills(NamedTuple):
     """How many processes were killed, by what they did."""
@@ -79,7 +77,6 @@ def terminate_and_resume(
     while left:
         run = Run(reference.home, folder / f"ended_{number}")
         while left and (seconds := _terminate(run, signal.Signals[left[-1]], rng)) is not None:
-            assert seconds < LONGEST_END, f"{seconds} s from the signal to the end"
             times[left.pop()].append(seconds)
         run.finish()
         reference.require_same(run)

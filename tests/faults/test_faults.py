@@ -8,6 +8,8 @@ from tests.faults.kills import kill_and_resume, terminate_and_resume
 from tests.faults.runs import Reference
 from tests.launcher import make_home
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory) -> Reference:

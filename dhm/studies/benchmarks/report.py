@@ -24,19 +24,20 @@ from dhm.studies.benchmarks.timing import (
 from dhm.types import HandTemplate
 
 ALL = "all"
+_INPUT = "input"
 TITLES = {
     "raster": "rasterizer, 256x256",
     "losses": "decoder and losses, batch 1",
     "step": "training",
     "infer": "one picture",
-    "input": "input",
+    _INPUT: "input",
     "scaling": "scaling, modelled",
 }
 
 
 def benchmark(
     template: HandTemplate,
-    prepare: Callable[[Path], Path],
+    prepare: Callable[[Path], Path] | None,
     what: str = ALL,
     json_file: Path | None = None,
     step_ms: tuple[float, float] | None = None,
@@ -47,7 +48,8 @@ def benchmark(
 
     Args:
         template: A hand of about 12,500 vertices.
-        prepare: Prepares records of 256x256 pixels under a folder and returns their folder.
+        prepare: Prepares records of 256x256 pixels under a folder and returns their folder; None
+            leaves the input out of "all".
         what: A part, one of TITLES, or "all".
         json_file: File for the rows and the machine; None writes none.
         step_ms: As in `benchmark_scaling`.
@@ -60,19 +62,22 @@ def benchmark(
     """
     if what not in (ALL, *TITLES):
         raise BadInputError("--what", repr(what), f"one of {', '.join([*TITLES, ALL])}")
+    if prepare is None and what == _INPUT:
+        raise BadInputError("--what", what, "another part: there is nothing to prepare records of")
     measure = {
         "raster": lambda: benchmark_rasterizer(template.v_template, template.faces),
         "losses": lambda: benchmark_losses(template),
         "step": lambda: benchmark_step(template, batch_size=batch_size, picture=picture),
         "infer": lambda: benchmark_inference(template),
-        "input": lambda: _input_rows(prepare),
+        _INPUT: lambda: _input_rows(prepare),
         "scaling": lambda: benchmark_scaling(template, step_ms=step_ms),
     }
     hardware = machine()
     print(", ".join(f"{name} {value}" for name, value in hardware.items()))
     print(f"hand of {template.num_vertices} vertices and {len(template.faces)} faces", flush=True)
     tables = {}
-    for part in TITLES if what == ALL else (what,):
+    parts = [part for part in TITLES if prepare is not None or part != _INPUT]
+    for part in parts if what == ALL else (what,):
         rows = tables[part] = measure[part]()
         print("\n" + format_table(TITLES[part], rows), flush=True)
     if json_file is not None:
