@@ -19,7 +19,7 @@ from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
 from dhm.networks.mano import mano
 
 # Too few poses to learn pose corrections from, which the slow test does.
-PERSONS, FEW_POSES, POSES = 16, 4, 60
+PERSONS, FEW_POSES, POSES = 12, 4, 60
 
 
 @functools.cache

@@ -10,7 +10,6 @@ from data_prep.studio.motion.motions import (
     TRAINING_NAMES,
     gesture_lengths,
     held_out_gesture,
-    named_pose,
     sequence_names,
     training_lengths,
     training_motion,
@@ -19,13 +18,13 @@ from data_prep.studio.motion.paths import (
     EXCLUSION_RADIUS,
     MAX_SPEED,
 )
-from data_prep.studio.motion.poses import POSES
+from data_prep.studio.motion.poses import POSES, pose_angles
 from data_prep.studio.motion.repair import TOLERANCE
 from data_prep.studio.motion.spheres import penetration_depth, sphere_hand
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERS
 
-NUM_TRAINING, NUM_HELD_OUT, STEP = 320, 60, 6
+NUM_TRAINING, NUM_HELD_OUT, STEP = 200, 30, 6
 # A motion of each kind.
 SOME, LENGTH = (0, 8, 18, 30), 25
 
@@ -36,8 +35,9 @@ def person():
 
 
 @pytest.fixture(scope="module")
-def poses(person):
-    return {name: named_pose(person, name) for name in POSES}
+def poses():
+    """The average hand's poses: paths are repaired, so their contacts need not be solved here."""
+    return {name: pose_angles(name) for name in POSES}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def consecutive(person, poses, gestures):
     """Some motions at thirty frames a second."""
     return [
         *(training_motion(index, person, 0, LENGTH, 1, gestures, poses) for index in SOME),
-        *(held_out_gesture(index, person, 0, LENGTH, 1, poses) for index in (1, 9)),
+        held_out_gesture(1, person, 0, LENGTH, 1, poses),
     ]
 
 
