@@ -101,7 +101,8 @@ class Camera(NamedTuple):
 class Batch(NamedTuple):
     """A batch of input views with C target views of the same frame (host or device arrays).
 
-    Sample i b / m brings the i-th of the m groups of target views; as a rule m = b.
+    Either every sample brings target views, or only every `target_stride`-th from the first on:
+    m = b / target_stride.
 
     Attributes:
         image: Input view, RGB 0..255.
@@ -120,6 +121,22 @@ class Batch(NamedTuple):
     target_camera: Camera
     frame: Int[Array, " b"]
     record: Int[Array, " b"]
+
+    @property
+    def target_stride(self) -> int:
+        """Every how many samples one brings target views."""
+        return len(self.image) // len(self.target_depth)
+
+    def with_targets(self) -> "Batch":
+        """Returns the m samples that bring target views."""
+        chosen = slice(None, None, self.target_stride)
+        return self._replace(
+            image=self.image[chosen],
+            joints=self.joints[chosen],
+            joint_valid=self.joint_valid[chosen],
+            frame=self.frame[chosen],
+            record=self.record[chosen],
+        )
 
 
 class HandOutput(NamedTuple):

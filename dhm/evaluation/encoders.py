@@ -1,29 +1,25 @@
-"""P_err of encoders before one decoder, on images of several people (paper section 8.4)."""
+"""P_err of encoders with the same decoder, on images of several people (paper section 8.4)."""
 
 import math
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-from tqdm import tqdm
-
-from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
-from dhm.errors import DhmError
-from dhm.evaluation.evaluate import OVERALL
-from dhm.evaluation.metrics import joint_errors
-from dhm.networks.hand_model import HandModel, joints_aligned, mask_joints
+from dhm.evaluation.aligned_hands import aligned_hands, all_records, compile_step
+from dhm.evaluation.metrics import mean_of_measured
+from dhm.evaluation.metrics_file import OVERALL
+from dhm.networks.hand_model import HandModel, joints_aligned
+from dhm.types import Batch
 
 NEW, FORMER = "new", "former"
-"""The encoder of a run that kept a trained decoder, and the one this decoder was trained with."""
+"""The encoder of a run with a trained decoder, and the encoder that decoder was trained with."""
 
 _PERSON = re.compile(r"s[0-9]+(?=_)")
 
 
 class EncoderErrors(NamedTuple):
-    """Errors of one image, mm; NaN where its joints do not fix an alignment.
+    """Errors of one image, mm; NaN where its joints do not determine an alignment.
 
     Attributes:
         sequence: Name of its sequence.
@@ -44,7 +40,7 @@ def evaluate_encoder(
     batch_size: int,
     num_threads: int = 4,
 ) -> list[EncoderErrors]:
-    """Errors of every image of the evaluation split, in order; no mesh is made.
+    """Measures every image of the evaluation split, in order; makes no meshes.
 
     Args:
         model: The hand model.
@@ -57,42 +53,39 @@ def evaluate_encoder(
         DhmError: If the model gives NaN or infinite joints.
         BadInputError: If a record is damaged.
     """
-    split = data.info.evaluation_split
-    batches = make_dataset(
-        data, split, batch_size=batch_size, num_views=0, seed=0, shuffle=False,
-        num_threads=num_threads,
-    )  # fmt: skip
 
-    @jax.jit
-    def step(variables, batch):
+    def joints_step(model: HandModel, variables: dict[str, Any], batch: Batch):
         theta = model.apply(variables, batch.image, method="encode")
         plain, aligned = joints_aligned(model, variables, theta, batch)
         adjusted, _ = joints_aligned(model, variables, theta, batch, bone_lengths=True)
-        return plain, adjusted, aligned
+        return (plain, adjusted), aligned
 
     errors = []
-    total = num_batches(len(data.split_index(split).frame), batch_size)
-    for batch in tqdm(batches, total=total, desc="encoder", unit="batch"):
-        batch = mask_joints(model, batch)
-        *hands, aligned = jax.device_get(step(variables, batch))
-        columns = [joint_errors(hand, batch.joints, batch.joint_valid) for hand in hands]
-        for record, fits, *values in zip(batch.record.tolist(), aligned, *columns, strict=True):
-            if record == PADDING:
-                continue
-            if fits and not np.isfinite(values).all():
-                raise DhmError(f"the model gives NaN or infinity for {split} record {record}")
-            values = map(float, values) if fits else ()
-            errors.append(EncoderErrors(data.sequence(split, record), *values))
+    for batch in aligned_hands(
+        compile_step(joints_step, model, variables),
+        data,
+        all_records(data),
+        batch_size=batch_size,
+        joint_mask=model.joint_mask,
+        num_threads=num_threads,
+        description="encoder",
+    ):
+        columns = [batch.joint_errors(joints) for joints in batch.hands]
+        for row, fields in enumerate(batch.fields):
+            values = [float(column[row]) for column in columns] if batch.aligned[row] else []
+            errors.append(EncoderErrors(fields.sequence, *values))
     return errors
 
 
 def summarise_encoder(
     errors: Iterable[EncoderErrors],
 ) -> dict[str, dict[str, float | int | None]]:
-    """Means over the images of each person, where the sequences' names tell them, and over all.
+    """Computes means over the images of each person and over all images.
+
+    The person is the prefix of a sequence's name, such as "s1" of "s1_0041_RT_gesture".
 
     Returns:
-        "images", "P_err" and "adjusted" by name of the person ("s1", ...) and overall.
+        "images", "P_err" and "adjusted" by person and overall.
     """
     groups: dict[str, list[EncoderErrors]] = {}
     overall = list(errors)
@@ -106,9 +99,9 @@ def summarise_encoder(
 def comparison(
     encoders: dict[str, dict[str, dict[str, float | int | None]]],
 ) -> dict[str, dict[str, float | int | None]]:
-    """A table of the summaries of the new and the former encoder, for `format_table`.
+    """Compares the summaries of the new and the former encoder, for `format_table`.
 
-    "less_by" is the share of the former's adjusted P_err, in percent, that the new encoder saves.
+    "less_by_%" is by how many percent the new encoder's adjusted P_err is below the former's.
     """
     rows = {}
     for name, new in encoders[NEW].items():
@@ -124,9 +117,6 @@ def comparison(
 
 
 def _means(group: list[EncoderErrors]) -> dict[str, float | int | None]:
-    row: dict[str, float | int | None] = {"images": len(group)}
-    for name in ("P_err", "adjusted"):
-        values = np.array([getattr(error, name) for error in group])
-        measured = values[~np.isnan(values)]
-        row[name] = float(measured.mean()) if len(measured) else None
-    return row
+    columns = {name: [getattr(error, name) for error in group] for name in ("P_err", "adjusted")}
+    means = {name: mean_of_measured(values) for name, values in columns.items()}
+    return {"images": len(group), **means}

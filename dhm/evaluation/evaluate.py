@@ -1,25 +1,30 @@
-"""Errors of a model over a split (paper section 8): sample by sample, then by sequence."""
+"""Errors of a model over a split (paper section 8): by image, then by sequence."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
-from tqdm import tqdm
+from jaxtyping import Array, Bool, Int
 
-from dhm.data.input_pipeline import PADDING, make_dataset, num_batches
 from dhm.data.prepared_data import PreparedData
-from dhm.data.schema import HandRecord
-from dhm.errors import DhmError
-from dhm.evaluation.metrics import joint_errors, mesh_error
+from dhm.evaluation.aligned_hands import (
+    AlignedHands,
+    aligned_hands,
+    all_records,
+    compile_step,
+    eval_step,
+    first_views,
+    fitted_step,
+)
+from dhm.evaluation.metrics import mean_of_measured, mesh_error
 from dhm.evaluation.metrics_file import OVERALL
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.transforms import transform_points
-from dhm.networks.hand_model import HandModel, align_to_joints, decode_aligned, mask_joints
-from dhm.types import Batch, Camera, HandOutput
+from dhm.networks.hand_model import HandModel, align_to_joints
+from dhm.types import Batch, HandOutput
 
 
 class SampleErrors(NamedTuple):
@@ -31,7 +36,7 @@ class SampleErrors(NamedTuple):
         M_err: Mean distance of the output's vertices to the scan.
         scan_to_mesh: Mean distance of the scan's vertices to the output.
         chamfer: Mean of the two.
-        beyond_cut: Vertices left out of M_err because they lie beyond the scan's cut.
+        beyond_cut: Number of vertices left out of M_err because they lie beyond the scan's cut.
     """
 
     sequence: str
@@ -46,14 +51,6 @@ METRICS = SampleErrors._fields[1:]
 _NUM_WORST = 6  # images that `worst_images` lists
 
 
-def eval_step(
-    model: HandModel, variables: dict[str, Any], batch: Batch
-) -> tuple[Float[Array, "b d"], HandOutput, Bool[Array, " b"]]:
-    """Pose vectors, hands aligned to the batch's joints, and which samples could be aligned."""
-    theta = model.apply(variables, batch.image, method="encode")
-    return theta, *decode_aligned(model, variables, theta, batch)
-
-
 def evaluate(
     model: HandModel,
     variables: dict[str, Any],
@@ -63,9 +60,9 @@ def evaluate(
     mesh_stride: int = 1,
     num_threads: int = 4,
 ) -> list[SampleErrors]:
-    """Errors of every image of the evaluation split, in order.
+    """Measures every image of the evaluation split, in order.
 
-    An image whose joints do not fix an alignment has NaN errors.
+    Images whose joints do not determine an alignment have NaN errors.
 
     Args:
         model: The hand model.
@@ -79,29 +76,22 @@ def evaluate(
         DhmError: If the model gives a NaN or infinite hand.
         BadInputError: If a record or a scan is damaged.
     """
-    split = data.info.evaluation_split
-    batches = make_dataset(
-        data, split, batch_size=batch_size, num_views=0, seed=0, shuffle=False,
+    hands = aligned_hands(
+        compile_step(eval_step, model, variables),
+        data,
+        all_records(data),
+        batch_size=batch_size,
+        joint_mask=model.joint_mask,
         num_threads=num_threads,
-    )  # fmt: skip
-    total = num_batches(len(data.split_index(split).frame), batch_size)
-    step = jax.jit(lambda variables, batch: eval_step(model, variables, batch))
-    errors = []
-    for batch in tqdm(batches, total=total, desc="evaluate", unit="batch"):
-        batch = mask_joints(model, batch)
-        _, output, aligned = jax.device_get(step(variables, batch))
-        errors += _batch_errors(batch, output, aligned, model.template.faces, data, mesh_stride)
-    return errors
+        description="evaluate",
+    )
+    return _measure(hands, model.template.faces, data, mesh_stride)
 
 
 def evaluate_fitted(
-    model: HandModel,
-    variables: dict[str, Any],
-    data: PreparedData,
-    *,
-    batch_size: int,
+    model: HandModel, variables: dict[str, Any], data: PreparedData, *, batch_size: int
 ) -> list[SampleErrors]:
-    """Errors of the decoder alone: one sample a frame, with angles fitted to its true joints.
+    """Measures the decoder alone: one sample a frame, with angles fitted to its true joints.
 
     Args:
         model: The hand model.
@@ -113,17 +103,20 @@ def evaluate_fitted(
         DhmError: If the model gives a NaN or infinite hand.
         BadInputError: If a record or a scan is damaged.
     """
-    step = jax.jit(lambda variables, batch: fitted_step(model, variables, batch))
-
-    def decode(batch: Batch) -> tuple[HandOutput, Bool[Array, " b"]]:
-        return step(variables, batch)[1:]
-
-    known = model.joint_mask
-    return _frame_errors(decode, model.template.faces, data, batch_size, "fit", known)
+    hands = aligned_hands(
+        compile_step(fitted_step, model, variables),
+        data,
+        first_views(data).tolist(),
+        batch_size=batch_size,
+        joint_mask=model.joint_mask,
+        images=False,
+        description="fitted angles",
+    )
+    return _measure(hands, model.template.faces, data)
 
 
 def evaluate_template(data: PreparedData, *, batch_size: int) -> list[SampleErrors]:
-    """Errors of the untrained template at zero pose, one sample a frame: what there is to learn.
+    """Measures the untrained template at zero pose, one sample a frame.
 
     Args:
         data: A prepared folder.
@@ -146,99 +139,40 @@ def evaluate_template(data: PreparedData, *, batch_size: int) -> list[SampleErro
         at_rest = jnp.broadcast_to(joints, (size, *joints.shape))
         T_world_model, aligned = align_to_joints(template, at_rest, batch.joints, batch.joint_valid)
         v_zero = jnp.broadcast_to(template.v_template, (size, *template.v_template.shape))
-        vertices = transform_points(T_world_model, v_zero)
-        return HandOutput(
-            vertices, transform_points(T_world_model, at_rest), v_zero, at_rest
-        ), aligned
+        vertices, posed = (transform_points(T_world_model, x) for x in (v_zero, at_rest))
+        return HandOutput(vertices, posed, v_zero, at_rest), aligned
 
-    return _frame_errors(decode, template.faces, data, batch_size, "template")
+    hands = aligned_hands(
+        decode, data, first_views(data).tolist(), batch_size=batch_size, images=False,
+        description="template",
+    )  # fmt: skip
+    return _measure(hands, template.faces, data)
 
 
-def _frame_errors(
-    decode: Callable[[Batch], tuple[HandOutput, Bool[Array, " b"]]],
-    faces: np.ndarray,
+def _measure(
+    hands: Iterable[AlignedHands],
+    faces: Int[np.ndarray, "f 3"],
     data: PreparedData,
-    batch_size: int,
-    name: str,
-    known: Bool[np.ndarray, " j"] | bool = True,
+    mesh_stride: int = 1,
 ) -> list[SampleErrors]:
-    """Errors of what `decode` makes of each frame's joints, of which only the known count."""
-    split = data.info.evaluation_split
-    _, first_views = np.unique(data.split_index(split).frame_id, return_index=True)
     errors = []
-    for start in tqdm(range(0, len(first_views), batch_size), desc=name, unit="batch"):
-        records = first_views[start : start + batch_size].tolist()
-        fields = [data.record(split, record) for record in records]
-        batch = batch_of(records, fields, size=batch_size)
-        batch = batch._replace(joint_valid=batch.joint_valid & known)
-        output, aligned = jax.device_get(decode(batch))
-        errors += _batch_errors(batch, output, aligned, faces, data, 1)
+    for batch in hands:
+        P_err = batch.joint_errors(batch.hands.joints)
+        for row, record in enumerate(batch.records):
+            sample = SampleErrors(batch.fields[row].sequence, math.nan)
+            if batch.aligned[row]:
+                sample = sample._replace(P_err=float(P_err[row]))
+                measured = record % mesh_stride == 0
+                scan = data.scan(data.info.evaluation_split, record) if measured else None
+                if scan is not None:
+                    mesh = mesh_error(batch.hands.vertices[row], faces, *scan)
+                    sample = sample._replace(**mesh._asdict())
+            errors.append(sample)
     return errors
 
 
-def fitted_step(
-    model: HandModel, variables: dict[str, Any], batch: Batch
-) -> tuple[Float[Array, "b d"], HandOutput, Bool[Array, " b"]]:
-    """As `eval_step`, with the angles that bring the model's joints closest to the batch's."""
-    theta = model.apply(variables, batch.joints, batch.joint_valid, method="fit").theta
-    return theta, *decode_aligned(model, variables, theta, batch)
-
-
-def batch_of(
-    records: Sequence[int],
-    fields: Sequence[HandRecord],
-    images: Sequence[np.ndarray] = (),
-    size: int | None = None,
-) -> Batch:
-    """Records without target views as a batch, filled up with copies of the last.
-
-    Args:
-        records: Indices of the records; the copies have `PADDING`.
-        fields: What is stored of them.
-        images: Their pictures; without any the batch has none.
-        size: Of the batch, the number of records by default.
-    """
-    size = size or len(records)
-    index = [min(row, len(records) - 1) for row in range(size)]
-    return Batch(
-        image=np.stack([images[i] for i in index])
-        if images
-        else np.zeros((size, 0, 0, 3), np.uint8),
-        joints=np.stack([fields[i].joints for i in index]).astype(np.float32),
-        joint_valid=np.stack([fields[i].joint_valid for i in index]),
-        target_depth=np.zeros((size, 0, 0, 0), np.float32),
-        target_camera=Camera(*np.zeros((2, size, 0), np.float32)),
-        frame=np.array([fields[i].frame for i in index], np.int32),
-        record=np.array([*records, *[PADDING] * (size - len(records))], np.int32),
-    )
-
-
-def _batch_errors(
-    batch: Batch,
-    output: HandOutput,
-    aligned: np.ndarray,
-    faces: np.ndarray,
-    data: PreparedData,
-    mesh_stride: int,
-) -> Iterator[SampleErrors]:
-    split = data.info.evaluation_split
-    P_err = joint_errors(output.joints, batch.joints, batch.joint_valid)
-    for i, record in enumerate(batch.record.tolist()):
-        if record == PADDING:
-            continue
-        errors = SampleErrors(data.sequence(split, record), math.nan)
-        if aligned[i]:
-            if not np.isfinite(output.vertices[i]).all():
-                raise DhmError(f"the model gives NaN or infinity for {split} record {record}")
-            errors = errors._replace(P_err=float(P_err[i]))
-            scan = data.scan(split, record) if record % mesh_stride == 0 else None
-            if scan is not None:
-                errors = errors._replace(**mesh_error(output.vertices[i], faces, *scan)._asdict())
-        yield errors
-
-
 def summarise(errors: Iterable[SampleErrors]) -> dict[str, dict[str, float | int | None]]:
-    """Means by sequence, then over all images; None where nothing was measured.
+    """Computes means by sequence, then over all images; None where nothing was measured.
 
     Each row has the number of images, of those with an alignment and of those with mesh errors.
     """
@@ -257,14 +191,12 @@ def _means(group: list[SampleErrors]) -> dict[str, float | int | None]:
         "with_scan": sum(not math.isnan(sample.M_err) for sample in group),
     }
     for name in METRICS:
-        values = np.array([getattr(sample, name) for sample in group])
-        measured = values[~np.isnan(values)]
-        row[name] = float(measured.mean()) if len(measured) else None
+        row[name] = mean_of_measured([getattr(sample, name) for sample in group])
     return row
 
 
 def worst_images(errors: Sequence[SampleErrors], data: PreparedData) -> list[dict[str, Any]]:
-    """The images with the largest P_err, the worst of each frame alone; None: not measured."""
+    """Lists the images with the largest P_err, at most one a frame."""
     index = data.split_index(data.info.evaluation_split)
     aligned = [record for record, error in enumerate(errors) if not math.isnan(error.P_err)]
     listed: dict[int, dict[str, Any]] = {}
@@ -283,7 +215,7 @@ def worst_images(errors: Sequence[SampleErrors], data: PreparedData) -> list[dic
 
 
 def format_table(summary: dict[str, dict[str, float | int | None]]) -> str:
-    """Lays out a summary for a terminal, one line a sequence, mm."""
+    """Formats a summary for a terminal, one line a sequence, mm."""
     columns = list(next(iter(summary.values())))
     names = max(len(name) for name in summary)
     lines = [" " * names + "".join(f"{column:>14}" for column in columns)]

@@ -1,16 +1,21 @@
-"""The paper's two metrics and their relatives (section 8.3). NumPy, millimetres."""
+"""The paper's metrics P_err and M_err, and related distances (section 8.3), in millimetres."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import igl
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dhm.geometry.mesh import boundary_loops, unique_edges
+from dhm.rendering import render_depth
+from dhm.types import Camera
 
-# mm; float64 keeps a closest point on its edge far better than this.
+# mm; in float64 a closest point lies on its edge to far better than this.
 _ON_RIM = 1e-6
-# Height over length of a triangle, below which libigl misplaces closest points on it.
+# Height over length of a triangle below which libigl misplaces closest points on it.
 _SLIVER = 1e-12
 
 
@@ -19,11 +24,21 @@ def joint_errors(
     target: Float[np.ndarray, "*b j 3"],
     valid: Bool[np.ndarray, "*b j"],
 ) -> Float[np.ndarray, "*b"]:
-    """P_err of each sample: mean Euclidean distance of its valid joints, mm; NaN without any."""
+    """Computes P_err: the mean Euclidean distance of each sample's valid joints, mm.
+
+    Returns:
+        NaN for samples without valid joints.
+    """
     distance = np.linalg.norm(joints - target, axis=-1)
     count = valid.sum(axis=-1)
     total = np.where(valid, distance, 0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def mean_of_measured(values: Sequence[float]) -> float | None:
+    """Computes the mean of the values that are not NaN; None without any."""
+    measured = [value for value in values if not np.isnan(value)]
+    return float(np.mean(measured)) if measured else None
 
 
 class ClosestPoints(NamedTuple):
@@ -45,12 +60,12 @@ def closest_points(
     vertices: Float[np.ndarray, "v 3"],
     faces: Int[np.ndarray, "f 3"],
 ) -> ClosestPoints:
-    """Exact closest points on a triangle mesh, by libigl's AABB tree.
+    """Finds the exact closest points on a triangle mesh, by libigl's AABB tree.
 
     Args:
         queries: Finite points, mm.
         vertices: Of the mesh, mm.
-        faces: Of the mesh; triangles without area count as the segment or point that they are.
+        faces: Of the mesh; triangles without area are segments or points.
     """
     return _closest(queries, vertices, _without_slivers(vertices, faces))
 
@@ -60,7 +75,7 @@ def _closest(
     vertices: Float[np.ndarray, "v 3"],
     simplices: Int[np.ndarray, "f k"],
 ) -> ClosestPoints:
-    """Closest points on triangles (k = 3) or segments (k = 2)."""
+    """Finds closest points on triangles (k = 3) or segments (k = 2)."""
     squared, face, point = igl.point_mesh_squared_distance(
         np.asarray(queries, np.float64, order="C"),
         np.asarray(vertices, np.float64, order="C"),
@@ -72,7 +87,7 @@ def _closest(
 def _without_slivers(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> Int[np.ndarray, "f 3"]:
-    """Faces with each that has no area replaced by its longest side, as (p, q, q)."""
+    """Replaces each face without area by its longest side, as (p, q, q)."""
     a, b, c = np.moveaxis(np.asarray(vertices, np.float64)[faces], 1, 0)
     sides = np.linalg.norm(np.stack([b - a, c - b, a - c]), axis=-1)
     double_area = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
@@ -89,11 +104,11 @@ def on_cut(
     vertices: Float[np.ndarray, "v 3"],
     faces: Int[np.ndarray, "f 3"],
 ) -> Bool[np.ndarray, " n"]:
-    """Queries whose closest point lies on the mesh's longest border.
+    """Whether each query's closest point lies on the mesh's longest border.
 
-    A scan ends at a cut through the forearm. What a model shows beyond it has the rim of the cut
-    as its closest point, at a distance that says nothing about the model. Holes inside the scan
-    are shorter borders and do not count.
+    A scan ends at a cut through the forearm. Vertices of a model beyond the cut have their closest
+    points on its rim, at distances that are no errors of the model. Holes inside the scan are
+    shorter borders and do not count.
     """
     rim = _longest_border(vertices, faces)
     if not len(rim):
@@ -104,7 +119,7 @@ def on_cut(
 def _longest_border(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
 ) -> Int[np.ndarray, "e 2"]:
-    """Edges of the border that is longest in mm; none for a closed mesh."""
+    """Returns the edges of the border that is longest in mm; none for a closed mesh."""
     # A face that repeats a vertex would count its edge twice.
     faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
     edges, counts = unique_edges(faces)
@@ -119,14 +134,14 @@ class ScanDistance(NamedTuple):
 
     Attributes:
         distance: To the closest point, mm.
-        beyond_cut: Whether that lies on the scan's cut: such a distance says nothing.
+        beyond_cut: Whether that point lies on the scan's cut, so that the distance is no error.
     """
 
     distance: Float[np.ndarray, " v"]
     beyond_cut: Bool[np.ndarray, " v"]
 
     def mean(self, among: Bool[np.ndarray, " v"] | bool = True) -> float:
-        """M_err over some vertices, without those beyond the cut, mm; NaN without any."""
+        """Computes M_err over some vertices, without those beyond the cut, mm; NaN without any."""
         counted = self.distance[among & ~self.beyond_cut]
         return float(counted.mean()) if len(counted) else float("nan")
 
@@ -136,7 +151,7 @@ def scan_distance(
     scan_vertices: Float[np.ndarray, "w 3"],
     scan_faces: Int[np.ndarray, "g 3"],
 ) -> ScanDistance:
-    """Distance of each vertex of one frame's output, mm, to its scan."""
+    """Computes the distance of each vertex of one frame's output to its scan, mm."""
     closest = closest_points(vertices, scan_vertices, scan_faces)
     return ScanDistance(closest.distance, on_cut(closest, scan_vertices, scan_faces))
 
@@ -165,9 +180,56 @@ def mesh_error(
     scan_vertices: Float[np.ndarray, "w 3"],
     scan_faces: Int[np.ndarray, "g 3"],
 ) -> MeshError:
-    """M_err and the reverse distance of one frame."""
+    """Computes M_err and the reverse distance of one frame."""
     forward = scan_distance(vertices, scan_vertices, scan_faces)
     M_err = forward.mean()
     seen = scan_vertices[np.unique(scan_faces)]
     reverse = float(closest_points(seen, vertices, faces).distance.mean())
     return MeshError(M_err, reverse, (M_err + reverse) / 2, int(forward.beyond_cut.sum()))
+
+
+_render_depth = partial(jax.jit, static_argnames=("image_size",))(render_depth)
+
+
+def seen_vertices(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    camera: Camera,
+    image_size: tuple[int, int],
+    *,
+    tolerance: float = 1.0,
+) -> Bool[np.ndarray, "c v"]:
+    """Tests which vertices of a mesh each camera sees, by the mesh's own depth maps.
+
+    Only these vertices can be compared with a scan between closed fingers, where cameras see no
+    skin. A vertex is seen if its depth is that of one of the four pixels around its projection:
+    on a slope the depth changes within a pixel, and at the silhouette its centre may lie outside.
+    Where the depth changes by more than about 1.5 tolerances from one pixel to the next, vertices
+    between pixel centres are missed; other cameras see them from the front.
+
+    Args:
+        vertices: Finite, world mm.
+        faces: Of the mesh.
+        camera: c cameras.
+        image_size: Height and width, pixels.
+        tolerance: Largest difference of depths, mm. The default is about what a pixel of the
+            256 x 256 maps covers on the hand; the two sides of a finger are ten times as far apart.
+    """
+    height, width = image_size
+    depth = np.asarray(_render_depth(vertices, faces, camera, image_size=tuple(image_size)))
+    K, T = (np.asarray(matrix, np.float64) for matrix in camera)
+    points = np.einsum("cij,vj->cvi", T[:, :3, :3], vertices) + T[:, None, :3, 3]
+    z = points[..., 2]
+    in_front = z > 0
+    pixel = np.einsum("cij,cvj->cvi", K, points)[..., :2] / np.where(in_front, z, 1)[..., None]
+    # Clipped, as large values do not fit an integer.
+    corner = np.floor(np.clip(pixel, -2, max(height, width) + 2)).astype(np.int64)
+    view = np.arange(len(depth))[:, None]
+    seen = np.zeros(z.shape, bool)
+    for right in (0, 1):
+        for down in (0, 1):
+            column, row = corner[..., 0] + right, corner[..., 1] + down
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            drawn = depth[view, np.where(inside, row, 0), np.where(inside, column, 0)]
+            seen |= inside & (drawn > 0) & (np.abs(drawn - z) <= tolerance)
+    return seen & in_front

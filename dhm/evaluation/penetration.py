@@ -1,8 +1,8 @@
-"""How far a hand's mesh passes through itself, part by part. NumPy, millimetres.
+"""Self-penetration of a hand's mesh, in millimetres. NumPy.
 
-A hand's mesh is one surface, so that "inside" has no meaning for its own vertices. It is cut into
-the rigid parts of its rig instead, each closed where it was cut, and what is inside of a part that
-it does not border on has passed through.
+A hand's mesh is one surface, of which its own vertices are never inside. It is therefore cut into
+the rigid parts of its rig, each closed with caps at the cuts; a vertex inside another part that
+does not border on its own penetrates.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from dhm.geometry.mesh import boundary_loops
 from dhm.types import HandTemplate
 
 PENETRATES_MM = 2.0
-"""Depth from which on a frame counts as penetrating, mm: what soft skin yields to a firm touch is
-about as much, and the mesh of a pose without any contact stays far below."""
+"""Depth above which a hand counts as penetrating, mm: soft skin yields about as much to a firm
+touch, and the mesh of a pose without any contact stays far below."""
 
 PALM = "palm"
 # The thumb's first two joints lie within the palm; its metacarpal is the palm's ball.
 _IN_PALM = (*PALM_JOINTS, "thumb0")
-# Rays between the grid's lines: vertices have round coordinates more often than these.
+# Offset of the rays in the grid, so that they rarely meet vertices, whose coordinates may be round.
 _OFFSET = np.array([0.41421356, 0.73205081])
 
 
@@ -33,14 +33,14 @@ class HandParts:
     """A mesh cut into parts; depends on the template alone.
 
     Attributes:
-        names: One a part: "palm", or the joint that carries it ("thumb2", "index1", ...).
+        names: One a part: "palm", or the joint that moves it ("thumb2", "index1", ...).
         part: Part of each vertex.
         skins: Faces of each part.
-        caps: What closes each part: a fan on each of its borders. Indices from v on are the
+        caps: Faces that close each part: a fan on each of its borders. Indices from v on are the
             centres of the fans.
         rims: Vertices of each fan's border; the centre is their mean.
-        comparable: Which parts should never overlap. Those that share a border, and those whose
-            joints are parent and child, meet by construction and are not among them.
+        comparable: Pairs of parts that should never overlap. Parts that share a border, and those
+            whose joints are parent and child, meet by construction and are excluded.
     """
 
     names: tuple[str, ...]
@@ -51,18 +51,18 @@ class HandParts:
     comparable: Bool[np.ndarray, "p p"]
 
     def closed(self, part: int) -> Int[np.ndarray, "f 3"]:
-        """Faces of a part with its caps; of `closed_vertices`."""
+        """Returns the faces of a part with its caps, as indices into `closed_vertices`."""
         return np.concatenate([self.skins[part], self.caps[part]])
 
     def closed_vertices(self, vertices: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, "w 3"]:
-        """Vertices of the mesh, then the centres of the caps, mm, float64."""
+        """Returns the vertices of the mesh and the centres of the caps, mm, float64."""
         vertices = np.asarray(vertices, np.float64)
         centres = [vertices[rim].mean(axis=0, keepdims=True) for rim in self.rims]
         return np.concatenate([vertices, *centres])
 
 
 def hand_parts(template: HandTemplate) -> HandParts:
-    """Parts of a hand: the palm with the thumb's metacarpal, and each phalanx.
+    """Cuts a hand into parts: the palm with the thumb's metacarpal, and each phalanx.
 
     A vertex belongs to the part whose joints have the largest sum of its skinning weights.
     """
@@ -81,7 +81,7 @@ def hand_parts(template: HandTemplate) -> HandParts:
 
 
 def _carrier(template: HandTemplate, joint: int) -> str:
-    """Name of the part that a joint moves; a fingertip moves none and counts with its bone."""
+    """Name of the part that a joint moves; a fingertip belongs to the bone that it ends."""
     name = template.joint_names[joint]
     if name in FINGERTIPS:
         name = template.joint_names[template.parents[joint]]
@@ -98,9 +98,9 @@ def mesh_parts(
 
     Args:
         faces: Of the whole mesh, counter-clockwise seen from outside.
-        part: Part of each vertex. A face goes with most of its corners, or with the first.
+        part: Part of each vertex. A face belongs to the part of most of its corners, or the first.
         names: Of the parts.
-        related: Parts that are not to be compared besides those that share a border.
+        related: Pairs that are not compared, besides those that share a border.
     """
     corners = part[faces]
     of_face = np.where(corners[:, 1] == corners[:, 2], corners[:, 1], corners[:, 0])
@@ -123,7 +123,7 @@ def mesh_parts(
 def _caps(
     faces: Int[np.ndarray, "f 3"], first_centre: int
 ) -> tuple[Int[np.ndarray, "g 3"], list[np.ndarray]]:
-    """A fan on each border of an open mesh, turned as its faces are; and the borders' vertices."""
+    """Builds a fan on each border of an open mesh, oriented like its faces; returns the borders."""
     start, end = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).T
     base = int(faces.max(initial=0)) + 1
     open_edge = ~np.isin(start * base + end, end * base + start)
@@ -136,11 +136,11 @@ def _caps(
 
 
 class Penetration(NamedTuple):
-    """How far a mesh passes through itself.
+    """Self-penetration of a mesh.
 
     Attributes:
         mean_depth: Mean depth of the penetrating vertices, mm; 0 without any.
-        max_depth: Of the deepest, mm.
+        max_depth: Depth of the deepest vertex, mm.
         volume: Overlap of the parts, mm^3; where three overlap, each pair of them counts.
         num_vertices: Number of penetrating vertices.
     """
@@ -154,7 +154,7 @@ class Penetration(NamedTuple):
 def penetration(
     vertices: Float[np.ndarray, "v 3"], parts: HandParts, *, spacing: float = 1.0
 ) -> Penetration:
-    """Penetration of one frame.
+    """Measures the self-penetration of one mesh.
 
     Args:
         vertices: Finite, mm, of the topology that the parts were cut from.
@@ -172,11 +172,11 @@ def penetration(
 def penetration_depths(
     vertices: Float[np.ndarray, "v 3"], parts: HandParts
 ) -> Float[np.ndarray, " v"]:
-    """Depth of each vertex inside of a part that it must not enter, mm; 0 outside of all.
+    """Computes the depth of each vertex inside another comparable part, mm; 0 outside of all.
 
-    Inside is where the winding number of the closed part exceeds a half, so that a crease in which
-    a part folds over itself is inside too. The depth is the distance to the part's skin: its caps
-    lie within the hand, and being near one is no way out. In several parts, the deepest counts.
+    A point is inside if the winding number of the closed part exceeds a half, so that a crease in
+    which a part folds over itself is inside too. The depth is the distance to the part's skin, not
+    to its caps, which lie within the hand. The largest counts for vertices inside several parts.
 
     Args:
         vertices: Finite, mm.
@@ -205,20 +205,15 @@ def penetration_depths(
 def _boxes(
     closed: Float[np.ndarray, "w 3"], parts: HandParts
 ) -> tuple[Float[np.ndarray, "p 3"], Float[np.ndarray, "p 3"]]:
-    """Lowest and highest corner of each part; a part without faces overlaps with nothing."""
-    low = np.full((len(parts.names), 3), np.inf)
-    for index, skin in enumerate(parts.skins):
-        if len(skin):
-            low[index] = closed[skin].min(axis=(0, 1))
-    high = -low
-    for index, skin in enumerate(parts.skins):
-        if len(skin):
-            high[index] = closed[skin].max(axis=(0, 1))
+    """Bounding box of each part; that of a part without faces overlaps with no other."""
+    corners = [closed[skin].reshape(-1, 3) for skin in parts.skins]
+    low = np.stack([points.min(axis=0, initial=np.inf) for points in corners])
+    high = np.stack([points.max(axis=0, initial=-np.inf) for points in corners])
     return low, high
 
 
 class _Crossings(NamedTuple):
-    """Where rays along +z pass through a closed surface: +1 on the way in, -1 on the way out."""
+    """Crossings of rays along +z with a closed surface: +1 on the way in, -1 on the way out."""
 
     ray: Int[np.ndarray, "n 2"]
     height: Float[np.ndarray, " n"]
@@ -228,10 +223,10 @@ class _Crossings(NamedTuple):
 def overlap_volume(
     vertices: Float[np.ndarray, "v 3"], parts: HandParts, spacing: float = 1.0
 ) -> float:
-    """Volume that comparable parts share, mm^3, summed over the pairs.
+    """Computes the volume that comparable parts share, mm^3, summed over the pairs.
 
-    Rays on a square grid count the length over which they are inside of both. The error falls with
-    the square of the spacing over the width of the overlap.
+    Integrates the length over which rays on a square grid are inside both parts. The error
+    decreases with the square of the spacing over the width of the overlap.
 
     Args:
         vertices: Finite, mm.
@@ -261,7 +256,7 @@ def overlap_volume(
 def _grid_range(
     low: Float[np.ndarray, "*n _"], high: Float[np.ndarray, "*n _"], spacing: float
 ) -> tuple[Int[np.ndarray, "*n 2"], Int[np.ndarray, "*n 2"]]:
-    """First and last ray, by column and row, that can pass through a box."""
+    """First and last ray, by column and row, that may pass through a box."""
     first = np.ceil(low[..., :2] / spacing - _OFFSET).astype(np.int64)
     return first, np.floor(high[..., :2] / spacing - _OFFSET).astype(np.int64)
 
@@ -273,13 +268,13 @@ def _crossings(
     high: Float[np.ndarray, " 3"],
     spacing: float,
 ) -> _Crossings:
-    """Crossings of the rays within a box's columns, over the whole height of the surface."""
+    """Finds the crossings of the rays within a box's columns, over the surface's whole height."""
     bottom, top = _grid_range(low, high, spacing)
     corners = vertices[faces]
     first, last = _grid_range(corners.min(axis=1), corners.max(axis=1), spacing)
     first, last = np.maximum(first, bottom), np.minimum(last, top)
     size = np.maximum(last - first + 1, 0)
-    # Every face with every ray that its box lets pass.
+    # Every face with every ray through its bounding box.
     count = size.prod(axis=1)
     face = np.repeat(np.arange(len(faces)), count)
     step = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
@@ -289,8 +284,8 @@ def _crossings(
     triangle = faces[face]
     area, left = [], []
     for k in range(3):
-        # Opposite to corner k. Both faces at an edge evaluate it from the same end, so that a ray
-        # near it passes through exactly one of them whatever the rounding.
+        # The edge opposite to corner k. Both faces at an edge evaluate it from the same end: a ray
+        # near it passes through exactly one of them in spite of rounding.
         start, end = triangle[:, (k + 1) % 3], triangle[:, (k + 2) % 3]
         turned = start > end
         px, py, _ = vertices[np.where(turned, end, start)].T
@@ -304,10 +299,10 @@ def _crossings(
     hit = np.flatnonzero((up | down) & (total != 0))
     z = vertices[triangle[hit], 2]
     height = sum(area[k][hit] * z[:, k] for k in range(3)) / total[hit]
-    # An outward normal that points up is the way out.
+    # An outward normal that points up marks the way out.
     turn = np.where(up[hit], -1, 1)
     ray = ray[hit]
-    # A ray through a vertex may miss a face by rounding; without it the rest stays right.
+    # Rays through a vertex may miss a face by rounding; they are left out.
     column, row = (ray - bottom).T
     cell = row * (top[0] - bottom[0] + 1) + column
     balanced = (np.bincount(cell, turn) == 0)[cell]
@@ -317,7 +312,7 @@ def _crossings(
 def _shared_length(
     one: _Crossings, other: _Crossings, first: Int[np.ndarray, " 2"], last: Int[np.ndarray, " 2"]
 ) -> float:
-    """Length, mm, over which the rays of a range of columns and rows are inside of both."""
+    """Length, mm, over which the rays of a range of columns and rows are inside both parts."""
     chosen = []
     for crossings in (one, other):
         near = ((crossings.ray >= first) & (crossings.ray <= last)).all(axis=1)
@@ -328,20 +323,20 @@ def _shared_length(
     is_other = np.arange(len(cell)) >= len(chosen[0][0])
     order = np.lexsort((height, cell))
     height, turn, is_other = height[order], turn[order], is_other[order]
-    # The sums are 0 again at the end of each ray: nothing is counted from one ray to the next.
+    # The sums return to 0 at the end of each ray, so that nothing is carried to the next ray.
     inside = np.cumsum(np.where(is_other, 0, turn)) > 0
     inside &= np.cumsum(np.where(is_other, turn, 0)) > 0
     return float(np.diff(height)[inside[:-1]].sum())
 
 
 def penetrating_share(max_depths: Float[np.ndarray, " n"]) -> float:
-    """Share of the frames whose deepest vertex is deeper than `PENETRATES_MM`.
+    """Computes the share of hands whose deepest vertex is deeper than `PENETRATES_MM`.
 
     Args:
-        max_depths: Of each frame, mm; NaN for frames that were not measured.
+        max_depths: Of each hand, mm; NaN for hands that were not measured.
 
     Returns:
-        0..1; NaN without any frame.
+        0..1; NaN if no hand was measured.
     """
     measured = np.asarray(max_depths)[~np.isnan(max_depths)]
     return float((measured > PENETRATES_MM).mean()) if len(measured) else float("nan")

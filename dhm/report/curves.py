@@ -1,22 +1,128 @@
-"""Curves as inline SVG, whose colours are the page's."""
+"""Training curves: scalars read from TensorBoard files, drawn as SVG with the page's colours.
+
+A file is a sequence of records: length (8 bytes, little endian), its checksum (4), an Event
+message, its checksum (4). The checksums are CRC-32C, rotated and shifted as in TFRecord files.
+"""
 
 import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from google.protobuf.message import DecodeError
+from jaxtyping import Float, Int
 from markupsafe import Markup, escape
-
-from dhm.report.events import Series
+from tensorboardX.crc32c import crc32c
+from tensorboardX.proto.event_pb2 import Event
 
 WIDTH, HEIGHT = 460, 270
-"""Of a chart, in its own units; the page scales it."""
+"""Size of a chart in its own units; the page scales it."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 34, 40
-_LOG_FROM = 99.0  # ratio of the largest to the smallest value, but for float32: two decades
-_MAX_POINTS = 600  # more would not be seen
-_MEANS_FROM = 60  # points; fewer are seen without their mean
-_MEAN_OF = 5  # points at least, and a twentieth of them
+_LOG_FROM = 99.0  # ratio of the largest to the smallest value: two decades, less rounding
+_MAX_POINTS = 600  # more would not be visible
+_MEANS_FROM = 60  # points; curves of fewer have no running mean
+_MEAN_OF = 5  # points of the running mean at least; a twentieth of all if that is more
+
+_HEAD, _TAIL = 12, 4  # bytes around a record's content
+_MASK_DELTA = 0xA282EAD8
+
+
+class Series(NamedTuple):
+    """A scalar over the steps of a run.
+
+    Attributes:
+        steps: Increasing.
+        values: One a step, of float32 precision; may hold NaN or infinity.
+    """
+
+    steps: Int[np.ndarray, " n"]
+    values: Float[np.ndarray, " n"]
+
+
+class Events(NamedTuple):
+    """The scalars in a folder of TensorBoard files.
+
+    Attributes:
+        scalars: By tag, in the order in which the tags first appear.
+        began: Time of the first scalar, seconds since 1970; None without scalars.
+        ended: Time of the last scalar.
+        remarks: A sentence for each damaged or incomplete file.
+    """
+
+    scalars: dict[str, Series]
+    began: float | None
+    ended: float | None
+    remarks: tuple[str, ...]
+
+
+def read_events(folder: Path) -> Events:
+    """Reads all event files of a folder, the oldest first.
+
+    A run that was resumed has a file for each start; if two have the same step, the later file
+    counts. Damaged records are left out. A file is read up to a damaged length, or to where it
+    breaks off, as after a killed process.
+
+    Args:
+        folder: With files named events.out.tfevents.*; may be missing.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    points: dict[str, dict[int, float]] = {}
+    times: list[float] = []
+    remarks: list[str] = []
+    # The names contain the second in which each file was created.
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        for event in _events(path, remarks):
+            for value in event.summary.value:
+                if value.WhichOneof("value") == "simple_value":
+                    points.setdefault(value.tag, {})[event.step] = value.simple_value
+                    times.append(event.wall_time)
+    scalars = {
+        tag: Series(np.array(sorted(values)), np.array([values[step] for step in sorted(values)]))
+        for tag, values in points.items()
+    }
+    return Events(scalars, min(times, default=None), max(times, default=None), tuple(remarks))
+
+
+def _events(path: Path, remarks: list[str]) -> Iterator[Event]:
+    """Yields the intact events of a file; appends a sentence to `remarks` about the others."""
+    data, at, skipped = path.read_bytes(), 0, 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 8], "little")
+        head_is_whole = at + _HEAD <= len(data)
+        if head_is_whole and not _checks(data[at : at + 8], data[at + 8 : at + _HEAD]):
+            remarks.append(f"{path.name} is damaged at byte {at}; the rest of it is left out.")
+            break
+        end = at + _HEAD + length
+        if not head_is_whole or end + _TAIL > len(data):
+            remarks.append(f"{path.name} breaks off within its last record, which is left out.")
+            break
+        content, checksum = data[at + _HEAD : end], data[end : end + _TAIL]
+        at = end + _TAIL
+        event = _decode(content) if _checks(content, checksum) else None
+        if event is None:
+            skipped += 1
+        else:
+            yield event
+    if skipped:
+        noun = "record, which is" if skipped == 1 else "records, which are"
+        remarks.append(f"{path.name} has {skipped} damaged {noun} left out.")
+
+
+def _decode(content: bytes) -> Event | None:
+    try:
+        return Event.FromString(content)
+    except DecodeError:
+        return None
+
+
+def _checks(content: bytes, checksum: bytes) -> bool:
+    crc = crc32c(content)
+    masked = (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+    return masked == int.from_bytes(checksum, "little")
 
 
 class Axis(NamedTuple):
@@ -37,13 +143,13 @@ class Axis(NamedTuple):
     is_log: bool = False
 
     def place(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Coordinates of values."""
+        """Returns the coordinates of values."""
         low, high = (math.log(x) if self.is_log else x for x in (self.low, self.high))
         share = ((np.log(values) if self.is_log else values) - low) / (high - low)
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Three to eight round values within the axis."""
+        """Returns three to eight round values within the axis."""
         if not self.is_log:
             return _round_values(self.low, self.high)
         exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
@@ -62,7 +168,7 @@ def _round_values(low: float, high: float) -> list[float]:
 
 
 def axes(series: Series) -> tuple[Axis, Axis]:
-    """The axes on which a series is drawn, steps and values.
+    """Chooses the axes of a series, for steps and values.
 
     Values are on a log scale where all are positive and span two decades or more.
 
@@ -80,13 +186,13 @@ def axes(series: Series) -> tuple[Axis, Axis]:
     if low > 0 and high / low >= _LOG_FROM:
         return x, Axis(low / 1.2, high * 1.2, *vertical, True)
     margin = 0.06 * (high - low)
-    # A term that stays positive is seen from zero where that costs little room.
+    # The axis of positive values starts at zero if that takes little room.
     bottom = 0.0 if 0 <= low < 0.5 * high else low - margin
     return x, Axis(*_spread(bottom, high + margin), *vertical)
 
 
 def _spread(low: float, high: float) -> tuple[float, float]:
-    """Two values that differ, also where a curve is flat or a point."""
+    """Widens a range without extent: a flat curve, or a single point."""
     if high - low > 1e-9 * max(abs(low), abs(high)):
         return low, high
     room = 0.5 * abs(high) or 0.5
@@ -94,14 +200,14 @@ def _spread(low: float, high: float) -> tuple[float, float]:
 
 
 def thinned(series: Series) -> Series:
-    """Every n-th point, so that at most 600 are left, and the last."""
+    """Keeps every n-th point and the last, at most 600."""
     stride = math.ceil(len(series.steps) / _MAX_POINTS)
     index = np.arange(len(series.steps) - 1, -1, -stride)[::-1]
     return Series(series.steps[index], series.values[index])
 
 
 def running_mean(series: Series, window: int) -> Series:
-    """Means of `window` neighbouring finite values, each at its middle step."""
+    """Computes means of `window` neighbouring finite values, each at its middle step."""
     finite = np.isfinite(series.values)
     steps, values = series.steps[finite], series.values[finite]
     if len(steps) < window:
@@ -111,12 +217,12 @@ def running_mean(series: Series, window: int) -> Series:
 
 
 def draw(name: str, unit: str, series: Series) -> Markup:
-    """A chart with axes, ticks, a title and a legend, as an <svg> element.
+    """Draws a chart with axes, ticks, a title and a legend, as an <svg> element.
 
     Args:
-        name: What is drawn; any text.
+        name: Title; any text.
         unit: Of the values, "" for none.
-        series: At least one value of it finite. Values that are not leave a gap.
+        series: With at least one finite value; other values leave gaps.
 
     Raises:
         ValueError: If no value is finite.
@@ -132,16 +238,18 @@ def draw(name: str, unit: str, series: Series) -> Markup:
         entries.append(("mean", f"mean of {window}"))
     last = series.values[np.isfinite(series.values)][-1]
     scale = ", log scale" if y.is_log else ""
-    told = f"{name} over {len(series.steps)} logged steps, last {_short(last)} {unit}".strip()
+    description = (
+        f"{name} over {len(series.steps)} logged steps, last {_short(last)} {unit}".strip()
+    )
     return Markup(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">'
         '<text class="name" x="{}" y="18">{}</text>{}{}</svg>'
-    ).format(WIDTH, HEIGHT, told + scale, _LEFT, name + scale, Markup("").join(parts),
+    ).format(WIDTH, HEIGHT, description + scale, _LEFT, name + scale, Markup("").join(parts),
              _legend(entries))  # fmt: skip
 
 
 def _frame(x: Axis, y: Axis, unit: str) -> Markup:
-    """Grid lines, numbers beside them and the axes' names."""
+    """Grid lines, ticks, numbers and names of the axes."""
     parts = []
     for value, at in zip(y.ticks(), y.place(np.array(y.ticks())), strict=True):
         parts.append(
@@ -165,7 +273,7 @@ def _frame(x: Axis, y: Axis, unit: str) -> Markup:
 
 
 def _path(kind: str, series: Series, x: Axis, y: Axis) -> Markup:
-    """A line through the points, broken where one cannot be drawn; lone points are dots."""
+    """A line through the points with gaps at values that are not finite; lone points are dots."""
     drawn = np.isfinite(series.values)
     runs = np.split(np.arange(len(drawn)), np.flatnonzero(np.diff(drawn)) + 1)
     commands = []
@@ -185,7 +293,7 @@ def _legend(entries: list[tuple[str, str]]) -> Markup:
             f'<path class="curve {kind}" d="M{at} {HEIGHT - 9}h18"/>'
             f'<text x="{at + 23}" y="{HEIGHT - 5}">{words}</text>'
         )
-    # The step's name stands at the right end of the same line.
+    # Leaves room for the name of the step axis at the right end of the line.
     return Markup('<g transform="translate(-40 0)">{}</g>').format(Markup("".join(parts)))
 
 

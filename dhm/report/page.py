@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else, for a screen or a phone."""
+"""The report of a run: one self-contained HTML file, for a screen or a phone."""
 
 import base64
 import hashlib
@@ -14,24 +14,17 @@ from markupsafe import Markup
 
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
-from dhm.evaluation.metrics_file import ERROR_KINDS, OVERALL, MissingData, read_metrics
+from dhm.evaluation.metrics_file import OVERALL, MissingData, read_metrics
 from dhm.export.package import MODEL_FILE, load_model
 from dhm.formats.json_file import flat_fields
 from dhm.formats.mesh import read_obj
 from dhm.formats.picture import read_picture
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
-from dhm.report.correctives import corrective_steps
-from dhm.report.curves import draw
-from dhm.report.events import Events, read_events
-from dhm.report.figures import (
-    Example,
-    Studio,
-    as_jpeg,
-    heat_scale,
-    make_examples,
-)
+from dhm.report.curves import Events, draw, read_events
+from dhm.report.examples import Example, corrective_steps, make_examples, spread_records
 from dhm.report.html import STYLE, heat_legend, write_page
+from dhm.report.pictures import Studio, as_jpeg, heat_scale
 from dhm.report.viewer import SCRIPT, ViewerMesh, pack, upright
 from dhm.types import HandTemplate
 
@@ -39,23 +32,17 @@ _TEMPLATE = "page.html.jinja"
 _NUM_EXAMPLES = 4
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
-_KINDS = dict(
-    zip(
-        ERROR_KINDS,
-        (
-            "Angles by the encoder",
-            "Angles fitted to the true joints",
-            "Untrained template at zero pose",
-        ),
-        strict=True,
-    )
-)
+_KINDS = {
+    "errors": "Angles by the encoder",
+    "errors_fitted": "Angles fitted to the true joints",
+    "errors_template": "Untrained template at zero pose",
+}
 _SHOWN = {
     "P_err": "P_err", "M_err": "M_err", "scan_to_mesh": "Scan to mesh", "chamfer": "Chamfer",
 }  # fmt: skip
 _COUNTS = {"images": "Images", "aligned": "Aligned", "with_scan": "With scan"}
 
-# Tags of dhm.training.logbook in the order of the page; all others are loss terms.
+# Tags of dhm.training.logbook, first and last on the page; those between are loss terms.
 _FIRST = {"train/total": ("Total loss", ""), "train/P_err": ("P_err", "mm")}
 _LAST = {
     "train/grad_norm": ("Gradient's norm", ""),
@@ -67,7 +54,7 @@ _LAST = {
 
 
 class RunFiles(NamedTuple):
-    """Where the parts of a run are.
+    """Paths of the parts of a run.
 
     Attributes:
         workdir: Folder of the run.
@@ -85,11 +72,11 @@ class RunFiles(NamedTuple):
 
 
 def write_report(path: Path, run: RunFiles, data: PreparedData | MissingData) -> None:
-    """Writes the page; a part whose files are missing is replaced by a sentence that says so.
+    """Writes the page, with a sentence in the place of each part whose files are missing.
 
     Args:
         path: The file to write.
-        run: What there is of the run.
+        run: Paths of the run's parts.
         data: The records that its errors were measured on, or why they cannot be used.
 
     Raises:
@@ -101,7 +88,7 @@ def write_report(path: Path, run: RunFiles, data: PreparedData | MissingData) ->
     if metrics is None and not events.scalars and exported is None:
         raise BadInputError(
             run.workdir, f"no {run.metrics.name}, no scalars in {run.events.name}/, no model",
-            "a run that was trained: train first",
+            "a trained run: train first",
         )  # fmt: skip
     script = SCRIPT.read_text()
     values = {
@@ -144,7 +131,7 @@ def _errors(metrics: dict[str, Any] | None) -> dict[str, Any]:
     if metrics is None:
         return {"tables": [], "split": None, "headline": [], "counts": _COUNTS, "shown": _SHOWN}
     kinds = [(title, metrics[kind]) for kind, title in _KINDS.items()]
-    # One length of bar is one length in mm in all tables, so that they can be compared.
+    # Bars have the same scale in all tables, so that they can be compared.
     most = max(
         (row.get(key) or 0.0 for _, rows in kinds for row in rows.values() for key in _SHOWN),
         default=0.0,
@@ -191,7 +178,7 @@ def _words(tag: str) -> str:
 
 
 def _meshes(export: Path, template: HandTemplate | None) -> dict[str, Any]:
-    """The refined hand at zero pose and one posed hand, for the viewer."""
+    """Packs the refined hand at zero pose and one posed hand for the viewer."""
     zero = export / "zero_pose.obj"
     if not zero.is_file() or template is None:
         return {"meshes": None, "num_vertices": 0}
@@ -214,7 +201,7 @@ def _pictures(
     metrics: dict[str, Any] | None,
     data: PreparedData | MissingData,
 ) -> dict[str, Any]:
-    """What was exported, and what is drawn anew from the data."""
+    """The exported preview, and pictures rendered from the data."""
     preview = export / "preview.png"
     values: dict[str, Any] = {
         "preview": as_jpeg(read_picture(preview)) if preview.is_file() else None,
@@ -236,13 +223,14 @@ def _pictures(
     count = len(data.split_index(data.info.evaluation_split).frame)
     if count == 0 or any(not 0 <= record < count for record in worst):
         raise BadInputError(data.root, f"{count} records", "those that the errors were measured on")
-    chosen = spread(data, _NUM_EXAMPLES)
+    chosen = spread_records(data, _NUM_EXAMPLES)
     drawn = make_examples(model, variables, data, [*chosen, *worst])
     by_record = {example.record: example for example in drawn}
     examples = [by_record[record] for record in chosen if record in by_record]
     scale = heat_scale(hand for one in examples for hand in (one.hand, one.fitted))
     studio = Studio(model.template.faces, drawn, scale)
-    steps = corrective_steps(model, variables, examples) if isinstance(model, HandModel) else []
+    has_correctives = isinstance(model, HandModel)
+    steps = corrective_steps(model, variables, data, examples) if has_correctives else []
     steps_scale = heat_scale(hand for hands in steps for hand in hands.values())
     steps_studio = Studio(model.template.faces, drawn, steps_scale)
     return values | {
@@ -262,34 +250,7 @@ def _pictures(
 
 
 def _measured(image: dict[str, Any], example: Example | None) -> dict[str, Any]:
-    """An image's errors; its mesh error too where the evaluation's stride left it out."""
+    """Adds the mesh error of an image that `config.eval.mesh_stride` left out."""
     if image["M_err"] is None and example is not None:
         return image | {"M_err": example.hand.M_err}
     return image
-
-
-def spread(data: PreparedData, count: int) -> list[int]:
-    """Records spread over the evaluation split, one a frame, of frames with scans if there are.
-
-    From frame to frame it is another of the frame's views.
-
-    Args:
-        data: A prepared folder.
-        count: At most so many.
-    """
-    split = data.info.evaluation_split
-    frame_id = data.split_index(split).frame_id
-    _, first = np.unique(frame_id, return_index=True)
-    # Looking at a few more than needed finds scans without reading them all.
-    looked_at = _even(first, 4 * count)
-    with_scan = [record for record in looked_at if data.scan(split, record) is not None]
-    views = [
-        np.flatnonzero(frame_id == frame_id[record])
-        for record in _even(np.array(with_scan or looked_at), count)
-    ]
-    return [int(records[place % len(records)]) for place, records in enumerate(views)]
-
-
-def _even(records: np.ndarray, count: int) -> list[int]:
-    at = np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int)
-    return records[at].tolist()

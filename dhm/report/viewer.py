@@ -1,4 +1,4 @@
-"""Meshes that the page's viewer turns: packed small, standing upright."""
+"""Meshes of the page's interactive viewer: turned upright, and packed as 16-bit coordinates."""
 
 import base64
 from pathlib import Path
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from dhm.types import HandTemplate
 
 SCRIPT = Path(__file__).with_name("viewer.js")
-"""What draws them in the page; plain WebGL."""
+"""JavaScript of the viewer, in plain WebGL."""
 
 _STEPS = 32767  # of 16 bits, to either side
 _NEAR_WRIST, _UP, _THUMB_SIDE, _OTHER_SIDE = "wrist", "middle1", "index1", "pinky1"
@@ -20,8 +20,8 @@ class ViewerMesh(NamedTuple):
     """A mesh of the viewer.
 
     Attributes:
-        name: For its button.
-        vertices: Any frame, mm.
+        name: Label of its button.
+        vertices: mm, in any frame.
     """
 
     name: str
@@ -29,9 +29,9 @@ class ViewerMesh(NamedTuple):
 
 
 def upright(vertices: Float[np.ndarray, "v 3"], template: HandTemplate) -> Float[np.ndarray, "v 3"]:
-    """Turns a hand about its middle: fingers up (+y), the back of a right hand to +z.
+    """Turns a hand about its centre: fingers to +y, the back of a right hand to +z.
 
-    The directions are those between parts of the skin, so a mesh needs no joints.
+    The directions are taken from parts of the skin, so that no joints are needed.
     """
     place = {
         name: _part(vertices, template, name)
@@ -39,25 +39,25 @@ def upright(vertices: Float[np.ndarray, "v 3"], template: HandTemplate) -> Float
     }
     up = place[_UP] - place[_NEAR_WRIST]
     up /= np.linalg.norm(up)
-    # Seen from its back, a right hand's little finger is to the right of its index finger.
+    # From its back, a right hand has its little finger to the right of its index finger.
     right = place[_OTHER_SIDE] - place[_THUMB_SIDE]
     right -= up * (right @ up)
     right /= np.linalg.norm(right)
-    stood = vertices @ np.stack([right, up, np.cross(right, up)]).T
-    return stood - (stood.min(axis=0) + stood.max(axis=0)) / 2
+    turned = vertices @ np.stack([right, up, np.cross(right, up)]).T
+    return turned - (turned.min(axis=0) + turned.max(axis=0)) / 2
 
 
 def _part(vertices: np.ndarray, template: HandTemplate, joint: str) -> Float[np.ndarray, "3"]:
-    """Mean of the vertices, weighted as they hang on a joint."""
+    """Mean of the vertices, by their skinning weights of a joint."""
     weights = template.lbs_weights[:, template.joint_names.index(joint)]
     return weights @ vertices / max(float(weights.sum()), 1e-12)
 
 
 def pack(meshes: list[ViewerMesh], faces: Int[np.ndarray, "f 3"]) -> dict:
-    """Meshes of one topology as plain values for JSON.
+    """Packs meshes with the same faces into plain values for JSON.
 
-    Coordinates are 16-bit steps about the middle of each mesh's box, to about 0.003 mm on a hand
-    of 200 mm; normals are left to the viewer.
+    Coordinates are 16-bit integers about the centre of each mesh's bounding box, with a resolution
+    of about 0.003 mm on a hand of 200 mm; the viewer computes normals.
 
     Args:
         meshes: At least one.

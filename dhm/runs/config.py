@@ -19,8 +19,12 @@ from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import CORRECTIVES
 from dhm.networks.resnet import STAGES
 from dhm.training.loop import LoopSettings
-from dhm.training.optimiser import for_the_encoder_alone, make_optimiser
-from dhm.training.state import dropping_schedule, warmed_up
+from dhm.training.state import (
+    encoder_only,
+    make_optimiser,
+    step_decay_schedule,
+    with_warmup,
+)
 
 
 class _Rule(NamedTuple):
@@ -333,12 +337,12 @@ def schedule(config: ConfigDict, num_train: int) -> optax.Schedule:
         decayed = optax.cosine_decay_schedule(rate, config.train.epochs * per_epoch)
     else:
         drops = tuple(config.train.lr_drop_epochs)
-        decayed = dropping_schedule(rate, drops, _LR_DROP_FACTOR, per_epoch)
-    return warmed_up(decayed, config.train.warmup_steps)
+        decayed = step_decay_schedule(rate, drops, _LR_DROP_FACTOR, per_epoch)
+    return with_warmup(decayed, config.train.warmup_steps)
 
 
 def optimiser(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The optimiser, whose learning rate follows `schedule`; a trained decoder has none."""
     rate = _MUON_RATE / config.train.learning_rate
     made = make_optimiser(config.train.optimiser, schedule, rate)
-    return for_the_encoder_alone(made) if mode(config) is Mode.ENCODER else made
+    return encoder_only(made) if mode(config) is Mode.ENCODER else made

@@ -19,8 +19,8 @@ from dhm.runs.config_file import config_from_plain, noted_config
 from dhm.runs.records import DataSource, require_measured_records
 from dhm.runs.trained_decoder import decoder_template, network_settings, with_trained_decoder
 from dhm.runs.workdir import trained_variables
-from dhm.training.parallel import axis_over
 from dhm.training.state import initial_variables
+from dhm.training.step import axis_over
 
 log = logging.getLogger(__name__)
 

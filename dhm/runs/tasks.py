@@ -23,7 +23,6 @@ from dhm.evaluation.encoders import (
     summarise_encoder,
 )
 from dhm.evaluation.evaluate import (
-    OVERALL,
     evaluate,
     evaluate_fitted,
     evaluate_template,
@@ -31,12 +30,12 @@ from dhm.evaluation.evaluate import (
     summarise,
     worst_images,
 )
-from dhm.evaluation.metrics_file import METRICS_FILE, MissingData, write_metrics
+from dhm.evaluation.metrics_file import METRICS_FILE, OVERALL, MissingData, write_metrics
 from dhm.export.meshes import write_mesh
 from dhm.export.package import save_model
-from dhm.export.preview import write_preview
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
+from dhm.report.pictures import write_preview
 from dhm.runs import config as configuration
 from dhm.runs.config_file import config_from_plain, noted_config
 from dhm.runs.folder import EXPORT_FOLDER, LOCK_FILE, REPORT_FILE, TENSORBOARD_FOLDER

@@ -16,16 +16,27 @@ from dhm.networks.encoder import ImageEncoder
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.runs import config as configuration
+from dhm.runs.folder import (
+    CHECKPOINTS_FOLDER,
+    PROFILE_FOLDER,
+    REPLAY_FOLDER,
+    TENSORBOARD_FOLDER,
+)
 from dhm.runs.model import first_variables, make_training_model
 from dhm.runs.records import DataSource, open_records
 from dhm.runs.trained_decoder import require_same_decoder
 from dhm.runs.workdir import claim_data, newest_step, trained_variables
-from dhm.training.loop import train
-from dhm.training.parallel import axis_over
+from dhm.training.loop import TrainFolders, train
 from dhm.training.processes import is_first
-from dhm.training.replay import describe, find_non_finite, read_replay, step_terms
+from dhm.training.replay import (
+    describe,
+    find_non_finite,
+    format_terms,
+    read_replay,
+    step_terms,
+)
 from dhm.training.state import create_train_state
-from dhm.training.step import StepSpec, make_step_spec
+from dhm.training.step import StepSpec, axis_over, make_step_spec
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +92,12 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData, source: Da
         batches_from,
         schedule,
         configuration.loop_settings(config, data.num_train),
-        workdir,
+        TrainFolders(
+            checkpoints=workdir / CHECKPOINTS_FOLDER,
+            tensorboard=workdir / TENSORBOARD_FOLDER,
+            replay=workdir / REPLAY_FOLDER,
+            profile=workdir / PROFILE_FOLDER,
+        ),
         name_of=partial(data.describe, "train"),
     )
 
@@ -108,16 +124,7 @@ def replay(config: ConfigDict, path: Path, source: DataSource) -> None:
     saved = read_replay(path)
     model = make_training_model(config, open_records(config, source), source)
     spec = _step_spec(config, model)
-    terms, counts = step_terms(spec, saved)
-    width = max(map(len, saved.samples))
-    print(" " * width, *(f"{name:>21}" for name in terms))
-    for index, sample in enumerate(saved.samples):
-        strides = {name: len(counts) // len(values) for name, values in terms.items()}
-        row = [
-            f"{values[index // strides[name]]:>21.6g}" if index % strides[name] == 0 else " " * 21
-            for name, values in terms.items()
-        ]
-        print(f"{sample:{width}}", *row, "" if counts[index] else " does not count")
+    print(format_terms(step_terms(spec, saved), saved))
     print(f"step {saved.step}: {describe(find_non_finite(spec, saved), saved.samples)}")
 
 

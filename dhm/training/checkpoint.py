@@ -1,6 +1,12 @@
-"""Checkpoints of the training state, by step; a damaged one is seen and passed over."""
+"""Checkpoints of the training state, sealed with digests so that damage is detected.
+
+A checkpoint is a folder named by its step. Orbax's arrays have no checksums: without the seal a
+flipped bit would be restored in silence.
+"""
 
 import errno
+import hashlib
+import json
 import logging
 import os
 import shutil
@@ -13,15 +19,17 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dhm.errors import DhmError
-from dhm.training.seal import damage, seal
 from dhm.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
-# Suffixes of folders that are no checkpoints.
+SEAL_FILE = "digests.json"
+"""File of a checkpoint with the digests of all others."""
+
+# Suffixes of folders that are not checkpoints.
 _UNFINISHED, _DAMAGED = ".unfinished", ".damaged"
 _STATE = "state"
-_MARGIN = 1 << 20  # bytes of a checkpoint beside its numbers
+_MARGIN = 1 << 20  # bytes of a checkpoint besides its arrays
 
 
 class CheckpointError(DhmError):
@@ -35,18 +43,18 @@ def _tree(state: TrainState) -> dict[str, Any]:
 class Checkpoints:
     """Saves and restores training states under one folder; the newest few are kept.
 
-    A save has its final name only when all of it is on disk with its digests, so that a process
-    killed in the middle leaves the ones before. Only one process may save into a folder; several
-    may read.
+    A checkpoint gets its final name only when all of it is on disk and sealed, so that a process
+    killed in the middle leaves the earlier ones intact. Damaged checkpoints are skipped with a
+    warning. Only one process may save into a folder; several may read.
 
     Args:
         folder: Holds one folder a step; made by the first save, its parent must exist.
-        keep: How many of the newest are kept.
+        keep: Number of checkpoints that are kept.
     """
 
     def __init__(self, folder: Path, keep: int = 3):
         self._folder, self._keep = Path(folder).resolve(), keep
-        # Written by one process alone, whatever their number: the others must not be waited for.
+        # One process writes, however many there are: it must not wait for the others.
         alone = ocp.options.MultiprocessingOptions(
             primary_host=jax.process_index(),
             active_processes={jax.process_index()},
@@ -59,7 +67,7 @@ class Checkpoints:
         self._good: dict[int, bool] = {}
 
     def latest_step(self) -> int | None:
-        """Step of the newest undamaged checkpoint, None if there is no checkpoint at all.
+        """Returns the step of the newest undamaged checkpoint, None if there is no checkpoint.
 
         Raises:
             CheckpointError: If there are checkpoints and all of them are damaged.
@@ -70,15 +78,17 @@ class Checkpoints:
         if good is None and steps:
             raise CheckpointError(
                 f"{self._folder}: all checkpoints ({', '.join(map(str, steps))}) are damaged; "
-                "give another --workdir, or move them away to begin anew"
+                "give another --workdir, or move them away to start again"
             )
         return good
 
     def save(self, state: TrainState) -> None:
-        """Copies the state to the host and writes it in the background; once a step.
+        """Copies the state to the host and writes it in the background.
+
+        Does nothing if there is an undamaged checkpoint of this step.
 
         Raises:
-            CheckpointError: If the save before could not be written.
+            CheckpointError: If the previous checkpoint could not be written.
         """
         self.wait()
         step = int(state.step)
@@ -88,7 +98,7 @@ class Checkpoints:
         self._saving = step, self._writer.submit(self._write, step, host)
 
     def restore(self, state: TrainState) -> TrainState:
-        """The newest checkpoint in the structure of `state`, which must be on the host.
+        """Returns the newest checkpoint in the structure of `state`, which must be on the host.
 
         Raises:
             FileNotFoundError: If there is no checkpoint.
@@ -105,7 +115,7 @@ class Checkpoints:
         )
 
     def restore_variables(self) -> dict[str, Any]:
-        """The model's variables of the newest checkpoint, as NumPy arrays.
+        """Returns the model's variables of the newest checkpoint as NumPy arrays.
 
         Raises:
             FileNotFoundError: If there is no checkpoint.
@@ -115,9 +125,9 @@ class Checkpoints:
         return {name: tree[name] for name in ("params", "batch_stats", "identity")}
 
     def clear_damaged(self) -> None:
-        """Gives damaged checkpoints newer than the good one another name; drops unfinished ones.
+        """Renames damaged checkpoints newer than the latest good one; deletes unfinished ones.
 
-        For the one process that saves: training then writes these steps anew.
+        For the one process that saves: training then writes these steps again.
         """
         newest = self.latest_step()
         for step in self._steps():
@@ -129,7 +139,7 @@ class Checkpoints:
             shutil.rmtree(path)
 
     def check(self) -> None:
-        """Returns at once while a save is under way.
+        """Raises the error of the last save, if that is done; does not wait for it.
 
         Raises:
             CheckpointError: If the last save could not be written.
@@ -138,7 +148,7 @@ class Checkpoints:
             self.wait()
 
     def wait(self) -> None:
-        """Returns when everything saved so far is on disk.
+        """Waits until everything saved so far is on disk.
 
         Raises:
             CheckpointError: If it could not be written.
@@ -158,7 +168,7 @@ class Checkpoints:
         """Waits, then frees the threads.
 
         Raises:
-            CheckpointError: If what was saved last could not be written.
+            CheckpointError: If the last save could not be written.
         """
         try:
             self.wait()
@@ -171,7 +181,7 @@ class Checkpoints:
         unfinished = final.with_suffix(_UNFINISHED)
         self._folder.mkdir(exist_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._require_room(tree)
+        self._require_space(tree)
         try:
             unfinished.mkdir()
             self._orbax.save(unfinished / _STATE, args=ocp.args.StandardSave(tree))
@@ -185,8 +195,8 @@ class Checkpoints:
         for old in self._steps()[: -self._keep]:
             shutil.rmtree(self._path(old))
 
-    def _require_room(self, tree: dict[str, Any]) -> None:
-        """Orbax, when a disk fills up, buries the reason under hundreds of tracebacks."""
+    def _require_space(self, tree: dict[str, Any]) -> None:
+        """Refuses a full disk: Orbax would bury the reason under hundreds of tracebacks."""
         needed = _MARGIN + sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(tree))
         if (free := shutil.disk_usage(self._folder).free) < needed:
             sizes = f"{needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
@@ -206,10 +216,66 @@ class Checkpoints:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def _is_good(self, step: int) -> bool:
-        """Whether a checkpoint is as it was written; says so once if it is not."""
+        """Whether a checkpoint matches its seal; logs a warning once if it does not."""
         if step not in self._good:
-            found = damage(self._path(step))
-            self._good[step] = found is None
-            if found is not None:
-                log.warning("%s: %s; the checkpoint is passed over", self._path(step), found)
+            damage = find_damage(self._path(step))
+            self._good[step] = damage is None
+            if damage is not None:
+                log.warning("%s: %s; the checkpoint is skipped", self._path(step), damage)
         return self._good[step]
+
+
+def seal(folder: Path) -> None:
+    """Writes `SEAL_FILE`: the SHA-256 digest of every file of a folder, and of that list.
+
+    Raises:
+        OSError: If a file cannot be read or the list cannot be written.
+    """
+    files = {name: _digest(folder / name) for name in _files(folder)}
+    (folder / SEAL_FILE).write_bytes(_content(files))
+
+
+def find_damage(folder: Path) -> str | None:
+    """Compares a folder with its seal.
+
+    Returns:
+        What differs, by the name of the file (one that was added counts too); None if nothing does.
+    """
+    path = folder / SEAL_FILE
+    try:
+        content = path.read_bytes()
+        files = dict(json.loads(content)["files"])
+    except FileNotFoundError:
+        return f"{SEAL_FILE} is missing: the checkpoint is incomplete, or another version wrote it"
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return f"{SEAL_FILE} is damaged ({error!r})"
+    if content != _content(files):  # to the last byte
+        return f"{SEAL_FILE} is damaged (its own digest differs)"
+    present = set(_files(folder))
+    if missing := sorted(files.keys() - present):
+        return f"{missing[0]} is missing"
+    if added := sorted(present - files.keys()):
+        return f"{added[0]} does not belong to it"
+    for name, expected in files.items():
+        try:
+            found = _digest(folder / name)
+        except OSError as error:
+            return f"{name} cannot be read ({error})"
+        if found != expected:
+            return f"{name} is damaged (its digest differs)"
+    return None
+
+
+def _files(folder: Path) -> list[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file() and path != folder / SEAL_FILE)
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content(files: dict[str, str]) -> bytes:
+    digest_of_list = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"files": files, "list": digest_of_list}, indent=1).encode()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end training after the step in flight, with a checkpoint."""
+"""SIGINT and SIGTERM end training after the current step, with a checkpoint."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ class TrainingInterrupted(Interrupted):
 
 @contextmanager
 def on_signal(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Calls a handler with the number of each SIGINT and SIGTERM that comes meanwhile."""
+    """Calls a handler with the number of each SIGINT and SIGTERM that arrives in the block."""
     before = {signum: signal.signal(signum, handler) for signum in _SIGNALS}
     try:
         yield
@@ -33,11 +33,11 @@ def on_signal(handler: Callable[[int, Any], None]) -> Iterator[None]:
 
 
 class StopRequest:
-    """What signals ask of a training run.
+    """Whether a signal has asked a training run to end.
 
     Attributes:
-        signum: The signal that asked training to end, or None so far.
-        anything_to_save: To be set by the loop after its first step. Until then a signal ends the
+        signum: The signal, None before one has arrived.
+        anything_to_save: Set by the loop after its first step. Until then a signal ends the
             process at once.
     """
 
@@ -48,9 +48,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Notes the first SIGINT or SIGTERM; a second SIGINT ends the process at once.
+    """Records the first SIGINT or SIGTERM; a second SIGINT ends the process at once.
 
-    Outside the main thread, where Python allows no handlers, signals keep their meaning.
+    Outside the main thread, where Python allows no handlers, signals keep their effect.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -77,9 +77,9 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 
 def _watch(reader: socket.socket, request: StopRequest) -> None:
-    """Ends the process where the noted signal is not enough.
+    """Ends the process at once before the first step, or on a second SIGINT.
 
-    In a thread of its own, as Python calls no handler before XLA returns, and that compiles for
+    Runs in a thread of its own: Python calls no handler before XLA returns, which may compile for
     minutes.
     """
     asked = False

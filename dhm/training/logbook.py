@@ -1,17 +1,19 @@
-"""Where the numbers of a training run go: the progress line and TensorBoard files."""
+"""What is recorded while a run trains: progress line, TensorBoard files, profiler trace."""
 
 import time
 from pathlib import Path
+from typing import Any
 
+import jax
 from tqdm import tqdm
 
 _SHORT = {"penetration_rigid": "rigid", "penetration_non_rigid": "palm", "laplacian": "lap"}
 
 
 class Logbook:
-    """Progress line with every term, the learning rate, the speed and the time to go.
+    """Progress line with every term, the learning rate, the speed and the remaining time.
 
-    Speed is images a second, and the share of the time in which training waited for its input.
+    The speed is in images a second, beside the share of the time spent waiting for input.
 
     Args:
         folder: Gets the TensorBoard files; None writes none.
@@ -47,12 +49,12 @@ class Logbook:
         self._waited = 0.0
         self._speed: tuple[float, float] | None = None
 
-    def waited(self, seconds: float) -> None:
-        """Takes how long a step waited for its batch."""
+    def add_waiting(self, seconds: float) -> None:
+        """Adds the time that a step waited for its batch."""
         self._waited += seconds
 
     def record(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
-        """Takes the metrics of the step that led to `step`."""
+        """Records the metrics of the step that led to `step`."""
         rate, waiting = self._current_speed(step)
         shown = {_SHORT.get(name, name): f"{value:.4g}" for name, value in metrics.items()}
         shown |= {"lr": f"{learning_rate:.1g}", "img/s": f"{rate:.3g}", "wait": f"{waiting:.0%}"}
@@ -67,7 +69,7 @@ class Logbook:
                 self._writer.add_scalar(f"train/{name}", value, step)
 
     def _current_speed(self, step: int) -> tuple[float, float]:
-        """Over the last `every` steps; since the start before there are so many."""
+        """Over the last `every` steps; before there are that many, over all."""
         now, (then, first) = time.perf_counter(), self._mark
         if self._speed is not None and step - first < self._every:
             return self._speed
@@ -77,7 +79,7 @@ class Logbook:
         return speed
 
     def flush(self) -> None:
-        """Writes to disk what was recorded so far."""
+        """Writes everything recorded so far to disk."""
         if self._writer is not None:
             self._writer.flush()
 
@@ -86,3 +88,42 @@ class Logbook:
         self._bar.close()
         if self._writer is not None:
             self._writer.close()
+
+
+class Profiler:
+    """Traces the steps first..last (inclusive, counted from 0) into a folder.
+
+    Open the trace with TensorBoard's profile plugin, XProf or Perfetto.
+
+    Args:
+        folder: Gets the trace.
+        steps: (first, last), or () for none.
+    """
+
+    def __init__(self, folder: Path, steps: tuple[int, ...]):
+        self._folder, self._steps = folder, steps
+        self._running = False
+
+    def __enter__(self) -> "Profiler":
+        return self
+
+    def before_step(self, step: int, state: Any) -> None:
+        """Starts or ends the trace; waits for `state`, so that whole steps are traced."""
+        if not self._steps:
+            return
+        first, last = self._steps
+        if step == first:
+            jax.block_until_ready(state)
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+        elif step == last + 1:
+            self._stop(state)
+
+    def _stop(self, state: Any = None) -> None:
+        if self._running:
+            jax.block_until_ready(state)
+            jax.profiler.stop_trace()
+            self._running = False
+
+    def __exit__(self, *_) -> None:
+        self._stop()

@@ -1,4 +1,4 @@
-"""The training loop: feeds batches to the step, logs, saves, resumes."""
+"""The training loop: runs the step on batches, logs, saves checkpoints, resumes."""
 
 import logging
 import math
@@ -12,18 +12,30 @@ import optax
 
 from dhm.training.checkpoint import Checkpoints
 from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
-from dhm.training.logbook import Logbook
-from dhm.training.parallel import ParallelStep, make_parallel_step, replicate, shard
+from dhm.training.logbook import Logbook, Profiler
 from dhm.training.processes import all_are_needed, is_first, make_vote, wait_for_all
-from dhm.training.profile import Profiler
 from dhm.training.replay import Replay, non_finite_loss
 from dhm.training.state import TrainState
-from dhm.training.step import StepSpec
+from dhm.training.step import ParallelStep, StepSpec, make_parallel_step, replicate, shard
 from dhm.types import Batch
 
 log = logging.getLogger(__name__)
 
-CHECKPOINTS_FOLDER, REPLAY_FOLDER = "checkpoints", "replay"
+
+class TrainFolders(NamedTuple):
+    """Folders that training writes to; their parents must exist.
+
+    Attributes:
+        checkpoints: The training state, by step.
+        tensorboard: Event files.
+        replay: Steps that are not finite.
+        profile: The profiler trace.
+    """
+
+    checkpoints: Path
+    tensorboard: Path
+    replay: Path
+    profile: Path
 
 
 class LoopSettings(NamedTuple):
@@ -34,7 +46,7 @@ class LoopSettings(NamedTuple):
         steps_per_epoch: Steps of one pass over the training records.
         batch_size: Global batch size.
         checkpoint_every_epochs: Epochs between checkpoints.
-        keep_checkpoints: How many of the newest are kept.
+        keep_checkpoints: Number of checkpoints that are kept.
         log_every: Steps between points in TensorBoard.
         profile_steps: (first, last) step of a profiler trace, or () for none.
     """
@@ -54,21 +66,21 @@ def train(
     batches_from: Callable[[int], Iterable[Batch]],
     schedule: optax.Schedule,
     settings: LoopSettings,
-    workdir: Path,
+    folders: TrainFolders,
     devices: Sequence[jax.Device] | None = None,
     name_of: Callable[[int], str] = "record {}".format,
 ) -> TrainState:
-    """Trains to the last step, from the newest checkpoint in the workdir if there is one.
+    """Trains to the last step, from the newest checkpoint on if there is one.
 
     Args:
         state: Initial state, used if there is no checkpoint.
         spec: Static data of the step.
-        batches_from: Gives this process's batches from a global step on.
+        batches_from: Returns this process's batches from a global step on.
         schedule: Learning rate by step; the optimiser's own, for the log.
         settings: Plain numbers.
-        workdir: Gets checkpoints/, tensorboard/ and profile/.
-        devices: To use, of all processes; all there are by default.
-        name_of: What a record is called in messages.
+        folders: To write to; checkpoints are also read.
+        devices: To train on, of all processes; all available ones by default.
+        name_of: Returns the name of a record for messages.
 
     Returns:
         The state after the last step, on the host.
@@ -76,13 +88,13 @@ def train(
     Raises:
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
         NonFiniteLossError: If a loss or the gradient is NaN or infinite; names the first such term
-            and its samples. The step is saved in the workdir's replay/.
-        CheckpointError: If a checkpoint cannot be written, or all there are are damaged.
+            and its samples. The step is saved in the replay folder.
+        CheckpointError: If a checkpoint cannot be written, or all of them are damaged.
         ProcessLostError: If a process that trains with this one is gone.
         BadInputError: If a process's batch does not divide by its devices.
     """
     devices = devices or jax.devices()
-    checkpoints = Checkpoints(workdir / CHECKPOINTS_FOLDER, settings.keep_checkpoints)
+    checkpoints = Checkpoints(folders.checkpoints, settings.keep_checkpoints)
     is_main = is_first()
     if is_main:
         checkpoints.clear_damaged()
@@ -91,7 +103,7 @@ def train(
         state = checkpoints.restore(state)
     start = int(state.step)
     logbook = Logbook(
-        workdir / "tensorboard" if is_main else None,
+        folders.tensorboard if is_main else None,
         first_step=start,
         num_steps=settings.num_steps,
         batch_size=settings.batch_size,
@@ -100,19 +112,19 @@ def train(
     )
     if settings.profile_steps and not start <= settings.profile_steps[0] < settings.num_steps:
         log.warning(
-            "no trace: steps %s are outside this run's, %d to %d",
+            "no profiler trace: steps %s are outside this run's, %d to %d",
             settings.profile_steps, start, settings.num_steps - 1,
         )  # fmt: skip
     step = make_parallel_step(spec, devices)
     num_local = len(devices) // jax.process_count()
-    run = _Run(step, num_local, schedule, settings, checkpoints, logbook, workdir / "profile")
+    run = _Run(step, num_local, schedule, settings, checkpoints, logbook, folders.profile)
     try:
         with all_are_needed():
             state = run(replicate(state, devices), start, batches_from(start))
     except _HaltedError as halt:
         names = tuple(map(name_of, halt.batch.record.ravel().tolist()))
         replay = Replay(halt.step, jax.device_get(halt.state.variables), halt.batch, names)
-        raise non_finite_loss(spec, replay, workdir / REPLAY_FOLDER) from None
+        raise non_finite_loss(spec, replay, folders.replay) from None
     finally:
         logbook.close()
         checkpoints.close()
@@ -120,14 +132,14 @@ def train(
 
 
 class _HaltedError(Exception):
-    """A step was not finite: its number, the state before it, and what it was given."""
+    """A step was not finite: its number, the state before it, and its batch."""
 
     def __init__(self, step: int, state: TrainState, batch: Batch):
         self.step, self.state, self.batch = step, state, batch
 
 
 class _Run(NamedTuple):
-    """The parts of a run that stay the same from step to step."""
+    """A run's parts; calling it trains."""
 
     step: ParallelStep
     num_devices: int
@@ -170,14 +182,14 @@ class _Run(NamedTuple):
         return state
 
     def _timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; the logbook learns how long each was waited for."""
+        """Yields the batches and records in the logbook how long each was waited for."""
         batches = iter(batches)
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
             if batch is None:
                 return
-            self.logbook.waited(time.perf_counter() - began)
+            self.logbook.add_waiting(time.perf_counter() - began)
             yield batch
 
     def _is_checkpoint(self, step: int) -> bool:
@@ -190,6 +202,6 @@ class _Run(NamedTuple):
         step, metrics, batch = pending
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not all(map(math.isfinite, values.values())):
-            # No step since then has changed the state.
+            # The state is that before the bad step: a halted step changes nothing.
             raise _HaltedError(step, state, batch)
         self.logbook.record(step, values, float(self.schedule(step - 1)))

@@ -1,4 +1,4 @@
-"""Several processes that train together, on one machine or many."""
+"""Training with several processes, on one machine or many."""
 
 import os
 import sys
@@ -13,32 +13,33 @@ from jax.experimental import multihost_utils
 from dhm.errors import BadInputError, DhmError
 
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
-# Open MPI 4 tells its processes where the first is, 5 does not.
+# Set by Open MPI 4, by which JAX finds the first process; Open MPI 5 has no such variable.
 _OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"
-# What errors of collective operations speak of when a process is gone, on CPUs and on GPUs.
+# Words in errors of collective operations after a process is lost, on CPUs and on GPUs.
 _LOST = ("gloo", "nccl", "coordination service", "heartbeat", "unavailable")
 _RANK, _SIZE = "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"
 
 
 class ProcessLostError(DhmError):
-    """Another process is gone."""
+    """Another process of the training is gone."""
 
 
 def join(
     coordinator: str | None = None, process_id: int | None = None, process_count: int | None = None
 ) -> None:
-    """Makes this process one of those that train together; to be called before JAX is used.
+    """Connects this process with the others of a training; to be called before JAX is used.
 
-    SLURM's and Open MPI 4's processes find each other by themselves. A process of its own stays so.
+    Processes started by SLURM or Open MPI 4 need no arguments. Without arguments any other process
+    trains alone.
 
     Args:
-        coordinator: host:port of the first process, where it listens and the others find it.
+        coordinator: host:port at which the first process listens.
         process_id: This process's index; by default Open MPI's rank.
-        process_count: How many there are; by default Open MPI's number.
+        process_count: Number of processes; by default Open MPI's.
 
     Raises:
-        BadInputError: If the arguments do not say what is needed.
-        DhmError: If the processes do not find each other.
+        BadInputError: If an argument is missing or impossible.
+        DhmError: If the processes cannot connect.
     """
     if coordinator is None:
         if process_id is not None or process_count is not None:
@@ -54,7 +55,7 @@ def join(
         jax.distributed.initialize(*arguments)
     except (RuntimeError, ValueError) as error:
         where = coordinator or "the cluster"
-        raise DhmError(f"the processes at {where} did not find each other: {error}") from error
+        raise DhmError(f"the processes at {where} could not connect: {error}") from error
 
 
 def _detected_count() -> int:
@@ -62,7 +63,7 @@ def _detected_count() -> int:
         return int(os.environ["SLURM_NTASKS"])
     count = int(os.environ.get(_SIZE, 1))
     if count > 1 and _OPEN_MPI_4 not in os.environ:
-        found = f"nothing, and this Open MPI does not tell its {count} processes"
+        found = f"nothing, and this version of Open MPI does not pass it to its {count} processes"
         raise BadInputError("--coordinator", found, "the first process's host:port")
     return count
 
@@ -78,16 +79,16 @@ def _numbers(process_id: int | None, process_count: int | None) -> tuple[int, in
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what all share."""
+    """Whether this is the first process, which alone writes checkpoints and logs."""
     return jax.process_index() == 0
 
 
 @contextmanager
 def all_are_needed() -> Iterator[None]:
-    """What processes do together in this block needs all of them.
+    """Turns errors of collective operations in this block into `ProcessLostError`.
 
     Raises:
-        ProcessLostError: If one is gone.
+        ProcessLostError: If another process is gone.
     """
     try:
         yield
@@ -102,21 +103,21 @@ def all_are_needed() -> Iterator[None]:
         ) from error
 
 
-def wait_for_all(where: str) -> None:
-    """Returns when every process is at the same place.
+def wait_for_all(name: str) -> None:
+    """Waits until every process has reached the barrier of this name.
 
     Raises:
-        ProcessLostError: If one is gone.
+        ProcessLostError: If another process is gone.
     """
     if jax.process_count() > 1:
         with all_are_needed():
-            multihost_utils.sync_global_devices(where)
+            multihost_utils.sync_global_devices(name)
 
 
 def end(code: int) -> NoReturn:
-    """Ends this process; at once while it is one of several, as JAX would wait for the others.
+    """Ends this process; at once if it is one of several, as JAX would wait for the others.
 
-    They notice, and end too.
+    The others lose a process and end too.
     """
     if jax.distributed.is_initialized():
         sys.stdout.flush()
@@ -126,18 +127,18 @@ def end(code: int) -> NoReturn:
 
 
 def leave() -> None:
-    """Waits for the others and goes on alone; what JAX calculates is this process's own again."""
+    """Waits for the other processes, then disconnects: JAX's computations are local again."""
     if jax.process_count() > 1:
         jax.distributed.shutdown()
 
 
 def make_vote() -> Callable[[int | None], int | None]:
-    """A way for all processes to stop after the same step when one of them got a signal.
+    """Creates a vote by which all processes stop after the same step when one has got a signal.
 
     Returns:
-        A function for each of them to call after every step, with the signal it got or None. A
-        single process gets its own answer back; several get the highest number that any of them
-        brought the last time, so that none waits for the step in flight.
+        A function that each process calls after every step with the signal it has got, or None.
+        It returns the argument for a single process; for several, the highest number that any of
+        them passed at the previous step, so that none waits for the step in flight.
     """
     if jax.process_count() == 1:
         return lambda signum: signum

@@ -1,4 +1,4 @@
-"""A step whose loss was not finite: what in it was not, and the batch kept for another look."""
+"""Steps whose loss is not finite: saved, and computed again to find the term and samples."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,10 +11,10 @@ import numpy as np
 import optax
 from flax import serialization
 from flax.errors import FlaxError
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from dhm.errors import BadInputError, DhmError
-from dhm.training.step import StepSpec, batch_means, encoded_terms
+from dhm.training.step import LossTerms, StepSpec, batch_means, loss_terms
 from dhm.types import Batch, Camera
 
 # Causes before effects.
@@ -26,17 +26,17 @@ _GRADIENT = "gradient"
 
 
 class NonFiniteLossError(DhmError):
-    """A loss or gradient became NaN or infinite; training stopped, the last checkpoint stays."""
+    """A loss or gradient became NaN or infinite; training stopped, the last checkpoint is kept."""
 
 
 class Replay(NamedTuple):
-    """A step to be looked at again.
+    """A training step to be computed again.
 
     Attributes:
         step: Its number.
-        variables: The model's variables before it.
-        batch: What it was given, one process's part of the batch.
-        samples: What each sample is, for messages.
+        variables: The model's variables before the step.
+        batch: Its input, one process's part of the global batch.
+        samples: Description of each sample, for messages.
     """
 
     step: int
@@ -46,12 +46,13 @@ class Replay(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What is not finite in a step.
+    """The first value of a step that is not finite.
 
     Attributes:
-        term: The first term in the order of causes, or "gradient".
-        value: What it is.
-        samples: Indices of the samples of which it is so; empty if only all together do it.
+        term: The first such term in the order of causes, or "gradient".
+        value: NaN or infinity.
+        samples: Indices of the samples with such a value; empty if it arises from several samples
+            together.
     """
 
     term: str
@@ -60,7 +61,7 @@ class Finding(NamedTuple):
 
 
 def write_replay(path: Path, replay: Replay) -> None:
-    """Writes a step as msgpack.
+    """Writes a step to a msgpack file.
 
     Raises:
         OSError: If it cannot be written.
@@ -77,10 +78,10 @@ def write_replay(path: Path, replay: Replay) -> None:
 
 
 def read_replay(path: Path) -> Replay:
-    """Reads what `write_replay` wrote.
+    """Reads a step that `write_replay` wrote.
 
     Raises:
-        BadInputError: If there is no such file, or it is not one.
+        BadInputError: If the file is missing, or holds no step.
     """
     expected = "a step that a training saved"
     try:
@@ -97,7 +98,7 @@ def read_replay(path: Path) -> Replay:
 
 
 def non_finite_loss(spec: StepSpec, replay: Replay, folder: Path) -> NonFiniteLossError:
-    """Saves a step that was not finite and returns an error that names the culprit in it.
+    """Saves a step and returns an error that names its first value that is not finite.
 
     Raises:
         OSError: If it cannot be saved.
@@ -112,40 +113,60 @@ def non_finite_loss(spec: StepSpec, replay: Replay, folder: Path) -> NonFiniteLo
     )
 
 
-def step_terms(
-    spec: StepSpec, replay: Replay
-) -> tuple[dict[str, Float[np.ndarray, " n"]], Bool[np.ndarray, " b"]]:
-    """`sample_terms` of a saved step, causes before effects.
+def step_terms(spec: StepSpec, replay: Replay) -> LossTerms:
+    """Computes the loss terms of a saved step.
 
     Raises:
         BadInputError: If its variables or batch do not fit the model.
     """
     try:
-        terms_of = jax.jit(_on_one_device(spec, encoded_terms))
-        terms, counts, _ = jax.device_get(terms_of(replay.variables, replay.batch))
+        terms_of = jax.jit(_on_one_device(spec, loss_terms))
+        terms, _ = jax.device_get(terms_of(replay.variables, replay.batch))
     except (TypeError, ValueError, KeyError, FlaxError) as error:
         found = f"variables or a batch of other shapes ({error})"
         raise BadInputError("the saved step", found, "those of the config's model") from error
-    return {name: terms[name] for name in sorted(terms, key=_ORDER.index)}, counts
+    return terms
+
+
+def format_terms(terms: LossTerms, replay: Replay) -> str:
+    """Lays out the terms of a saved step for a terminal, one line a sample."""
+    width, names = max(map(len, replay.samples)), _in_order(terms)
+    lines = [" ".join([" " * width, *(f"{name:>21}" for name in names)])]
+    for index, sample in enumerate(replay.samples):
+        mesh, rest = divmod(index, replay.batch.target_stride)
+        row = {name: values[index] for name, values in terms.sample.items()}
+        row |= {name: values[mesh] for name, values in terms.mesh.items() if rest == 0}
+        cells = (f"{row[name]:>21.6g}" if name in row else " " * 21 for name in names)
+        note = "" if terms.counts[index] else " does not count"
+        lines.append(" ".join([f"{sample:{width}}", *cells, note]))
+    return "\n".join(lines)
+
+
+def _in_order(terms: LossTerms) -> list[str]:
+    return sorted([*terms.sample, *terms.mesh], key=_ORDER.index)
 
 
 def find_non_finite(spec: StepSpec, replay: Replay) -> Finding | None:
-    """Looks for the first term, and then the gradient, that is NaN or infinite.
+    """Finds the first term, or else the gradient, that is NaN or infinite.
 
-    Samples that do not count are left out.
+    Terms of samples that do not count are ignored.
 
     Returns:
-        What was found, None if all of the step is finite.
+        The finding, None if the whole step is finite.
 
     Raises:
         BadInputError: If its variables or batch do not fit the model.
     """
-    terms, counts = step_terms(spec, replay)
-    for term, values in terms.items():
-        stride = len(counts) // len(values)
-        bad = np.flatnonzero(~np.isfinite(values) & counts[::stride])
+    terms = step_terms(spec, replay)
+    for name in _in_order(terms):
+        if name in terms.sample:
+            values, counts, stride = terms.sample[name], terms.counts, 1
+        else:
+            values, counts = terms.mesh[name], terms.mesh_counts
+            stride = replay.batch.target_stride
+        bad = np.flatnonzero(~np.isfinite(values) & counts)
         if len(bad):
-            return Finding(term, float(values[bad[0]]), tuple((bad * stride).tolist()))
+            return Finding(name, float(values[bad[0]]), tuple((bad * stride).tolist()))
     variables, batch = replay.variables, replay.batch
     norm_of = jax.jit(partial(_gradient_norm, spec))
     norm = float(norm_of(variables, batch))
@@ -157,9 +178,9 @@ def find_non_finite(spec: StepSpec, replay: Replay) -> Finding | None:
 
 
 def describe(finding: Finding | None, samples: tuple[str, ...]) -> str:
-    """A finding in words, with at most three of its samples by name."""
+    """Describes a finding in words, with at most three of its samples by name."""
     if finding is None:
-        return "all terms and the gradient are finite when calculated again"
+        return "all terms and the gradient are finite when computed again"
     where = ", ".join(samples[index] for index in finding.samples[:3])
     more = len(finding.samples) - 3
     where += f" and {more} more" if more > 0 else ""
@@ -177,7 +198,7 @@ def _gradient_norm(spec: StepSpec, variables: dict[str, Any], batch: Batch) -> F
 
 
 def _on_one_device(spec: StepSpec, function: Callable) -> Callable:
-    """A function of spec, variables and batch, where a device axis of size one is all there is."""
+    """Binds a function of spec, variables and batch to a device axis of size one."""
 
     def call(variables, batch):
         sharded = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
@@ -188,8 +209,8 @@ def _on_one_device(spec: StepSpec, function: Callable) -> Callable:
 
 
 def _copies(batch: Batch, index: int) -> Batch:
-    """A batch of one sample alone; of all background where it brings no target views."""
-    stride = len(batch.image) // len(batch.target_depth)
+    """Copies of one sample; with all-background depth maps where it brings no target views."""
+    stride = batch.target_stride
 
     def repeated(tree, at):
         return jax.tree.map(lambda x: np.repeat(x[at : at + 1], len(x), axis=0), tree)

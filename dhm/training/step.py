@@ -1,13 +1,17 @@
-"""One training step as a pure function (paper section 6)."""
+"""The training step (paper section 6): a pure function, and its pmap over devices."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
+from dhm.errors import BadInputError
 from dhm.losses.objective import (
     ObjectiveSettings,
     ObjectiveTopology,
@@ -23,18 +27,21 @@ from dhm.rendering import render_depth
 from dhm.training.state import TrainState
 from dhm.types import Batch
 
+AXIS = "devices"
+"""Name of the pmap axis that a batch is sharded over."""
+
 
 class StepSpec(NamedTuple):
-    """What a step needs besides its state and batch; fixed for a run.
+    """Static data of a training step, the same for all steps of a run.
 
     Attributes:
         model: The hand model.
         topology: Static data of the losses.
         settings: Weights and reductions of the losses.
         axis_name: pmap axis that the batch is sharded over, or None.
-        mesh_pose: Which pose the meshes take, "encoder" or "fitted" to the target joints.
-        fixed_decoder: Whether the encoder alone learns, by L_pose alone, with the targets' bone
-            lengths for the output (section 8.4).
+        mesh_pose: Pose of the meshes: "encoder", or "fitted" to the target joints.
+        fixed_decoder: Whether the encoder alone is trained, by L_pose alone, with the output's
+            bones at the lengths of the target's (section 8.4).
     """
 
     model: HandModel
@@ -57,133 +64,153 @@ def make_step_spec(
     return StepSpec(model, topology, settings, axis_name, mesh_pose, fixed_decoder)
 
 
-def sample_terms(
-    spec: StepSpec, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
-) -> tuple[dict[str, Float[Array, " n"]], Bool[Array, " b"]]:
-    """Every loss term of each sample, and which samples count.
+class LossTerms(NamedTuple):
+    """Loss terms of a batch of b samples, of which the m with target views have meshes.
 
-    "joint" and "P_err" are there for all samples, what needs the mesh for those with target views
-    alone. Meshes in a fitted pose bring a "joint_fitted" of their own, by which the skeleton
-    learns; where they stand fingers do not meet, so "penetration_rigid" is then that of the
-    encoder's hands, of all samples.
+    Attributes:
+        sample: Terms of all samples by name.
+        mesh: Terms of the samples with meshes by name.
+        counts: Whether a sample counts: enough of its joints are valid for the alignment.
+        mesh_counts: The same of the samples with meshes.
     """
+
+    sample: dict[str, Float[Array, " b"]]
+    mesh: dict[str, Float[Array, " m"]]
+    counts: Bool[Array, " b"]
+    mesh_counts: Bool[Array, " m"]
+
+
+def loss_terms(
+    spec: StepSpec, variables: dict[str, Any], batch: Batch
+) -> tuple[LossTerms, dict[str, Any]]:
+    """Encodes and decodes a batch and computes its loss terms.
+
+    Returns:
+        The terms, and the encoder's new BatchNorm statistics.
+    """
+    theta, updates = spec.model.apply(
+        variables, batch.image, train=True, method="encode", mutable=["batch_stats"]
+    )
     batch = mask_joints(spec.model, batch)
-    stride = len(theta) // len(batch.target_depth)
-    chosen = batch._replace(joints=batch.joints[::stride], joint_valid=batch.joint_valid[::stride])
+    terms_of = _encoder_terms if spec.fixed_decoder else _hand_terms
+    return terms_of(spec, variables, theta, batch), updates["batch_stats"]
+
+
+def _hand_terms(
+    spec: StepSpec, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
+) -> LossTerms:
+    """Terms of a step that trains the whole model.
+
+    Meshes in a fitted pose have a term "joint_fitted", which trains the skeleton. Their fingers
+    stand where the target's do and do not intersect: "penetration_rigid" is then of all samples,
+    in the encoder's pose.
+    """
+    drawn = batch.with_targets()
     fitted = spec.mesh_pose == "fitted"
-    pose = _fitted_pose(spec, variables, chosen) if fitted else theta[::stride]
-    output, aligned = decode_aligned(spec.model, variables, pose, chosen)
-    size = batch.target_depth.shape[-2:]
+    pose = _fitted_pose(spec, variables, drawn) if fitted else theta[:: batch.target_stride]
+    output, mesh_counts = decode_aligned(spec.model, variables, pose, drawn)
+    size = drawn.target_depth.shape[-2:]
     faces = jnp.asarray(spec.model.template.faces, jnp.int32)
     with jax.named_scope("rasterize"):
-        rendered = render_depth(output.vertices, faces, chosen.target_camera, size)
-    terms = objective(
-        output, rendered, chosen.joints, chosen.joint_valid, chosen.target_depth,
+        rendered = render_depth(output.vertices, faces, drawn.target_camera, size)
+    mesh = objective(
+        output, rendered, drawn.joints, drawn.joint_valid, drawn.target_depth,
         spec.topology, spec.settings,
     )  # fmt: skip
-    joints = output.joints
+    joint_of_meshes = mesh.pop("joint")
+    if not fitted and batch.target_stride == 1:
+        sample = {"joint": joint_of_meshes, "P_err": _P_err(output.joints, batch)}
+        return LossTerms(sample, mesh, mesh_counts, mesh_counts)
+    # Fitted meshes train the skeleton; an unsure encoder would shorten its bones to err less.
+    own = jax.lax.stop_gradient(variables) if fitted else variables
+    joints, counts = joints_aligned(spec.model, own, theta, batch)
+    sample = _joint_terms(joints, batch)
     if fitted:
-        terms["joint_fitted"] = terms["joint"]
-    if stride > 1 or fitted:
-        # Fitted meshes teach the skeleton; an unsure encoder would shorten its bones to err less.
-        own = jax.lax.stop_gradient(variables) if fitted else variables
-        joints, aligned = joints_aligned(spec.model, own, theta, batch)
-        loss = joint_loss(joints, batch.joints, batch.joint_valid)
-        terms["joint"] = reduce_joint(loss, batch.joint_valid)
-    if fitted:
+        mesh["joint_fitted"] = joint_of_meshes
         zero = output.joints_zero[:1], output.v_zero[:1]  # of the subject: the same in all samples
-        terms["penetration_rigid"] = rigid_penetration_term(
+        sample["penetration_rigid"] = rigid_penetration_term(
             joints, *zero, spec.topology.parts, spec.settings
         )
-    distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)
-    distance = jnp.sum(jnp.where(batch.joint_valid, distance, 0), axis=-1)
-    terms["P_err"] = distance / jnp.maximum(jnp.sum(batch.joint_valid, axis=-1), 1)
-    return terms, aligned
+        del mesh["penetration_rigid"]
+    return LossTerms(sample, mesh, counts, mesh_counts)
 
 
-def pose_terms(
+def _encoder_terms(
     spec: StepSpec, variables: dict[str, Any], theta: Float[Array, "b d"], batch: Batch
-) -> tuple[dict[str, Float[Array, " b"]], Bool[Array, " b"]]:
-    """The terms of a step with a fixed decoder: "joint" and "P_err" at the targets' bone lengths.
+) -> LossTerms:
+    """Terms of a step with a fixed decoder; makes no mesh, and reads no target views."""
+    joints, counts = joints_aligned(spec.model, variables, theta, batch, bone_lengths=True)
+    return LossTerms(_joint_terms(joints, batch), {}, counts, counts)
 
-    No mesh is made, so the batch needs no target views.
-    """
-    batch = mask_joints(spec.model, batch)
-    joints, aligned = joints_aligned(spec.model, variables, theta, batch, bone_lengths=True)
+
+def _joint_terms(joints: Float[Array, "b j 3"], batch: Batch) -> dict[str, Float[Array, " b"]]:
     loss = joint_loss(joints, batch.joints, batch.joint_valid)
+    joint = reduce_joint(loss, batch.joint_valid)
+    return {"joint": joint, "P_err": _P_err(joints, batch)}
+
+
+def _P_err(joints: Float[Array, "b j 3"], batch: Batch) -> Float[Array, " b"]:
+    """Mean distance of the valid joints, mm, without a gradient."""
     distance = jnp.linalg.norm(jax.lax.stop_gradient(joints) - batch.joints, axis=-1)
-    error = reduce_joint(jnp.where(batch.joint_valid, distance, 0), batch.joint_valid)
-    return {"joint": reduce_joint(loss, batch.joint_valid), "P_err": error}, aligned
+    return reduce_joint(jnp.where(batch.joint_valid, distance, 0), batch.joint_valid)
 
 
 def _fitted_pose(spec: StepSpec, variables: dict[str, Any], batch: Batch) -> Float[Array, "n d"]:
-    """Angles that bring the present skeleton to the target joints; no gradient runs into them."""
+    """Angles that bring the current skeleton to the target joints, without a gradient."""
     with jax.named_scope("fit"):
         fixed = jax.lax.stop_gradient(variables)
         pose = spec.model.apply(fixed, batch.joints, batch.joint_valid, method="fit")
     return jax.lax.stop_gradient(pose.theta)
 
 
-def _sum_over_devices(tree: Any, axis_name: str | None) -> Any:
-    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
-
-
-def _weighted_means(
-    terms: dict[str, Float[Array, " n"]],
-    counts: Bool[Array, " b"],
-    settings: ObjectiveSettings,
-    axis_name: str | None,
-) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""]]:
-    """The device's share of each term's mean over the samples that count, and their number."""
-    means, totals = {}, {}
-    for name, term in terms.items():
-        used = counts[:: len(counts) // len(term)]
-        if len(term) not in totals:
-            total = _sum_over_devices(jnp.sum(used.astype(jnp.float32)), axis_name)
-            totals[len(term)] = total
-        means[name] = jnp.sum(jnp.where(used, term, 0)) / jnp.maximum(totals[len(term)], 1)
-    # Of the means, not the mean of the samples' totals: the terms may be means of unlike samples.
-    one = {name: mean[None] for name, mean in means.items()}
-    if "depth" in means:
-        total = weighted_total(one, settings)[0] + settings.joint * means.get("joint_fitted", 0.0)
-    else:  # the decoder is fixed
-        total = settings.joint * means["joint"]
-    return means | {"total": total}, totals[len(counts)]
-
-
-def encoded_terms(
-    spec: StepSpec, variables: dict[str, Any], batch: Batch
-) -> tuple[dict[str, Float[Array, " n"]], Bool[Array, " b"], Any]:
-    """The terms of the angles that the encoder reads, with BatchNorm's new statistics."""
-    theta, updates = spec.model.apply(
-        variables, batch.image, train=True, method="encode", mutable=["batch_stats"]
-    )
-    terms_of = pose_terms if spec.fixed_decoder else sample_terms
-    return *terms_of(spec, variables, theta, batch), updates["batch_stats"]
-
-
 def batch_means(
     spec: StepSpec, variables: dict[str, Any], batch: Batch
-) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""], Any]:
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""], dict[str, Any]]:
     """The loss of one global batch, of which each device holds a shard.
 
     Returns:
         This device's share of each term's mean, the number of samples that count over all devices,
-        and BatchNorm's new statistics.
+        and the encoder's new BatchNorm statistics.
     """
     if spec.fixed_decoder:
         params = variables["params"]
         fixed = jax.lax.stop_gradient(params) | {"encoder": params["encoder"]}
         variables = {**variables, "params": fixed}
-    terms, counts, batch_stats = encoded_terms(spec, variables, batch)
-    means, total = _weighted_means(terms, counts, spec.settings, spec.axis_name)
+    terms, batch_stats = loss_terms(spec, variables, batch)
+    means, num_samples = _shares_of_means(terms, spec.axis_name)
+    settings = spec.settings
     if spec.fixed_decoder:
-        return means, total, batch_stats
+        means["total"] = settings.joint * means["joint"]
+        return means, num_samples, batch_stats
+    # Of the means, not the mean of the samples' totals: the terms may be of different samples.
+    of_one = {name: mean[None] for name, mean in means.items()}
+    means["total"] = weighted_total(of_one, settings)[0]
+    means["total"] += settings.joint * means.get("joint_fitted", 0.0)
     change = spec.model.apply(variables, method="skeleton_change")
     num_devices = _sum_over_devices(jnp.float32(1), spec.axis_name)
     means["skeleton"] = jnp.mean(skeleton_loss(change)) / num_devices
-    means["total"] += spec.settings.skeleton * means["skeleton"]
-    return means, total, batch_stats
+    means["total"] += settings.skeleton * means["skeleton"]
+    return means, num_samples, batch_stats
+
+
+def _shares_of_means(
+    terms: LossTerms, axis_name: str | None
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""]]:
+    """Shares of this device in the means over the samples that count, and their number."""
+    counts = terms.counts, terms.mesh_counts
+    numbers = jnp.stack([jnp.sum(kind.astype(jnp.float32)) for kind in counts])
+    num_samples, num_meshes = _sum_over_devices(numbers, axis_name)
+
+    def share(term, counts, number):
+        return jnp.sum(jnp.where(counts, term, 0)) / jnp.maximum(number, 1)
+
+    means = {name: share(x, terms.counts, num_samples) for name, x in terms.sample.items()}
+    means |= {name: share(x, terms.mesh_counts, num_meshes) for name, x in terms.mesh.items()}
+    return means, num_samples
+
+
+def _sum_over_devices(tree: Any, axis_name: str | None) -> Any:
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
 
 def train_step(
@@ -191,7 +218,7 @@ def train_step(
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """One update on one global batch, of which each device holds a shard.
 
-    Where a term or the gradient is not finite there is no update, and none after it.
+    Once a term or the gradient is not finite, the state does not change any more.
 
     Samples with fewer than three valid alignment joints do not count in the losses; their images
     still enter BatchNorm's statistics.
@@ -208,10 +235,10 @@ def train_step(
 
     def loss(params):
         variables = {**state.variables, "params": params}
-        means, total, batch_stats = batch_means(spec, variables, batch)
-        return means["total"], (means, total, batch_stats)
+        means, num_samples, batch_stats = batch_means(spec, variables, batch)
+        return means["total"], (means, num_samples, batch_stats)
 
-    gradients, (means, total, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
+    gradients, (means, num_samples, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
     with jax.named_scope("update"):
         gradients, metrics = _sum_over_devices((gradients, means), spec.axis_name)
         metrics["grad_norm"] = optax.tree.norm(gradients)
@@ -221,4 +248,61 @@ def train_step(
         kept = state.replace(halted=after.halted)
         state = jax.tree.map(partial(jnp.where, after.halted), kept, after)
     size = _sum_over_devices(jnp.float32(len(batch.image)), spec.axis_name)
-    return state, metrics | {"dropped": size - total}
+    return state, metrics | {"dropped": size - num_samples}
+
+
+ParallelStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Float[Array, ""]]]]
+
+
+def axis_over(num_devices: int) -> str | None:
+    """Name of the axis that a step on this many devices, of all processes, averages over.
+
+    None for one: XLA's CPU backend copies what it sums, even over one device.
+    """
+    return AXIS if num_devices > 1 else None
+
+
+def make_parallel_step(spec: StepSpec, devices: Sequence[jax.Device]) -> ParallelStep:
+    """Compiles the step for devices: of states from `replicate` and host batches from `shard`.
+
+    The state is replicated without a leading device axis and its buffers are reused.
+    """
+    alone = len(devices) == jax.process_count() == 1
+    assert alone or spec.axis_name == AXIS, "BatchNorm and the losses must average over the axis"
+    return jax.pmap(
+        partial(train_step, spec=spec),
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        devices=devices,
+        donate_argnums=(0,),
+    )
+
+
+def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Puts a tree on every device, placed as a step returns it, so that no step compiles twice.
+
+    Arrays that are on a device already may be reused, and are deleted by the first step.
+    """
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+    if jax.process_count() > 1:  # else JAX would send one process's arrays to the others
+        tree = jax.device_get(tree)
+    return jax.device_put(tree, sharding)
+
+
+def shard(batch: Batch, num_devices: int) -> Batch:
+    """Splits this process's batch over its devices: [b ...] becomes [d b/d ...].
+
+    Raises:
+        BadInputError: If the batch does not divide evenly.
+    """
+    size = len(batch.image)
+    if size % num_devices:
+        raise BadInputError(
+            "config.train.batch_size",
+            f"{size} samples a process",
+            f"a multiple of its {num_devices} devices",
+        )
+    return jax.tree.map(
+        lambda x: x.reshape(num_devices, len(x) // num_devices, *x.shape[1:]), batch
+    )

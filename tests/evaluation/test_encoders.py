@@ -28,7 +28,7 @@ def measured(toy_model, toy_prepared):
     return evaluate_encoder(model, variables, PreparedData(toy_prepared), batch_size=4)
 
 
-def test_it_is_the_evaluation_s_p_err(measured, toy_model, toy_prepared):
+def test_p_err_is_that_of_evaluate(measured, toy_model, toy_prepared):
     _, model, variables = toy_model
     data = PreparedData(toy_prepared)
     expected = evaluate(model, variables, data, batch_size=4, mesh_stride=100)
@@ -56,14 +56,14 @@ def test_adjusted_errors_are_those_of_each_image_by_itself(measured, toy_model, 
         assert error.adjusted == pytest.approx(distance[fields.joint_valid].mean(), abs=1e-2)
 
 
-def test_a_model_that_gives_nan_is_no_result(toy_model, toy_prepared):
+def test_a_model_that_gives_nan_is_refused(toy_model, toy_prepared):
     _, model, variables = toy_model
     bad = variables | {"params": jax.tree.map(lambda x: x * jnp.nan, variables["params"])}
     with pytest.raises(DhmError, match=r"NaN or infini"):
         evaluate_encoder(model, bad, PreparedData(toy_prepared), batch_size=4)
 
 
-def test_people_are_told_by_the_sequences_names():
+def test_means_are_by_the_person_that_a_sequence_is_named_after():
     errors = [
         EncoderErrors("s1_0041_RT_gesture", 10.0, 8.0),
         EncoderErrors("s1_0042_RT_gesture", 20.0, 12.0),
@@ -79,7 +79,7 @@ def test_people_are_told_by_the_sequences_names():
     assert summarise_encoder([EncoderErrors("a", math.nan, math.nan)])["overall"]["P_err"] is None
 
 
-def test_the_comparison_says_how_much_less_the_new_encoder_errs():
+def test_the_comparison_has_the_improvement_in_percent():
     rows = {
         NEW: {"overall": {"images": 3, "P_err": 18.0, "adjusted": 15.0}},
         FORMER: {"overall": {"images": 3, "P_err": 24.0, "adjusted": 20.0}},

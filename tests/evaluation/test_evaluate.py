@@ -7,10 +7,10 @@ from scipy.spatial.transform import Rotation
 
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import DhmError
+from dhm.evaluation import aligned_hands as loop
 from dhm.evaluation import evaluate as module
 from dhm.evaluation.evaluate import (
     METRICS,
-    OVERALL,
     SampleErrors,
     evaluate,
     evaluate_fitted,
@@ -19,6 +19,7 @@ from dhm.evaluation.evaluate import (
     summarise,
 )
 from dhm.evaluation.metrics import mesh_error
+from dhm.evaluation.metrics_file import OVERALL
 from dhm.types import HandOutput
 
 ALIGNMENT = ("wrist", "index1", "middle1", "ring1", "pinky1")
@@ -32,7 +33,7 @@ def data(toy_prepared):
 
 
 def _hide_joints(data, batch):
-    """Takes annotations away from two records and puts nonsense in their place."""
+    """Makes joints of two records invalid and sets their coordinates to nonsense."""
     names = data.template.joint_names
     valid, joints = batch.joint_valid.copy(), batch.joints.copy()
     for row, record in enumerate(batch.record):
@@ -45,17 +46,16 @@ def _hide_joints(data, batch):
 
 @pytest.fixture(scope="module")
 def hidden_joints(data):
-    """make_dataset with records 1 and 5 robbed of alignment joints."""
-    original = module.make_dataset
+    """A batch of all records; in every batch records 1 and 5 lack alignment joints."""
+    original = loop.make_batch
 
-    def make_dataset(*args, **kwargs):
-        return (_hide_joints(data, batch) for batch in original(*args, **kwargs))
+    def make_batch(*args):
+        return _hide_joints(data, original(*args))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "make_dataset", make_dataset)
-        yield lambda: make_dataset(
-            data, "test", batch_size=6, num_views=0, seed=0, shuffle=False, num_threads=0
-        )
+        patch.setattr(loop, "make_batch", make_batch)
+        fields = [data.record("test", record) for record in range(6)]
+        yield make_batch(range(6), fields, [data.image("test", record) for record in range(6)])
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def _kabsch(source, target):
 def recomputed(data, toy_model, hidden_joints):
     """Joints and vertices of each record after an alignment of its own, float64."""
     _, model, variables = toy_model
-    (batch,) = hidden_joints()
+    batch = hidden_joints
     theta = model.apply(variables, jnp.asarray(batch.image), method="encode")
     output = model.apply(variables, theta, method="decode")
     names = data.template.joint_names
@@ -125,7 +125,7 @@ def test_mesh_errors_on_every_other_record(data, errors, recomputed):
         assert abs(sample.beyond_cut - expected.beyond_cut) <= 1
 
 
-def test_the_counts_tell_what_could_not_be_measured(errors):
+def test_counts_are_of_measured_images(errors):
     row = summarise(errors)[OVERALL]
     assert (row["images"], row["aligned"], row["with_scan"]) == (6, 5, 3)
 
@@ -144,7 +144,7 @@ def test_the_true_hand_has_no_errors(data, toy_model, monkeypatch):
 
     def truth(model, variables, batch):
         v, j = vertices[batch.record], joints[batch.record] + batch.record[:, None, None]
-        return None, HandOutput(v, j, v, j), jnp.ones(len(v), bool)
+        return HandOutput(v, j, v, j), jnp.ones(len(v), bool)
 
     monkeypatch.setattr(module, "eval_step", truth)
     errors = evaluate(model, variables, data, batch_size=5, num_threads=2)
@@ -159,7 +159,7 @@ def test_a_hand_that_is_not_finite_is_refused(data, toy_model, monkeypatch):
     def broken(model, variables, batch):
         v = jnp.zeros((len(batch.record), model.template.num_vertices, 3))
         v = v.at[:, 7].set(jnp.where(batch.record == 4, jnp.nan, 0.0)[:, None])
-        return None, HandOutput(v, batch.joints, v, batch.joints), jnp.ones(len(v), bool)
+        return HandOutput(v, batch.joints, v, batch.joints), jnp.ones(len(v), bool)
 
     monkeypatch.setattr(module, "eval_step", broken)
     with pytest.raises(DhmError, match="the model gives NaN or infinity for test record 4"):
@@ -173,7 +173,7 @@ def test_the_step_is_compiled_for_one_shape(data, toy_model, monkeypatch):
     def counted(model, variables, batch):
         traces.append(batch.image.shape)
         v = jnp.zeros((len(batch.record), 3, 3))
-        return None, HandOutput(v, batch.joints, v, batch.joints), jnp.zeros(len(v), bool)
+        return HandOutput(v, batch.joints, v, batch.joints), jnp.zeros(len(v), bool)
 
     monkeypatch.setattr(module, "eval_step", counted)
     errors = evaluate(model, variables, data, batch_size=4, num_threads=0)

@@ -102,7 +102,7 @@ def test_a_ray_through_an_edge_passes_through_one_of_its_faces(monkeypatch):
     assert overlap_volume(*_two_boxes(21), 1.0) == pytest.approx(7 * 13 * 8, rel=1e-9)
 
 
-def test_a_ray_through_a_corner_spoils_no_other(monkeypatch):
+def test_a_ray_through_a_corner_does_not_affect_other_rays(monkeypatch):
     """Rays through corners and along sides may count or not, the 5 x 11 within have to."""
     monkeypatch.setattr("dhm.evaluation.penetration._OFFSET", np.zeros(2))
     assert 5 * 11 * 7 - 1e-9 <= overlap_volume(*_two_boxes(20), 1.0) <= 7 * 13 * 7 + 1e-9
@@ -152,7 +152,7 @@ def test_related_parts_are_not_compared():
     assert only.max_depth > 10
 
 
-def test_of_two_parts_the_deeper_counts_and_each_pair_has_its_volume():
+def test_inside_two_parts_the_larger_depth_counts_and_volumes_are_by_pair():
     """A small sphere within two; those two are related to each other."""
     related = np.zeros((3, 3), bool)
     related[1, 2] = True
@@ -167,7 +167,7 @@ def test_of_two_parts_the_deeper_counts_and_each_pair_has_its_volume():
 
 
 @pytest.mark.parametrize("folded_first", [False, True])
-def test_where_a_part_overlaps_itself_is_inside(folded_first):
+def test_self_overlap_of_a_part_is_inside(folded_first):
     """Parity alone would call what is covered twice outside."""
     folded = trimesh.util.concatenate([_sphere(20, [5.0, 0, 0]), _sphere(20, [-5.0, 0, 0])])
     small = _sphere(5, subdivisions=3)

@@ -52,8 +52,8 @@ from dhm.networks.pretrained import load_backbone
 from dhm.networks.resnet import ResNet
 from dhm.runs.config_file import noted_config
 from dhm.runs.folder import CONFIG_FILE
+from dhm.training.checkpoint import SEAL_FILE, find_damage, seal
 from dhm.training.replay import Replay, read_replay, write_replay
-from dhm.training.seal import SEAL_FILE, damage, seal
 from dhm.types import Batch, Camera
 from tests.data_prep import synthetic
 from tests.data_prep.captures import foreign
@@ -249,7 +249,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
     (run / CONFIG_FILE).write_text('{"train": {"epochs": 35, "rates": [1e-4, null]}}\n')
 
     def seen() -> None:
-        if found := damage(checkpoint):
+        if found := find_damage(checkpoint):
             raise BadInputError(checkpoint / SEAL_FILE, found, "as it was written")
 
     return {

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_prep import sources
-from dhm.evaluation.evaluate import batch_of, eval_step
+from dhm.evaluation.aligned_hands import eval_step, make_batch
 from dhm.evaluation.penetration import hand_parts, penetration_depths
 from dhm.geometry.spheres import penetration_parts, sphere_centers, sphere_radii
 from dhm.losses.penetration import rigid_penetration_loss
@@ -30,8 +30,8 @@ def main() -> None:
         data.decode_image(split, record, field)
         for record, field in zip(records, fields, strict=True)
     ]
-    batch = batch_of(records, fields, images)
-    output, _ = jax.jit(lambda v, b: eval_step(model, v, b)[1:])(variables, batch)
+    batch = make_batch(records, fields, images)
+    output, _ = jax.jit(lambda v, b: eval_step(model, v, b))(variables, batch)
 
     parts = penetration_parts(model.template)
     zero = sphere_centers(output.joints_zero, parts)

@@ -1,40 +1,45 @@
-"""A short run that went through to its report, for all tests of the report."""
+"""A short run, from training to its report, for all tests of the report."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
 import pytest
 
+from configs import tiny
+from data_prep import sources
 from dhm.data.lock import hold
-from tests.launcher import launch, make_home, small_job
+from dhm.runs import tasks
+from tests.launcher import make_home
+
+SETTINGS = {
+    "capture": "capture", "data.image_size": 48, "data.test_sequences": "hook",
+    "encoder.width": 8, "train.batch_size": 4, "train.epochs": 6, "train.log_every": 1,
+    "train.learning_rate": 1e-3, "train.checkpoint_every_epochs": 5, "export.num_poses": 2,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def finished(shared_folder) -> Path:
     """The workdir of a run of 18 steps; tests must not change it.
 
-    It takes a minute: the first worker trains for all.
+    The first worker that needs it trains for all.
     """
     home = shared_folder / "reported"
     done = home / "done"
     with hold(home / ".lock"):
         if not done.exists():
-            _train(make_home(home))
+            make_home(home)
+            config = tiny.get_config()
+            config.update_from_flattened_dict(SETTINGS)
+            with contextlib.chdir(home):
+                tasks.run(("train", "evaluate", "export", "report"), config, Path("run"), sources)
             done.touch()
     return home / "run"
 
 
-def _train(home: Path) -> None:
-    done = launch(home, *small_job(
-        "run", "--config.train.epochs=6",
-        "--config.train.log_every=1", "--config.data.test_sequences=hook",
-    ))  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Report in run/report.html" in done.stdout
-
-
 @pytest.fixture
 def workdir(finished, tmp_path) -> Path:
-    """A copy of it without its checkpoints, to be changed."""
+    """A copy of the workdir without its checkpoints, to be changed."""
     ignored = shutil.ignore_patterns("checkpoints")
     return Path(shutil.copytree(finished, tmp_path / "run", ignore=ignored))

@@ -8,7 +8,7 @@ import pytest
 from data_prep import sources
 from dhm.errors import BadInputError
 from dhm.formats.picture import decode_picture
-from dhm.report.figures import TILE
+from dhm.report.pictures import TILE
 from dhm.studies.ablation.figures import write_ablation_page
 from dhm.studies.ablation.tables import Findings, Table
 from dhm.studies.ablation.variants import VARIANTS, run_name
@@ -33,7 +33,7 @@ def page(runs):
     return read(write_ablation_page(runs, FINDINGS, sources, variants=CHOSEN, subjects=PEOPLE))
 
 
-def test_tables_and_claims_are_there_as_text(page):
+def test_tables_and_claims_are_shown_as_text(page):
     assert "1.25 ± 0.50" in page.text and "A claim: seen." in page.text and NASTY in page.text
     assert not page.all("script")
 
@@ -68,7 +68,7 @@ def test_the_hands_at_zero_pose_stand_side_by_side(page):
         assert not hand[0].any() and not hand[:, 0].any() and not hand[:, -1].any()
 
 
-def test_a_run_whose_data_are_gone_is_named(finished, tmp_path):
+def test_a_run_with_missing_data_is_refused_by_name(finished, tmp_path):
     run = tmp_path / run_name("full", 1, 0)
     shutil.copytree(finished, run)
     text = (run / "metrics.json").read_text()

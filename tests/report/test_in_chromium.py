@@ -1,11 +1,13 @@
-"""The page in a real browser, as wide as a screen and as a phone."""
+"""The page in Chromium, at the width of a screen and of a phone."""
 
 import shutil
 
 import pytest
 
+pytestmark = pytest.mark.slow
 sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    "playwright.sync_api",
+    reason="needs playwright: pip install playwright && playwright install chromium",
 )
 
 WIDE, PHONE = (1200, 900), (390, 844)
@@ -21,7 +23,8 @@ def browser():
             # Without a browser of the system: playwright's own.
             browser = playwright.chromium.launch(executable_path=found, args=list(_OPTIONS))
         except sync_api.Error as error:
-            pytest.skip(f"no Chromium: playwright install chromium ({str(error).splitlines()[0]})")
+            reason = str(error).splitlines()[0]
+            pytest.skip(f"needs Chromium: playwright install chromium ({reason})")
         yield browser
         browser.close()
 
@@ -146,7 +149,7 @@ def test_a_finger_turns_and_two_zoom(opened):
     assert _hand_share(page) > 1.5 * share
 
 
-def test_without_webgl_there_is_a_sentence(browser, finished):
+def test_without_webgl_a_message_is_shown(browser, finished):
     page = browser.new_page()
     page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
     page.goto((finished / "report.html").as_uri())

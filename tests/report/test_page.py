@@ -14,14 +14,12 @@ import pytest
 from configs import tiny
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
-from dhm.evaluation.evaluate import batch_of
+from dhm.evaluation.aligned_hands import make_batch
 from dhm.export.package import load_model
 from dhm.formats.picture import decode_picture
 from dhm.networks.hand_model import decode_aligned
-from dhm.report.correctives import corrective_steps
-from dhm.report.curves import axes
-from dhm.report.events import read_events
-from dhm.report.figures import make_examples
+from dhm.report.curves import axes, read_events
+from dhm.report.examples import corrective_steps, make_examples
 from dhm.runs import tasks
 from tests.launcher import launch_here
 from tests.report.html import read
@@ -45,7 +43,7 @@ def page(finished):
     return read(finished / "report.html")
 
 
-def test_the_page_needs_nothing_else(finished, page):
+def test_the_page_is_self_contained(finished, page):
     for tag, attributes in page.elements:
         for name in ("src", "href", "action", "data", "srcset", "poster", "xlink:href"):
             assert attributes.get(name, "#")[:5] in ("data:", "#") or attributes[name][0] == "#", (
@@ -59,7 +57,7 @@ def test_the_page_needs_nothing_else(finished, page):
     assert len(html) < 3_000_000
 
 
-def test_every_picture_is_inside_and_described(page):
+def test_every_picture_is_embedded_and_described(page):
     pictures = page.all("img")
     # 2 frames are held out: 5 pictures of each, 3 of each as the worst, and the preview.
     assert (
@@ -84,7 +82,7 @@ def test_the_page_has_a_language_a_title_and_ordered_headings(page):
         assert link["href"].removeprefix("#") in ids
 
 
-def test_the_numbers_are_those_of_the_files(finished, page):
+def test_the_numbers_equal_those_in_the_files(finished, page):
     metrics = json.loads((finished / "metrics.json").read_text())
     for kind in ("errors", "errors_fitted", "errors_template"):
         for name, row in metrics[kind].items():
@@ -96,7 +94,7 @@ def test_the_numbers_are_those_of_the_files(finished, page):
         assert re.search(rf"{re.escape(key)}\s*{value}\s", page.text), key
 
 
-def test_the_curves_are_those_of_the_event_files(finished, page):
+def test_the_curves_equal_those_in_the_event_files(finished, page):
     scalars = read_events(finished / "tensorboard").scalars
     drawn = {tag: s for tag, s in scalars.items() if s.values.any()}
     charts = [a["aria-label"] for a in page.all("svg")]
@@ -130,7 +128,7 @@ def test_the_worst_images_are_listed_by_the_evaluation(finished):
     assert {image["sequence"] for image in worst} == {"0003_RT_hook"}
 
 
-def test_names_from_files_are_text_and_nothing_else(workdir):
+def test_names_from_files_are_escaped(workdir):
     def edit(metrics):
         for kind in ("errors", "errors_fitted", "errors_template"):
             metrics[kind][NASTY] = metrics[kind]["overall"]
@@ -158,14 +156,14 @@ def test_without_the_data_the_page_says_what_is_left_out(workdir):
     assert "0003_RT_hook, frame" in page.text  # the worst images' names and errors stay
 
 
-def test_other_data_are_not_taken_for_those_that_were_measured(workdir):
+def test_data_with_another_fingerprint_are_not_used(workdir):
     _edit_metrics(workdir, lambda metrics: metrics["data"].update(fingerprint="other"))
     page = _report(workdir)
     assert "The errors were measured on other data than those in" in page.text
     assert len(page.all("img")) == 1
 
 
-def test_metrics_of_an_older_version_say_to_evaluate_again(workdir):
+def test_metrics_without_data_ask_to_evaluate_again(workdir):
     def edit(metrics):
         del metrics["data"], metrics["worst"]
 
@@ -178,7 +176,7 @@ def test_metrics_of_an_older_version_say_to_evaluate_again(workdir):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("metrics.json", "There is no metrics.json: the run was not evaluated yet."),
+        ("metrics.json", "There is no metrics.json: the run has not been evaluated."),
         ("tensorboard", "the run has no TensorBoard files with scalars"),
         ("export", "Left out: the run has no exported meshes."),
         ("export/preview.png", "there is no export/preview.png"),
@@ -193,12 +191,13 @@ def test_a_part_whose_files_are_missing_is_left_out_with_a_sentence(workdir, nam
     assert "Versions" in page.text
 
 
-def test_what_is_no_run_is_refused(workdir, tmp_path):
+def test_a_folder_without_a_run_is_refused(workdir, tmp_path):
     for name in ("metrics.json", "tensorboard", "export"):
         path = workdir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (workdir / "report.html").unlink()
-    with pytest.raises(BadInputError, match=r"run: found no metrics\.json, .* expected a run that"):
+    found = r"run: found no metrics\.json, .* expected a trained run"
+    with pytest.raises(BadInputError, match=found):
         tasks.report(None, workdir)
     with pytest.raises(BadInputError, match=r"config\.json: found no such file, expected the con"):
         tasks.report(None, tmp_path / "nowhere")
@@ -243,18 +242,20 @@ def test_the_launcher_says_what_is_missing(tmp_path, arguments, message):
     assert not any(tmp_path.iterdir())
 
 
-def test_each_corrective_is_shown_by_itself(finished):
+def test_the_correctives_are_added_one_by_one(finished):
     """The last step is the model with the fitted angles; the first is the template alone."""
     model, variables = load_model(finished / "export")
     data = PreparedData(json.loads((finished / "metrics.json").read_text())["data"]["folder"])
     examples = make_examples(model, variables, data, [0, 1])
-    for example, hands in zip(examples, corrective_steps(model, variables, examples), strict=True):
+    for example, hands in zip(
+        examples, corrective_steps(model, variables, data, examples), strict=True
+    ):
         assert list(hands) == ["Template, skinned", "+ skeleton corrective",
                                "+ identity corrective", "+ pose corrective"]  # fmt: skip
         last = hands["+ pose corrective"]
         np.testing.assert_allclose(last.vertices, example.fitted.vertices, atol=0.05)
         plain = model.clone(correctives=())
-        batch = batch_of([example.record], [example.fields], [example.image])
+        batch = make_batch([example.record], [example.fields], [example.image])
         batch = jax.tree.map(jnp.asarray, batch)
         theta = model.apply(variables, batch.joints, batch.joint_valid, method="fit").theta
         expected, _ = decode_aligned(plain, variables, theta, batch)

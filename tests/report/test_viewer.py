@@ -27,7 +27,7 @@ def test_a_packed_mesh_unpacks_to_hundredths_of_a_millimetre(template):
     np.testing.assert_array_equal(_array(packed["faces"], "<u2").reshape(-1, 3), template.faces)
 
 
-def test_many_vertices_take_longer_indices():
+def test_many_vertices_have_32_bit_indices():
     vertices = np.zeros((70_000, 3))
     packed = pack([ViewerMesh("a", vertices)], np.array([[0, 1, 69_999]], np.int32))
     assert packed["index_bits"] == 32
@@ -35,7 +35,7 @@ def test_many_vertices_take_longer_indices():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_hand_stands_upright_however_it_was_turned(template, seed):
+def test_a_hand_is_turned_upright_from_any_orientation(template, seed):
     turn = random_rotation(np.random.default_rng(seed), 1)[0]
     stood = upright(template.v_template, template)
     np.testing.assert_allclose(

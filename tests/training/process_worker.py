@@ -18,10 +18,9 @@ from data_prep.toy.hand import make_toy_template
 from dhm.networks.hand_model import HandModel
 from dhm.training import loop, processes
 from dhm.training.interrupt import TrainingInterrupted
-from dhm.training.parallel import AXIS
 from dhm.training.replay import read_replay
 from dhm.training.state import create_train_state, initial_variables
-from dhm.training.step import make_step_spec
+from dhm.training.step import AXIS, make_step_spec
 from dhm.types import Batch
 from tests.training.toy_step import SETTINGS, SmallEncoder
 
@@ -58,7 +57,9 @@ def main(
         workdir.mkdir(exist_ok=True)
     processes.wait_for_all("the workdir is there")
     try:
-        loop.train(state, spec, batches_from, optax.constant_schedule(1e-3), settings, workdir)
+        names = ("checkpoints", "tensorboard", "replay", "profile")
+        folders = loop.TrainFolders(*(workdir / name for name in names))
+        loop.train(state, spec, batches_from, optax.constant_schedule(1e-3), settings, folders)
     except TrainingInterrupted as interruption:
         print(interruption, flush=True)
         sys.exit(interruption.exit_code)

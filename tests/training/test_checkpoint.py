@@ -55,7 +55,7 @@ def _restored(folder: Path) -> TrainState:
         return checkpoints.restore(_state(0))
 
 
-def test_all_of_the_state_comes_back(folder):
+def test_the_whole_state_is_restored(folder):
     for found, expected in zip(
         jax.tree.leaves(_restored(folder)), jax.tree.leaves(_state(20)), strict=True
     ):
@@ -65,7 +65,7 @@ def test_all_of_the_state_comes_back(folder):
     np.testing.assert_array_equal(variables["params"]["skin"], _state(20).params["skin"])
 
 
-def test_no_flipped_bit_goes_unseen(folder, caplog):
+def test_every_flipped_bit_is_detected(folder, caplog):
     """In every file, at its ends and in between, the list of digests included."""
     rng = np.random.default_rng(0)
     count = 0
@@ -80,14 +80,14 @@ def test_no_flipped_bit_goes_unseen(folder, caplog):
             caplog.clear()
             with closing(Checkpoints(folder)) as checkpoints:
                 assert checkpoints.latest_step() == 10, (path, place)
-            assert str(folder / "20") in caplog.text and "passed over" in caplog.text
+            assert str(folder / "20") in caplog.text and "skipped" in caplog.text
             count += 1
         path.write_bytes(whole)
     assert count > 50
     assert _restored(folder).step == 20
 
 
-def test_truncated_missing_and_foreign_files_are_seen(folder, caplog):
+def test_truncated_missing_and_added_files_are_detected(folder, caplog):
     for path in _files(folder, 20):
         whole = path.read_bytes()
         for length in {0, len(whole) // 2, len(whole) - 1} - {len(whole), -1}:
@@ -103,7 +103,7 @@ def test_truncated_missing_and_foreign_files_are_seen(folder, caplog):
     assert "state/more does not belong" in caplog.text
 
 
-def test_a_damaged_one_is_put_aside_and_its_step_saved_anew(folder):
+def test_a_damaged_checkpoint_is_renamed_and_its_step_saved_again(folder):
     _files(folder, 20)[0].write_bytes(b"")
     (folder / "30.unfinished" / "state").mkdir(parents=True)
     with closing(Checkpoints(folder)) as checkpoints:
@@ -114,7 +114,7 @@ def test_a_damaged_one_is_put_aside_and_its_step_saved_anew(folder):
     assert _restored(folder).step == 20
 
 
-def test_when_all_are_damaged_nothing_begins_anew(folder):
+def test_restoring_is_refused_when_all_checkpoints_are_damaged(folder):
     for step in (10, 20):
         _files(folder, step)[-1].unlink()
     with (
@@ -143,7 +143,7 @@ def test_the_newest_few_are_kept_and_a_step_is_saved_once(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in _files(folder, 3)} == written
 
 
-def test_a_save_that_fails_is_reported_and_leaves_the_others(folder, monkeypatch):
+def test_a_failed_save_is_reported_and_keeps_the_other_checkpoints(folder, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
@@ -157,7 +157,7 @@ def test_a_save_that_fails_is_reported_and_leaves_the_others(folder, monkeypatch
     assert sorted(p.name for p in folder.iterdir()) == ["10", "20"]
 
 
-def test_a_workdir_that_vanished_is_not_made_again(tmp_path):
+def test_a_workdir_that_disappeared_is_not_created_again(tmp_path):
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
     checkpoints.save(_state(1))
     with pytest.raises(CheckpointError, match=r"run/checkpoints/1: cannot be written .*No such"):
@@ -165,7 +165,7 @@ def test_a_workdir_that_vanished_is_not_made_again(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_written(folder, monkeypatch):
+def test_a_full_disk_is_refused_before_anything_is_written(folder, monkeypatch):
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     checkpoints = Checkpoints(folder)
     checkpoints.save(_state(30))

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from dhm.networks.hand_model import joints_aligned
-from dhm.training import parallel
 from dhm.training.checkpoint import Checkpoints
-from dhm.training.optimiser import for_the_encoder_alone, make_optimiser
 from dhm.training.replay import Finding, Replay, find_non_finite
-from dhm.training.state import TrainState, create_train_state
-from dhm.training.step import StepSpec, make_step_spec
+from dhm.training.state import TrainState, create_train_state, encoder_only, make_optimiser
+from dhm.training.step import AXIS, StepSpec, make_parallel_step, make_step_spec, replicate, shard
 from dhm.types import Batch, Camera
 from tests.training.toy_step import SETTINGS, SIZE, toy_batch, toy_step
 
@@ -32,19 +30,19 @@ def batch_without_views() -> Batch:
 def fixed() -> tuple[StepSpec, TrainState]:
     """A step that leaves the decoder alone, and a state at its start."""
     toy, before = toy_step()
-    spec = make_step_spec(toy.model, SETTINGS, parallel.AXIS, fixed_decoder=True)
-    made = for_the_encoder_alone(make_optimiser("muon", lambda step: 1e-3, 10.0))
+    spec = make_step_spec(toy.model, SETTINGS, AXIS, fixed_decoder=True)
+    made = encoder_only(make_optimiser("muon", lambda step: 1e-3, 10.0))
     variables = jax.tree.map(jnp.asarray, before.variables)
     return spec, jax.device_get(create_train_state(toy.model, variables, made))
 
 
 def run(spec, state, num_devices=2, steps=3):
     devices = jax.devices()[:num_devices]
-    step = parallel.make_parallel_step(spec, devices)
-    state, batch = parallel.replicate(state, devices), batch_without_views()
+    step = make_parallel_step(spec, devices)
+    state, batch = replicate(state, devices), batch_without_views()
     seen = []
     for _ in range(steps):
-        state, metrics = step(state, parallel.shard(batch, num_devices))
+        state, metrics = step(state, shard(batch, num_devices))
         seen.append({name: float(value) for name, value in metrics.items()})
     return jax.device_get(state), seen
 
@@ -54,7 +52,7 @@ def trained():
     return run(*fixed())
 
 
-def test_the_decoder_stays_bit_for_bit_while_the_encoder_learns(trained):
+def test_only_the_encoder_changes(trained):
     _, before = fixed()
     after, _ = trained
     assert before.params.keys() == after.params.keys()
@@ -67,7 +65,7 @@ def test_the_decoder_stays_bit_for_bit_while_the_encoder_learns(trained):
     np.testing.assert_array_equal(before.identity["code"], after.identity["code"])
 
 
-def test_the_optimiser_keeps_nothing_of_the_decoder():
+def test_the_optimiser_has_no_state_for_the_decoder():
     _, state = fixed()
     sizes = {
         name: sum(leaf.size for leaf in jax.tree.leaves(part))
@@ -78,7 +76,7 @@ def test_the_optimiser_keeps_nothing_of_the_decoder():
     assert sum(sizes.values()) > 10 * kept
 
 
-def test_the_pose_loss_alone_counts_and_falls(trained):
+def test_the_total_is_the_pose_loss_and_decreases(trained):
     _, seen = trained
     assert set(seen[0]) == {"joint", "P_err", "total", "grad_norm", "dropped"}
     assert seen[0]["total"] == pytest.approx(SETTINGS.joint * seen[0]["joint"])
@@ -86,7 +84,7 @@ def test_the_pose_loss_alone_counts_and_falls(trained):
     assert seen[-1]["joint"] < seen[0]["joint"]
 
 
-def test_the_loss_is_that_of_the_adjusted_joints(trained):
+def test_the_loss_is_that_of_joints_with_adjusted_bone_lengths(trained):
     """Calculated again outside the step, sample by sample."""
     spec, state = fixed()
     batch, variables = jax.tree.map(jnp.asarray, (batch_without_views(), state.variables))
@@ -94,7 +92,7 @@ def test_the_loss_is_that_of_the_adjusted_joints(trained):
         lambda images: spec.model.apply(
             variables, images, train=True, method="encode", mutable=["batch_stats"]
         )[0],
-        axis_name=parallel.AXIS,
+        axis_name=AXIS,
     )
     theta = apply(batch.image[None])[0]
     joints, aligned = joints_aligned(spec.model, variables, theta, batch, bone_lengths=True)
@@ -107,7 +105,7 @@ def test_the_loss_is_that_of_the_adjusted_joints(trained):
     assert trained[1][0]["P_err"] == pytest.approx(np.mean(errors), rel=1e-4)
 
 
-def test_the_gradient_is_the_encoder_s_alone_whatever_the_devices():
+def test_only_the_encoder_has_a_gradient_which_does_not_depend_on_the_devices():
     (spec, _), (_, before) = fixed(), toy_step()  # the toy's optimiser keeps the exact gradient
     one, _ = run(spec, before, 1, 1)
     four, _ = run(spec, before, 4, 1)
@@ -121,7 +119,7 @@ def test_the_gradient_is_the_encoder_s_alone_whatever_the_devices():
         assert difference < 1e-5 * np.sqrt(sum(np.sum(np.float64(a) ** 2) for a, _ in pairs))
 
 
-def test_a_checkpoint_goes_on_to_the_same_numbers(trained, tmp_path):
+def test_resuming_from_a_checkpoint_is_bit_identical(trained, tmp_path):
     spec, before = fixed()
     first, _ = run(spec, before, steps=2)
     checkpoints = Checkpoints(tmp_path / "checkpoints")
@@ -133,7 +131,7 @@ def test_a_checkpoint_goes_on_to_the_same_numbers(trained, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again.opt_state, trained[0].opt_state)
 
 
-def test_a_bad_joint_is_found_again():
+def test_a_joint_that_is_not_finite_is_found_in_a_saved_step():
     spec, state = fixed()
     batch = batch_without_views()
     joints = batch.joints.copy()

@@ -15,7 +15,7 @@ import pytest
 
 from dhm.training import loop, replay
 from dhm.training.interrupt import TrainingInterrupted, stop_on_signal
-from dhm.training.loop import LoopSettings
+from dhm.training.loop import LoopSettings, TrainFolders
 from dhm.training.replay import Finding, NonFiniteLossError
 from dhm.training.state import TrainState
 from dhm.types import Batch, Camera
@@ -64,9 +64,10 @@ def _train(monkeypatch, workdir, settings=SETTINGS, hook=None, batches=_batches)
     seen = []
     monkeypatch.setattr(loop, "make_parallel_step", lambda spec, devices: _fake_step(seen, hook))
     monkeypatch.setattr(loop, "replicate", lambda tree, devices: tree)
-    state = loop.train(
-        _state(), None, batches, optax.constant_schedule(0.1), settings, workdir, devices=[None]
-    )
+    names = ("checkpoints", "tensorboard", "replay", "profile")
+    folders = TrainFolders(*(workdir / name for name in names))
+    schedule = optax.constant_schedule(0.1)
+    state = loop.train(_state(), None, batches, schedule, settings, folders, devices=[None])
     return state, seen
 
 
@@ -77,7 +78,7 @@ def test_runs_to_the_last_step_and_keeps_the_newest_checkpoints(monkeypatch, tmp
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["10", "9"]
 
 
-def test_a_second_launch_does_nothing_and_more_epochs_go_on(monkeypatch, tmp_path):
+def test_a_finished_run_is_not_trained_again_but_can_be_extended(monkeypatch, tmp_path):
     first, _ = _train(monkeypatch, tmp_path)
     second, seen = _train(monkeypatch, tmp_path)
     assert seen == []
@@ -86,7 +87,7 @@ def test_a_second_launch_does_nothing_and_more_epochs_go_on(monkeypatch, tmp_pat
     assert seen == [10, 11]
 
 
-def test_resuming_from_the_middle_ends_where_one_run_does(monkeypatch, tmp_path):
+def test_a_resumed_run_ends_as_an_uninterrupted_one(monkeypatch, tmp_path):
     whole, _ = _train(monkeypatch, tmp_path / "whole")
     _train(monkeypatch, tmp_path / "parts", SETTINGS._replace(num_steps=4))
     parts, seen = _train(monkeypatch, tmp_path / "parts")
@@ -111,7 +112,7 @@ def test_a_signal_saves_and_stops(monkeypatch, tmp_path, signum):
     assert int(state.step) == 10
 
 
-def test_a_signal_during_the_last_save_waits_for_it(monkeypatch, tmp_path):
+def test_a_signal_during_the_last_save_ends_after_it(monkeypatch, tmp_path):
     save = loop.Checkpoints.save
 
     def save_and_signal(checkpoints, state):
@@ -145,15 +146,15 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(monkeypatch, tmp_pat
     assert saved.samples == ("record 0", "record 0")
 
 
-# Long work in C, during which Python calls no signal handler, as when XLA compiles.
+# Long work in C, during which Python calls no signal handler, as when XLA compiles. A signal to
+# the sending thread has arrived when pthread_kill returns.
 _BUSY = """
-import hashlib, os, signal, sys, threading, time
+import hashlib, signal, sys, threading
 from dhm.training.interrupt import stop_on_signal
 
 def interrupt():
     for name in sys.argv[2:]:
-        time.sleep(0.3)
-        os.kill(os.getpid(), getattr(signal, name))
+        signal.pthread_kill(threading.get_ident(), getattr(signal, name))
 
 with stop_on_signal() as stop:
     stop.anything_to_save = sys.argv[1] == "later"
@@ -176,7 +177,7 @@ def test_the_second_interrupt_or_one_before_the_first_step_is_immediate(state, s
     assert done.stderr == f"{signals[-1]}; nothing was saved since the last checkpoint\n"
 
 
-def test_the_handlers_come_back():
+def test_the_signal_handlers_are_restored():
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     with stop_on_signal() as stop:
         stop.anything_to_save = True
@@ -187,7 +188,7 @@ def test_the_handlers_come_back():
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_other_threads_leave_the_handlers_alone():
+def test_outside_the_main_thread_the_handlers_are_unchanged():
     found = []
 
     def work():
@@ -235,7 +236,7 @@ def test_the_share_of_time_spent_waiting_is_logged(monkeypatch, tmp_path, waits,
     assert shares == pytest.approx([waits / (waits + works)] * 5, rel=1e-6)
 
 
-def test_a_save_that_was_cut_short_is_ignored(monkeypatch, tmp_path):
+def test_an_unfinished_checkpoint_is_ignored(monkeypatch, tmp_path):
     _train(monkeypatch, tmp_path)
     half = tmp_path / "checkpoints" / "11.unfinished"
     half.mkdir()
@@ -245,6 +246,6 @@ def test_a_save_that_was_cut_short_is_ignored(monkeypatch, tmp_path):
     assert int(state.step) == 11
 
 
-def test_a_trace_outside_the_run_is_announced(monkeypatch, tmp_path, caplog):
+def test_a_trace_outside_the_run_is_logged(monkeypatch, tmp_path, caplog):
     _train(monkeypatch, tmp_path, SETTINGS._replace(profile_steps=(20, 21)))
-    assert "no trace: steps (20, 21) are outside this run's, 0 to 9" in caplog.text
+    assert "no profiler trace: steps (20, 21) are outside this run's, 0 to 9" in caplog.text

@@ -95,7 +95,8 @@ def _assert_same(found, expected) -> None:
     assert expected["total"][NUM_STEPS] < 0.95 * expected["total"][1]
 
 
-def test_four_processes_are_one_with_four_devices_even_if_one_is_killed(home, expected):
+@pytest.mark.slow
+def test_four_processes_train_as_one_with_four_devices_even_if_one_is_killed(home, expected):
     workdir = home / "four_by_one"
     codes = _run(home, "four_by_one", 4, 1, signal.SIGKILL, at=7)
     assert codes == [1, 1, 1, -signal.SIGKILL], _said(home, "four_by_one")
@@ -110,7 +111,8 @@ def test_four_processes_are_one_with_four_devices_even_if_one_is_killed(home, ex
     assert _checkpoints(workdir) == [*range(SAVES_EVERY, NUM_STEPS + 1, SAVES_EVERY)]
 
 
-def test_a_signal_to_one_of_two_stops_both_after_the_same_step(home, expected):
+@pytest.mark.slow
+def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(home, expected):
     workdir = home / "two_by_two"
     codes = _run(home, "two_by_two", 2, 2, signal.SIGTERM, at=7)
     assert codes == [128 + signal.SIGTERM] * 2, _said(home, "two_by_two")
@@ -127,10 +129,10 @@ def test_a_signal_to_one_of_two_stops_both_after_the_same_step(home, expected):
         ((None, 0, 2), {}, "--coordinator: found nothing, expected the first process's"),
         (("host:1", None, 2), {}, "--process-id: found None of --process-count 2"),
         (("host:1", 2, 2), {}, "--process-id: found 2 of --process-count 2"),
-        ((None, None, None), {"OMPI_COMM_WORLD_SIZE": "4"}, "does not tell its 4 processes"),
+        ((None, None, None), {"OMPI_COMM_WORLD_SIZE": "4"}, "does not pass it to its 4 processes"),
     ],
 )
-def test_what_the_arguments_lack_is_said(monkeypatch, arguments, environ, message):
+def test_missing_or_impossible_arguments_are_refused(monkeypatch, arguments, environ, message):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BadInputError, match=message):

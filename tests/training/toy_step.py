@@ -15,9 +15,8 @@ from dhm.networks.batch_norm import BatchNorm
 from dhm.networks.encoder import ImageEncoder
 from dhm.networks.hand_model import HandModel
 from dhm.rendering import render_depth
-from dhm.training import parallel
 from dhm.training.state import TrainState, create_train_state, initial_variables
-from dhm.training.step import StepSpec, make_step_spec
+from dhm.training.step import AXIS, StepSpec, make_step_spec
 from dhm.types import Batch, Camera
 from tests.references.geometry import random_rotation
 
@@ -31,7 +30,7 @@ SIZE, VIEWS = 32, 2
 class SmallEncoder(ImageEncoder):
     """One convolution with BatchNorm over all devices, for a step that compiles in seconds."""
 
-    axis_name: str | None = parallel.AXIS
+    axis_name: str | None = AXIS
 
     @nn.compact
     def __call__(self, images: Any, train: bool = False) -> jax.Array:
@@ -79,9 +78,9 @@ def toy_batch(size: int) -> Batch:
 def toy_step(mesh_pose: str = "encoder", resnet: bool = False) -> tuple[StepSpec, TrainState]:
     """The static data of a step, and a state on the host; a ResNet compiles for half a minute."""
     template = make_toy_template(800)
-    encoder = ImageEncoder(depth=18, width=8, axis_name=parallel.AXIS) if resnet else SmallEncoder()
+    encoder = ImageEncoder(depth=18, width=8, axis_name=AXIS) if resnet else SmallEncoder()
     model = HandModel(template, encoder)
     variables = initial_variables(model, seed=0, subject=1, image_size=SIZE)
     # Momentum without memory keeps the exact gradient in its state.
     state = jax.device_get(create_train_state(model, variables, optax.trace(decay=0.0)))
-    return make_step_spec(model, SETTINGS, parallel.AXIS, mesh_pose), state
+    return make_step_spec(model, SETTINGS, AXIS, mesh_pose), state

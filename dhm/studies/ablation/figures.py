@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dhm.data.prepared_data import PreparedData
-from dhm.evaluation.frame_class import is_contact
+from dhm.evaluation.details import is_contact
 from dhm.evaluation.penetration import hand_parts, penetration_depths
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
-from dhm.report.comparison import Figure, write_comparison
-from dhm.report.figures import Example, Studio, heat_scale, make_examples, upright_hand
-from dhm.report.html import heat_legend
-from dhm.report.page import spread
+from dhm.report.examples import Example, make_examples, spread_records
+from dhm.report.html import Figure, heat_legend, write_comparison
+from dhm.report.pictures import Studio, heat_scale, upright_hand
 from dhm.report.viewer import upright
 from dhm.runs.model import load_run
 from dhm.runs.records import DataSource
@@ -60,7 +59,7 @@ def _first_views(data: PreparedData) -> list[int]:
 
 
 def _spread(runs: Sequence[_Run]) -> list[int]:
-    return spread(runs[0].data, _ROWS)
+    return spread_records(runs[0].data, _ROWS)
 
 
 def _deepest(runs: Sequence[_Run]) -> list[int]:

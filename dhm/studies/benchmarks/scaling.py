@@ -25,9 +25,8 @@ from dhm.studies.benchmarks.step import (
     repeated_step,
 )
 from dhm.studies.benchmarks.timing import BenchmarkRow, interleaved, median_ms
-from dhm.training.parallel import AXIS
 from dhm.training.state import create_train_state
-from dhm.training.step import make_step_spec, train_step
+from dhm.training.step import AXIS, make_step_spec, train_step
 from dhm.types import Batch, HandTemplate
 
 _DEVICES = (1, 2, 4, 8, 16, 32, 64)

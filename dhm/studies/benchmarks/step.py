@@ -15,16 +15,16 @@ from dhm.networks.hand_model import HandModel
 from dhm.rendering import render_depth
 from dhm.studies.benchmarks.rasterizer import cameras_around
 from dhm.studies.benchmarks.timing import BenchmarkRow, interleaved, median_ms, median_ratio
-from dhm.training.parallel import (
+from dhm.training.state import TrainState, create_train_state, initial_variables
+from dhm.training.step import (
     AXIS,
     ParallelStep,
     axis_over,
     make_parallel_step,
+    make_step_spec,
     replicate,
     shard,
 )
-from dhm.training.state import TrainState, create_train_state, initial_variables
-from dhm.training.step import make_step_spec
 from dhm.types import Batch, Camera, HandTemplate
 
 PAPER = ObjectiveSettings(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from data_prep import sources
-from dhm.evaluation.evaluate import batch_of, fitted_step
+from dhm.evaluation.aligned_hands import make_batch
 from dhm.evaluation.metrics import joint_errors, scan_distance
 from dhm.networks.hand_model import decode_aligned, mask_joints
 from dhm.runs.model import load_run
@@ -26,8 +26,9 @@ def errors_by_share(workdir: Path) -> np.ndarray:
     records = np.unique(data.split_index(split).frame_id, return_index=True)[1].tolist()
     fields = [data.record(split, record) for record in records]
     images = [data.decode_image(split, *pair) for pair in zip(records, fields, strict=True)]
-    batch = mask_joints(model, batch_of(records, fields, images))
-    fitted = jax.jit(lambda v, b: fitted_step(model, v, b)[0])(variables, batch)
+    batch = mask_joints(model, make_batch(records, fields, images))
+    fit = jax.jit(lambda v, b: model.apply(v, b.joints, b.joint_valid, method="fit").theta)
+    fitted = fit(variables, batch)
     read = jax.jit(lambda v, b: model.apply(v, b.image, method="encode"))(variables, batch)
     decode = jax.jit(lambda v, theta, b: decode_aligned(model, v, theta, b)[0])
     rows = []

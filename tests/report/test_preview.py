@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from dhm.data.prepared_data import PreparedData
-from dhm.export.preview import write_preview
-from dhm.networks.hand_model import HandModel
+from dhm.report import pictures
+from dhm.report.pictures import TILE, write_preview
 from dhm.types import HandOutput
-from tests.references.geometry import random_rotation
-
-TILE = 256
 
 
 @pytest.fixture(scope="module")
@@ -17,30 +14,20 @@ def data(toy_prepared):
     return PreparedData(toy_prepared)
 
 
-def _true_apply(data, record):
-    """Stands in for HandModel.apply: the frame's true hand, moved elsewhere."""
+def _true_step(data, record):
+    """Stands in for eval_step: the frame's true hand."""
     surface, joints = data.scan("test", record)[0], data.record("test", record).joints
-    T_model_world = np.eye(4)
-    T_model_world[:3, :3] = random_rotation(np.random.default_rng(record), 1)[0]
-    T_model_world[:3, 3] = [5, -7, 11]
-
-    def apply(model, variables, first, T_world_model=None, method=None):
-        T = T_model_world if method is None else np.float64(T_world_model[0]) @ T_model_world
-        vertices, posed = (
-            jnp.asarray((x @ T[:3, :3].T + T[:3, 3])[None], jnp.float32) for x in (surface, joints)
-        )
-        output = HandOutput(vertices, posed, vertices, posed)
-        return (jnp.zeros((1, 28)), output) if method is None else output
-
-    return apply
+    vertices, posed = jnp.float32(surface[None]), jnp.float32(joints[None])
+    output = HandOutput(vertices, posed, vertices, posed)
+    return lambda model, variables, batch: (output, jnp.ones(1, bool))
 
 
 @pytest.fixture
 def true_tile(data, toy_model, tmp_path, monkeypatch):
-    """Draws the first mesh tile of a record from the truth."""
+    """Renders the first mesh tile of a record's true hand."""
 
     def draw(record):
-        monkeypatch.setattr(HandModel, "apply", _true_apply(data, record))
+        monkeypatch.setattr(pictures, "eval_step", _true_step(data, record))
         return _tile(_preview(tmp_path / "p.png", data, toy_model[1], {}, [record]), 1)
 
     return draw

@@ -9,8 +9,8 @@ import pytest
 
 from dhm.errors import BadInputError
 from dhm.losses.objective import rigid_penetration_term
-from dhm.training import parallel
-from dhm.training.step import train_step
+from dhm.training import step as step_module
+from dhm.training.step import make_parallel_step, replicate, shard, train_step
 from dhm.types import Batch
 from tests.training.toy_step import SETTINGS, SIZE, toy_batch, toy_step
 
@@ -19,7 +19,7 @@ from tests.training.toy_step import SETTINGS, SIZE, toy_batch, toy_step
 def _step(num_devices: int, mesh_pose: str, resnet: bool):
     """Compiled once for each size of batch."""
     spec, _ = toy_step(mesh_pose, resnet)
-    return parallel.make_parallel_step(spec, jax.devices()[:num_devices])
+    return make_parallel_step(spec, jax.devices()[:num_devices])
 
 
 def _run(
@@ -35,7 +35,7 @@ def _run(
     targets = batch.target_depth, batch.target_camera
     depth, camera = jax.tree.map(lambda x: x[::stride], targets)
     batch = batch._replace(target_depth=depth, target_camera=camera)
-    after, metrics = step(parallel.replicate(before, devices), parallel.shard(batch, num_devices))
+    after, metrics = step(replicate(before, devices), shard(batch, num_devices))
     return jax.device_get((metrics, after.opt_state.trace, after.batch_stats))
 
 
@@ -45,15 +45,16 @@ def _relative(a, b):
     return difference / np.sqrt(sum(np.sum(np.float64(y) ** 2) for _, y in leaves))
 
 
-def test_four_devices_with_eight_samples_are_one_with_thirty_two():
+@pytest.mark.parametrize("resnet", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_four_devices_with_eight_samples_equal_one_with_thirty_two(resnet):
     batch = toy_batch(32)
-    metrics, gradient, stats = _run(4, batch, resnet=True)
-    expected_metrics, expected_gradient, expected_stats = _run(1, batch, resnet=True)
+    metrics, gradient, stats = _run(4, batch, resnet=resnet)
+    expected_metrics, expected_gradient, expected_stats = _run(1, batch, resnet=resnet)
     assert metrics["dropped"] == expected_metrics["dropped"] == 1
     for name, value in expected_metrics.items():
         assert metrics[name] == pytest.approx(value, rel=1e-5), name
     assert expected_metrics["depth"] > 0
-    spec, state = toy_step(resnet=True)
+    spec, state = toy_step(resnet=resnet)
     variables = jax.tree.map(jnp.asarray, state.variables)
     change = np.float64(spec.model.apply(variables, method="skeleton_change"))
     assert metrics["skeleton"] == pytest.approx(np.mean(np.sum(change**2, axis=-1)), rel=1e-5)
@@ -62,7 +63,7 @@ def test_four_devices_with_eight_samples_are_one_with_thirty_two():
     assert _relative(stats, expected_stats) < 1e-5
 
 
-def test_meshes_of_some_samples_are_those_samples_whatever_the_devices():
+def test_meshes_of_every_fourth_sample_do_not_depend_on_the_devices():
     """8 of 32: joints of all, the rest of every fourth; on four devices as on one."""
     batch = toy_batch(32)
     metrics, gradient, _ = _run(1, batch, mesh_samples=8)
@@ -87,7 +88,7 @@ def test_meshes_of_some_samples_are_those_samples_whatever_the_devices():
     assert metrics["total"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_mesh_terms_of_all_samples_are_the_mean_over_every_choice():
+def test_mesh_terms_of_a_quarter_of_equal_samples_equal_those_of_all():
     """The 32 samples are four copies of eight: each choice of a quarter is the whole."""
     batch = jax.tree.map(lambda x: np.repeat(x, 4, axis=0), toy_batch(8))
     some, gradient, _ = _run(1, batch, mesh_samples=8)
@@ -98,7 +99,7 @@ def test_mesh_terms_of_all_samples_are_the_mean_over_every_choice():
         assert _relative(gradient[name], expected[name]) < 1e-3, name
 
 
-def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
+def test_meshes_in_a_fitted_pose_give_the_encoder_no_gradient():
     """Their joints lie nearly on the targets; depth maps pull at the decoder, pictures do not."""
     batch = toy_batch(32)
     metrics, gradient, _ = _run(1, batch, mesh_samples=8, mesh_pose="fitted")
@@ -122,7 +123,7 @@ def test_meshes_in_a_fitted_pose_are_free_of_the_encoder():
         assert sharded[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
 
-def test_hands_of_the_encoder_do_not_penetrate_though_their_meshes_are_fitted():
+def test_with_fitted_meshes_rigid_penetration_is_that_of_the_encoder_poses():
     """Eq. 2 needs no mesh: it holds for all samples, in the pose and at the place they have."""
     batch = toy_batch(32)
     fitted, _, _ = _run(1, batch, mesh_samples=8, mesh_pose="fitted")
@@ -142,7 +143,7 @@ def test_hands_of_the_encoder_do_not_penetrate_though_their_meshes_are_fitted():
 
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(BadInputError, match=r"6 samples a process.*multiple of its 4 devices"):
-        parallel.shard(toy_batch(6), 4)
+        shard(toy_batch(6), 4)
 
 
 def test_a_step_is_traced_once_and_reuses_its_buffers(monkeypatch):
@@ -152,14 +153,14 @@ def test_a_step_is_traced_once_and_reuses_its_buffers(monkeypatch):
         traces.append(batch.image.shape)
         return train_step(state, batch, spec)
 
-    monkeypatch.setattr(parallel, "train_step", counted)
+    monkeypatch.setattr(step_module, "train_step", counted)
     spec, host_state = toy_step()
     devices = jax.devices()[:2]
     step, state = (
-        parallel.make_parallel_step(spec, devices),
-        parallel.replicate(host_state, devices),
+        make_parallel_step(spec, devices),
+        replicate(host_state, devices),
     )
-    batch = parallel.shard(toy_batch(4), 2)
+    batch = shard(toy_batch(4), 2)
     for expected_step in (1, 2, 3):
         before, (state, _) = state, step(state, batch)
         assert int(state.step) == expected_step

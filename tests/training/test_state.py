@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from dhm.training.optimiser import for_the_encoder_alone, make_optimiser
+from dhm.training.state import encoder_only, make_optimiser
 
 RATE, KERNEL_RATE = 0.002, 10.0
 
@@ -33,7 +33,7 @@ def _updates(name: str, schedule, gradients: list[dict]) -> list[dict]:
     return updates
 
 
-def test_adam_s_first_step_is_the_sign_of_the_gradient():
+def test_the_first_adam_update_is_the_sign_of_the_gradient():
     gradient = _tree(1)
     (update,) = _updates("adam", lambda step: RATE, [gradient])
     for part, group in gradient.items():
@@ -42,7 +42,7 @@ def test_adam_s_first_step_is_the_sign_of_the_gradient():
 
 
 @pytest.mark.parametrize("name", ["stem", "wide"])
-def test_muon_turns_a_convolution_s_gradient_into_a_nearly_orthogonal_step(name):
+def test_muon_updates_a_convolution_by_a_nearly_semi_orthogonal_matrix(name):
     gradient = _tree(1)
     (update,) = _updates("muon", lambda step: RATE, [gradient])
     outputs = gradient["encoder"][name].shape[-1]
@@ -57,8 +57,8 @@ def test_muon_turns_a_convolution_s_gradient_into_a_nearly_orthogonal_step(name)
     np.testing.assert_allclose(-left @ core @ right * rate, found, atol=1e-3 * rate)
 
 
-def test_muon_leaves_all_but_the_encoder_s_convolutions_to_nadam():
-    """What optax pairs with Muon: Adam with Nesterov's momentum."""
+def test_muon_updates_other_parameters_by_nadam():
+    """As optax pairs it with Muon: Adam with Nesterov's momentum."""
     gradients = [_tree(seed) for seed in (1, 2, 3)]
     schedule = optax.linear_schedule(RATE, 0.0, 5)
     params, nadam = _tree(0), optax.nadam(schedule)
@@ -73,7 +73,7 @@ def test_muon_leaves_all_but_the_encoder_s_convolutions_to_nadam():
         assert np.abs(difference).max() > 0.1 * RATE
 
 
-def test_muon_s_rate_follows_the_schedule():
+def test_the_learning_rate_of_muon_follows_the_schedule():
     gradient = _tree(1)
     schedule = optax.piecewise_constant_schedule(RATE, {1: 0.25})
     first, second = _updates("muon", schedule, [gradient, gradient])
@@ -83,9 +83,9 @@ def test_muon_s_rate_follows_the_schedule():
 
 
 @pytest.mark.parametrize("name", ["adam", "muon"])
-def test_for_the_encoder_alone_the_others_stay_and_the_encoder_moves_as_it_would(name):
+def test_encoder_only_updates_the_encoder_as_before_and_leaves_the_others(name):
     gradients, params = [_tree(seed) for seed in (1, 2)], _tree(0)
-    optimiser = for_the_encoder_alone(make_optimiser(name, lambda step: RATE, KERNEL_RATE))
+    optimiser = encoder_only(make_optimiser(name, lambda step: RATE, KERNEL_RATE))
     state = optimiser.init(params)
     for gradient, expected in zip(
         gradients, _updates(name, lambda step: RATE, gradients), strict=True
