@@ -180,7 +180,7 @@ def acceptable_path(
         avoid: Poses that no frame may be near, radians.
 
     Raises:
-        RuntimeError: Some frames break a rule whatever the keys.
+        RuntimeError: No draw of the keys gives frames that all obey the rules.
     """
     versions = np.zeros(schedule.times.shape[1], int)
     passed = np.full((num_frames, NUM_DOFS), np.inf)

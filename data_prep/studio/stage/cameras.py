@@ -99,7 +99,7 @@ def _dome(count: int) -> Float[np.ndarray, "n 3"]:
 
 
 class Views(NamedTuple):
-    """What each pixel of each view sees; see `dhm.rendering.Fragments`."""
+    """Rasterized views; the fields are those of `dhm.rendering.Fragments`."""
 
     pix_to_face: Int[np.ndarray, "n h w"]
     bary_coords: Float[np.ndarray, "n h w 3"]

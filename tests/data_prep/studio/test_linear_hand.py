@@ -41,13 +41,13 @@ def test_registration_of_the_average_hand_is_the_template():
 @pytest.mark.parametrize("seed", [None, 0, 1, 2])
 def test_registered_hand_lies_on_the_skin(seed):
     """Compared with scans, whose creases it leaves out: at most half a millimetre."""
-    someone, registration = subject(2), _registration()
+    person, registration = subject(2), _registration()
     theta = np.zeros(28) if seed is None else random_pose(np.random.default_rng(seed))
-    vertices = registration.at_rest(someone)
+    vertices = registration.at_rest(person)
     if seed is not None:
-        vertices, fitted = registration.posed(someone, vertices, theta)
+        vertices, fitted = registration.posed(person, vertices, theta)
         assert fitted.mean() > 0.95
-    scan = skin_mesh(someone, theta, 2.0)
+    scan = skin_mesh(person, theta, 2.0)
     assert mesh_error(vertices, registration.template.faces, scan.vertices, scan.faces).M_err < 0.6
 
 
@@ -88,9 +88,9 @@ def test_model_has_the_format_of_mano(tmp_path):
 
 
 def test_regressed_joints_of_a_new_person_are_near_those_of_the_rig():
-    linear, someone = _linear(), population_member(200)
-    rest = _registration().at_rest(someone)
-    frames = pose_rig(someone, np.zeros(28))[:, :3, 3]
+    linear, person = _linear(), population_member(200)
+    rest = _registration().at_rest(person)
+    frames = pose_rig(person, np.zeros(28))[:, :3, 3]
     expected = frames[[JOINT_NAMES.index(name) for name in MANO_JOINTS]]
     distance = np.linalg.norm(linear.J_regressor @ rest - expected, axis=1)
     assert distance.max() < 4 and distance.mean() < 2
@@ -114,20 +114,20 @@ def test_shape_directions_fit_a_new_person():
 
 @pytest.mark.slow  # registers 60 hands in poses
 def test_pose_corrections_reduce_the_error_of_a_new_person():
-    linear, someone = _linear(POSES), population_member(200)
-    rest = _registration().at_rest(someone)
+    linear, person = _linear(POSES), population_member(200)
+    rest = _registration().at_rest(person)
     betas = _fitted_betas(linear, rest)
-    plain, corrected = zip(*(_posed_errors(linear, someone, rest, betas, n) for n in range(6)),
+    plain, corrected = zip(*(_posed_errors(linear, person, rest, betas, n) for n in range(6)),
                            strict=True)  # fmt: skip
     assert np.mean(corrected) < 0.95 * np.mean(plain)
 
 
-def _posed_errors(linear, someone, rest, betas, number):
+def _posed_errors(linear, person, rest, betas, number):
     """Mean distances to a registered hand in a pose, without and with pose corrections."""
     theta = random_pose(np.random.default_rng(9000 + number))
-    expected, fitted = _registration().posed(someone, rest, theta)
-    turned = pose_rig(someone, theta)[:, :3, :3]
-    turned = turned @ np.swapaxes(pose_rig(someone, np.zeros(28))[:, :3, :3], 1, 2)
+    expected, fitted = _registration().posed(person, rest, theta)
+    turned = pose_rig(person, theta)[:, :3, :3]
+    turned = turned @ np.swapaxes(pose_rig(person, np.zeros(28))[:, :3, :3], 1, 2)
     turned = turned[[JOINT_NAMES.index(name) for name in MANO_JOINTS]]
     relative = [turned[linear.parents[j]].T @ turned[j] for j in range(1, len(MANO_JOINTS))]
     vectors = Rotation.from_matrix(np.stack(relative)).as_rotvec().reshape(1, 45)
