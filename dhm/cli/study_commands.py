@@ -59,15 +59,18 @@ def _ablate(arguments: Namespace) -> int:
 
 def _benchmark(arguments: Namespace) -> int:
     step_ms = _step_times(arguments.step_ms)
-    if arguments.workdir is None:
-        require_clone("benchmark without --workdir")
+    if arguments.workdir is not None:
+        import dhm
+
+        template = dhm.load(arguments.workdir).template
+    elif has_clone():
         from data_prep.toy.hand import make_toy_template
 
         template = make_toy_template()
     else:
-        import dhm
+        from dhm.studies.procedural_hand import procedural_hand
 
-        template = dhm.load(arguments.workdir).template
+        template = procedural_hand()
     from dhm.studies.benchmarks.report import benchmark
 
     benchmark(
@@ -137,7 +140,7 @@ STUDY_COMMANDS = {
     "benchmark": Command(
         "measure the speed of this machine",
         "Times the rasterizer, the losses, a training step, one picture and the input, and models "
-        "what more devices bring. The built-in hand and the input's records need a clone.",
+        "what more devices bring. Outside of a clone the hand is simpler and there is no input.",
         _benchmark,
         ("--workdir", "--what", "--batch", "--json", "--picture", "--step-ms"),
         workdir="folder of a run, whose exported hand takes the place of the built-in one",

@@ -257,11 +257,20 @@ def test_a_module_of_the_project_s_own_is_no_package_to_install(monkeypatch):
         main(["report"])
 
 
-@pytest.mark.parametrize("words", [["sweep", "a.py"], ["ablate", "--config", TINY], ["benchmark"]])
+@pytest.mark.parametrize("words", [["sweep", "a.py"], ["ablate", "--config", TINY]])
 def test_outside_of_a_clone_what_needs_one_says_so(words, monkeypatch, capsys, home):
     monkeypatch.setattr(installation, "_ROOT", home)
     assert main(words) == 1
     assert "which a clone of the project has" in capsys.readouterr().err
+
+
+def test_benchmark_outside_of_a_clone_has_a_hand_but_no_records(monkeypatch, home):
+    given = []
+    monkeypatch.setattr("dhm.cli.study_commands.has_clone", lambda: False)
+    monkeypatch.setattr("dhm.studies.benchmarks.report.benchmark", lambda *a: given.extend(a))
+    assert main(["benchmark", "--what", "losses"]) == 0
+    template, prepare, what, *_ = given
+    assert (template.num_vertices, prepare, what) == (12_583, None, "losses")
 
 
 @pytest.mark.parametrize(

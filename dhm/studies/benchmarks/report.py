@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dhm.data.input_pipeline import make_dataset
-from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from dhm.studies.benchmarks.model_parts import benchmark_inference, benchmark_losses
 from dhm.studies.benchmarks.rasterizer import benchmark_rasterizer
@@ -101,6 +99,9 @@ def benchmark_input(
         views: Target depth maps a sample.
         batches: How many are timed, after one that is not.
     """
+    from dhm.data.input_pipeline import make_dataset  # no other part needs the data packages
+    from dhm.data.prepared_data import PreparedData
+
     data = PreparedData(prepared)
     stream = iter(
         make_dataset(

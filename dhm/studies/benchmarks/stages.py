@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import imageio.v3 as imageio
 import jax
 import numpy as np
 
@@ -86,6 +84,8 @@ def benchmark_step(
         rows.append(BenchmarkRow("encoder's step / PyTorch's", "-  (torch is not installed)"))
     spans = trace_spans(whole, compiled.hlo)
     if picture is not None:
+        import imageio.v3 as imageio  # the picture alone needs it, and cv2
+
         imageio.imwrite(picture, draw_timeline(spans))
     listed = ", ".join(f"{stage} {share:.1%}" for stage, share in shares(spans).items())
     return [
@@ -210,4 +210,6 @@ def _colour(stage: str) -> tuple[int, int, int]:
 
 
 def _write(picture: np.ndarray, text: str, place: tuple[int, int], colour) -> None:
+    import cv2
+
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""The ratio of two decoders' M_err by how wrong the pose is: from fitted angles to the encoder's.
+"""Prints the ratio of two decoders' M_err at poses between the fitted angles and the encoder's.
 
 python -m tests.studies.ablation.ratio_by_pose_error --ours RUN --other RUN
 """
@@ -15,12 +15,12 @@ from dhm.evaluation.metrics import joint_errors, scan_distance
 from dhm.networks.hand_model import decode_aligned, mask_joints
 from dhm.runs.model import load_run
 
-# Of the way from the fitted angles to the encoder's.
+# Shares of the way from the fitted angles to the encoder's.
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
 
 
 def errors_by_share(workdir: Path) -> np.ndarray:
-    """Mean P_err and M_err in mm for each share, over the first view of every held-out frame."""
+    """Returns mean P_err and M_err in mm for each share, over each held-out frame's first view."""
     model, variables, data = load_run(workdir, sources)
     split = data.info.evaluation_split
     records = np.unique(data.split_index(split).frame_id, return_index=True)[1].tolist()
@@ -47,7 +47,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ours", type=Path, required=True, help="workdir of a run")
-    parser.add_argument("--other", type=Path, required=True, help="workdir of the one beside it")
+    parser.add_argument("--other", type=Path, required=True, help="workdir of another run")
     arguments = parser.parse_args()
     ours, other = (errors_by_share(path) for path in (arguments.ours, arguments.other))
     print("| of the encoder's error | ours: P_err, M_err | other: P_err, M_err | M_err's ratio |")
