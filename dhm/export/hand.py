@@ -97,16 +97,17 @@ class Hand:
         T_world_model = _checked(
             "T_world_model", T_world_model, "[..., 4, 4]", {-1: 4, -2: 4}, num_axes=2
         )
-        return _decode(self, jnp.asarray(theta, jnp.float32), T_world_model)
+        return _decode(self, theta.astype(jnp.float32), T_world_model.astype(jnp.float32))
 
     def fit(
-        self, joints: Float[Array, "*b j 3"], valid: Bool[Array, "*b j"] | None = None
+        self, joints: Float[Array, "*#b j 3"], valid: Bool[Array, "*#b j"] | None = None
     ) -> FittedPose:
         """Fits angles and root transform to 3D joints, within the anatomical limits.
 
         Args:
             joints: Positions in the order of `joint_names`, mm.
-            valid: Which of them are known, at least three; all if None.
+            valid: Which of them are known, at least three; all if None. Its batch axes broadcast
+                against those of `joints`.
 
         Returns:
             Angles, root transform and mean distance of the valid joints in mm.
@@ -119,7 +120,7 @@ class Hand:
         if valid is None:
             valid = jnp.ones(count, bool)
         valid = _checked("valid", valid, f"[..., {count}]", {-1: count}, num_axes=1)
-        return _fit(self, jnp.asarray(joints, jnp.float32), valid.astype(bool))
+        return _fit(self, joints.astype(jnp.float32), valid.astype(bool))
 
     def with_variables(self, variables: dict[str, Any]) -> "Hand":
         """Returns the hand with other values of its variables, such as those of a training."""
@@ -260,7 +261,7 @@ def _decode(hand: Hand, theta: Array, T_world_model: Array) -> HandOutput:
 
 @jax.jit
 def _fit(hand: Hand, joints: Array, valid: Array) -> FittedPose:
-    batch = joints.shape[:-2]
+    batch = jnp.broadcast_shapes(joints.shape[:-2], valid.shape[:-1])
     fitted = hand.model.apply(
         hand.variables, _flat(joints, batch, 2), _flat(valid, batch, 1), method="fit"
     )
