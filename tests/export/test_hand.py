@@ -98,25 +98,21 @@ def test_what_a_hand_says_of_itself(hand, toy_model):
 
 def test_decoding_takes_any_batch_axes(hand, toy_model, theta, root, posed):
     _, model, variables = toy_model
-    roots = jnp.tile(root, (6, 1, 1))
-    expected = model.apply(variables, theta.reshape(6, -1), roots, method="decode")
+    decode = jax.jit(lambda theta, T: model.apply(variables, theta, T, method="decode"))
+    expected = decode(theta.reshape(6, -1), jnp.tile(root, (6, 1, 1)))
     _assert_equal(posed, jax.tree.map(lambda x: x.reshape(2, 3, *x.shape[1:]), expected))
-    _assert_equal(hand.decode(theta[1, 2], root), jax.tree.map(lambda x: x[1, 2], posed))
-    several = jnp.stack([root, jnp.eye(4)])
-    twice = hand.decode(np.asarray(theta[0, 0], np.float64), several)
-    assert twice.vertices.shape == (2, hand.template.num_vertices, 3)
-    shift = (twice.joints[0] - twice.joints[1]).mean(axis=0)
-    np.testing.assert_allclose(shift, root[:3, 3], atol=1e-3)
-    _assert_equal(hand.decode(theta[0, 0]).joints, twice.joints[1])
+    several = np.stack([root, np.eye(4)]).astype(np.float64)
+    twice = hand.decode(np.asarray(theta[1, 2], np.float64), several)
+    _assert_equal(jax.tree.map(lambda x: x[0], twice), jax.tree.map(lambda x: x[1, 2], posed))
+    _assert_equal(hand.decode(theta).joints[1, 2], twice.joints[1])
 
 
 def test_encoding_takes_any_batch_axes(hand, toy_model):
     _, model, variables = toy_model
     images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
-    expected = model.apply(variables, jnp.asarray(images), method="encode")
-    _assert_equal(hand.encode(images), expected, 1e-5)
-    _assert_equal(hand.encode(images[1].astype(np.float32)), expected[1], 1e-5)
-    _assert_equal(hand.encode(images[:, None])[:, 0], expected, 1e-5)
+    expected = jax.jit(lambda images: model.apply(variables, images, method="encode"))(images)
+    _assert_equal(hand.encode(images[1]), expected[1], 1e-5)
+    _assert_equal(jax.vmap(hand.encode)(images[:, None])[:, 0], expected, 1e-5)
 
 
 def test_a_hand_is_an_argument_of_jitted_functions(hand, theta):
@@ -135,11 +131,9 @@ def test_a_hand_is_an_argument_of_jitted_functions(hand, theta):
     _assert_equal(jax.jit(lambda theta: hand.decode(theta).joints[..., 0, :])(theta), expected)
 
 
-def test_methods_work_under_vmap(hand, theta, root, posed):
+def test_decoding_works_under_vmap(hand, theta, root, posed):
     decoded = jax.vmap(hand.decode, in_axes=(1, None), out_axes=1)(theta, root)
     _assert_equal(decoded, posed)
-    images = jnp.zeros((2, 32, 32, 3), jnp.uint8)
-    _assert_equal(jax.vmap(hand.encode)(images), hand.encode(images), 1e-5)
 
 
 def test_gradients_reach_pose_root_and_variables(hand, theta, root):
@@ -171,7 +165,7 @@ def test_a_fit_finds_pose_and_place(hand, theta, posed):
 def test_fits_work_under_vmap_with_joints_left_out(hand, posed):
     joints = posed.joints.at[..., 3, :].set(jnp.nan)
     valid = np.arange(22) != 3
-    fitted = hand.fit(joints, np.broadcast_to(valid, (2, 3, 22)))
+    fitted = hand.fit(joints, valid)
     assert float(fitted.residual.max()) < 0.1
     mapped = jax.vmap(lambda joints: hand.fit(joints, valid))(joints)
     _assert_equal(mapped.theta, fitted.theta, 1e-2)
@@ -207,7 +201,9 @@ def test_a_linear_model_is_a_hand_too(linear_hand, tmp_path):
     posed = hand.decode(theta)
     assert posed.vertices.shape == (2, 60, 3)
     hand.save(tmp_path)
-    _assert_equal(dhm.load(tmp_path).decode(theta), posed)
+    found = dhm.load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, found.variables, hand.variables)
+    np.testing.assert_allclose(found.model.linear.posedirs, hand.model.linear.posedirs)
 
 
 @pytest.mark.parametrize(
