@@ -44,8 +44,8 @@ def _without_packages(code: str, folder: Path) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-def test_command_imports_without_the_data_packages(tmp_path):
-    done = _without_packages("", tmp_path)
+def test_measurements_import_without_the_data_packages(tmp_path):
+    done = _without_packages("import dhm.studies.benchmarks.report", tmp_path)
     assert done.returncode == 0, done.stderr
 
 
