@@ -25,10 +25,9 @@ class ModelSettings(NamedTuple):
     stop_pose_gradient: bool = True
 
 
-DECODER_SETTINGS = (
-    "identity_size", "skeleton_hidden", "skin_hidden", "pose_corrective_input", "correctives",
-    "stop_pose_gradient",
-)  # fmt: skip
+DECODER_SETTINGS = tuple(
+    name for name in ModelSettings._fields if name in HandModel.__dataclass_fields__
+)
 """The settings of the decoder; all others are the encoder's."""
 
 
@@ -49,12 +48,7 @@ def build_model(
     return HandModel(
         template=template,
         encoder=_encoder(settings, axis_name, encoder_dtype),
-        identity_size=settings.identity_size,
-        skeleton_hidden=settings.skeleton_hidden,
-        skin_hidden=settings.skin_hidden,
-        pose_corrective_input=settings.pose_corrective_input,
-        correctives=tuple(settings.correctives),
-        stop_pose_gradient=settings.stop_pose_gradient,
+        **{name: getattr(settings, name) for name in DECODER_SETTINGS},
     )
 
 

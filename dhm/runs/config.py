@@ -15,7 +15,7 @@ from dhm.data.schema import MAX_IMAGE_SIZE
 from dhm.errors import BadInputError
 from dhm.formats.json_file import flat_fields
 from dhm.losses.objective import ObjectiveSettings
-from dhm.networks.build import ModelSettings
+from dhm.networks.build import DECODER_SETTINGS, ModelSettings
 from dhm.networks.hand_model import CORRECTIVES
 from dhm.networks.resnet import STAGES
 from dhm.training.loop import LoopSettings
@@ -179,15 +179,13 @@ class Mode(enum.Enum):
     ENCODER = "an encoder alone, before a decoder that is trained already (section 8.4)"
 
 
-_DECODER = ("skeleton_hidden", "skin_hidden", "pose_corrective_input", "correctives",
-            "stop_pose_gradient")  # fmt: skip
-_DECODER_SETTINGS = tuple(f"decoder.{name}" for name in _DECODER)
+_DECODER = tuple(f"decoder.{name}" for name in DECODER_SETTINGS)
 # Settings that have no effect in a mode.
 _UNUSED = {
     Mode.HAND: ("mano.path", "decoder.trained_by"),
-    Mode.LINEAR: (*_DECODER_SETTINGS, "decoder.trained_by"),
+    Mode.LINEAR: (*_DECODER, "decoder.trained_by"),
     Mode.ENCODER: (
-        *_DECODER_SETTINGS, "mano.path", "train.num_views", "train.mesh_samples", "train.mesh_pose",
+        *_DECODER, "mano.path", "train.num_views", "train.mesh_samples", "train.mesh_pose",
         *(key for key in _RULES if key.startswith("loss.") and key != "loss.joint"),
     ),
 }  # fmt: skip
@@ -283,9 +281,7 @@ def model_settings(config: ConfigDict, decoder: ModelSettings | None = None) -> 
     settings = ModelSettings(**sizes, imagenet_normalisation=bool(config.encoder.weights))
     if decoder is None:
         return settings
-    return settings._replace(
-        identity_size=decoder.identity_size, **{name: getattr(decoder, name) for name in _DECODER}
-    )
+    return settings._replace(**{name: getattr(decoder, name) for name in DECODER_SETTINGS})
 
 
 def encoder_dtype(config: ConfigDict, backend: str) -> Any:

@@ -1,6 +1,8 @@
 """The command line in this process: what it refuses, what it hands over, and what it prints."""
 
+import glob
 import re
+import shlex
 import subprocess
 import sys
 from argparse import Namespace
@@ -193,6 +195,29 @@ def test_every_path_may_begin_with_the_home_of_the_user(calls, monkeypatch, home
     given = calls.pop()
     assert given.images == [str(home / "me" / "*.jpg"), "a.jpg"]
     assert all(path.parent == home / "me" for path in (given.out, given.keypoints, given.detector))
+
+
+def _documented_commands():
+    """The command lines in README.md, docs/ and configs/, but for those with gaps."""
+    files = [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("configs/*")]
+    found = set()
+    for file in filter(Path.is_file, files):
+        found |= set(re.findall(r"(?:python launch\.py|^ *dhm) ([^`\n]+)", file.read_text(), re.M))
+    return sorted(one for one in found if "..." not in one and "|evaluate" not in one)
+
+
+@pytest.mark.parametrize("words", _documented_commands())
+def test_every_documented_command_is_understood(words, calls, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    words = re.sub(r"[\[\]]", "", words).replace("configs/x.py", "configs/tiny.py")
+    words = words.replace("$JOB_COMPLETION_INDEX", "1")
+    argv = [
+        one
+        for word in shlex.split(words)
+        for one in (glob.glob(word) if word.startswith("configs/subject*") else [word])
+    ]
+    assert main(argv) == 0
+    assert len(calls) == ("--help" not in argv)
 
 
 def test_every_flag_is_used_and_every_command_explains_itself(capsys):
