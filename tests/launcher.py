@@ -44,7 +44,7 @@ def launch(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Runs the launcher in a working folder to its end."""
     return subprocess.run(
         command(*arguments), cwd=home, env=environment(), capture_output=True, text=True,
-        timeout=300, check=False,
+        timeout=1200, check=False,
     )  # fmt: skip
 
 

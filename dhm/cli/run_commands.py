@@ -94,8 +94,8 @@ def _report(arguments: Namespace) -> int:
 
 _TRAINS = ("--workdir", "--replay", *_PROCESSES)
 _RESUMES = (
-    "A run that was stopped goes on from its newest checkpoint. Several processes train together "
-    "if each is told the first one's address; under SLURM and Open MPI 4 they find it themselves."
+    "A run that was stopped resumes from its newest checkpoint. Several processes train together "
+    "with the address of the first; under SLURM and Open MPI 4 they find it by themselves."
 )
 
 WHOLE_JOB = Command(

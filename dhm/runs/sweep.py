@@ -1,4 +1,4 @@
-"""Several configs' runs, queued over the devices that are there."""
+"""Runs of several configs, queued over the devices of this machine."""
 
 import logging
 import os
@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
     Attributes:
         name: The job's.
         exit_code: Of its process; negative: the signal that killed it.
-        seconds: Its time.
+        seconds: Its running time.
         workdir: Its folder.
     """
 
@@ -63,17 +63,19 @@ def sweep(
     slots: Sequence[Mapping[str, str]] | None = None,
     each: int = 1,
 ) -> list[Outcome]:
-    """Starts a process for each config, as many at a time as there is room on the devices.
+    """Runs a process for each config, as many at a time as the devices take.
 
-    What a process prints goes to sweep.log in its workdir. One that fails does not stop the others.
+    The output of a process goes to sweep.log in its workdir. One that fails does not stop the
+    others.
 
     Args:
         launcher: The command that gets `--config FILE --workdir DIR`.
         configs: Config files with different names.
         runs: Folder of the workdirs.
         arguments: More arguments for each.
-        slots: Environment variables that put a process on each device; by default `device_slots`.
-        each: Processes on each device, of those.
+        slots: Environment variables for each of the processes that run at a time; by default
+            `device_slots`.
+        each: Processes at a time on each device, for `device_slots`.
 
     Returns:
         How each ended, in the order of `configs`.
@@ -141,15 +143,15 @@ def _check(configs: Sequence[Path]) -> None:
 
 
 def device_slots(environ: Mapping[str, str] = os.environ, each: int = 1) -> list[dict[str, str]]:
-    """Environment variables that show a process one CUDA device each; without any, one place.
+    """Returns environment variables for as many processes as may run at a time.
 
-    The devices are counted in a process of its own: JAX in this one would take their memory.
+    Each gives its process one CUDA device; without CUDA there is one empty set. The devices are
+    counted in a process of its own: JAX in this one would take their memory.
 
     Args:
-        environ: What is set already.
-        each: Places on each device. Of a CUDA device's memory JAX takes three quarters when it
-            starts, so that several processes are told to take a part of that, unless `environ`
-            says how much.
+        environ: The environment of this process.
+        each: Processes on each device. JAX takes three quarters of a CUDA device's memory when it
+            starts; several processes get equal parts of that, unless `environ` sets a share.
 
     Raises:
         DhmError: If JAX cannot count them.
@@ -182,7 +184,7 @@ def _start(command: Sequence[str], workdir: Path, slot: Mapping[str, str]) -> su
 
 @contextmanager
 def _passed_on(running: Mapping[subprocess.Popen, object]) -> Iterator[list[int]]:
-    """Passes SIGINT and SIGTERM on to the processes; gives the list of those received."""
+    """Passes SIGINT and SIGTERM on to the processes; yields the list of those received."""
     received: list[int] = []
 
     def pass_on(signum, _frame):
@@ -208,6 +210,7 @@ def describe(outcome: Outcome) -> str:
     shown = [f"done in {time_taken}"]
     for title, key in (("", "errors"), (" with fitted angles", "errors_fitted")):
         overall = metrics[key][OVERALL]
-        errors = [f"{name} {overall[name]:.2f}" for name in ("P_err", "M_err") if overall[name]]
+        known = [name for name in ("P_err", "M_err") if overall.get(name) is not None]
+        errors = [f"{name} {overall[name]:.2f}" for name in known]
         shown.append(f"{', '.join(errors)} mm{title}")
     return "; ".join(shown)

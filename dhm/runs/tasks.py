@@ -119,12 +119,12 @@ def _announce(config: ConfigDict) -> None:
 def evaluate_task(
     config: ConfigDict, workdir: Path, data: PreparedData, source: DataSource
 ) -> dict[str, Any]:
-    """Measures the workdir's newest checkpoint; prints a table, writes metrics.json.
+    """Measures the workdir's newest checkpoint; prints tables, writes metrics.json.
 
     Returns:
-        What metrics.json holds: the step, the split, and the errors by sequence and overall, mm,
+        The content of metrics.json: the step, the split, the errors by sequence and overall, mm,
         with the encoder's angles, with angles fitted to the true joints, and of the untrained
-        template; then the images with the largest P_err, and which records were measured.
+        template; the images with the largest P_err, and which records were measured.
 
     Raises:
         DhmError: If the workdir has no checkpoint.
@@ -141,11 +141,16 @@ def evaluate_task(
     )
     fitted = evaluate_fitted(model, variables, data, batch_size=config.eval.batch_size)
     untrained = evaluate_template(data, batch_size=config.eval.batch_size)
-    split = data.info.evaluation_split
-    result = {"step": step, "split": split, "unit": "mm", "errors": summarise(errors)}
-    result |= {"errors_fitted": summarise(fitted), "errors_template": summarise(untrained)}
-    result["worst"] = worst_images(errors, data)
-    result["data"] = {"folder": str(data.root.resolve()), "fingerprint": data.info.fingerprint}
+    result = {
+        "step": step,
+        "split": data.info.evaluation_split,
+        "unit": "mm",
+        "errors": summarise(errors),
+        "errors_fitted": summarise(fitted),
+        "errors_template": summarise(untrained),
+        "worst": worst_images(errors, data),
+        "data": {"folder": str(data.root.resolve()), "fingerprint": data.info.fingerprint},
+    }
     if config.eval.details_stride:
         details = evaluate_details(
             model, variables, data, batch_size=config.eval.batch_size,
@@ -154,20 +159,26 @@ def evaluate_task(
         result["details"] = {name: summarise_details(rows) for name, rows in details.items()}
     if configuration.mode(config) is configuration.Mode.ENCODER:
         result["encoders"] = _compare_encoders(config, model, variables, data)
+    _print_errors(result)
+    write_metrics(workdir / METRICS_FILE, result)
+    return result
+
+
+def _print_errors(result: dict[str, Any]) -> None:
     print("The untrained template at zero pose, one image a frame: errors in mm")
     print(format_table({OVERALL: result["errors_template"][OVERALL]}))
-    print(f"\nErrors in mm on the {split} split after the alignment, step {step}")
+    print(
+        f"\nErrors in mm on the {result['split']} split after the alignment, step {result['step']}"
+    )
     print(format_table(result["errors"]))
     print("\nThe decoder alone, with angles fitted to the true joints, one image a frame")
     print(format_table(result["errors_fitted"]))
-    if configuration.mode(config) is configuration.Mode.ENCODER:
+    if "encoders" in result:
         print("\nP_err in mm of the new encoder and of the one that the decoder was trained with")
         print("(adj: the output's bones have the lengths of the true ones)")
         print(format_table(comparison(result["encoders"])))
-    if split == "train":
+    if result["split"] == "train":
         print("No sequence is held out: these are errors on training frames.")
-    write_metrics(workdir / METRICS_FILE, result)
-    return result
 
 
 def _compare_encoders(
@@ -225,7 +236,7 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData, source: D
 
 
 def report(config: ConfigDict | None, workdir: Path) -> Path:
-    """Writes the report of a run that ended, with what is still there of it.
+    """Writes the report of a run that has ended; parts whose files are missing are left out.
 
     Args:
         config: Names records with `config.prepared` where they moved; None: the config that the
