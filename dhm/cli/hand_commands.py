@@ -2,8 +2,8 @@
 
 from argparse import Namespace
 
-from dhm.cli.console import keep_compiled_programs
 from dhm.cli.flags import Command, UsageError
+from dhm.cli.process import keep_compiled_programs
 
 
 def _require(arguments: Namespace, *flags: str) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import dhm
 from dhm.cli.config_flag import read_config
-from dhm.cli.console import own_messages
 from dhm.cli.flags import Command, Parser, UsageError, add_flags, refuse_unused, split_command
 from dhm.cli.hand_commands import HAND_COMMANDS
 from dhm.cli.installation import missing_part
-from dhm.cli.memory import keep_freed_memory
+from dhm.cli.process import keep_freed_memory, own_messages
 from dhm.cli.run_commands import RUN_COMMANDS, WHOLE_JOB
 from dhm.cli.study_commands import STUDY_COMMANDS
 from dhm.errors import DhmError, Interrupted

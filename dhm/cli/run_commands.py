@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dhm.cli.config_flag import GivenConfig
-from dhm.cli.console import keep_compiled_programs, quiet
 from dhm.cli.flags import Command, UsageError
 from dhm.cli.installation import has_clone, require_clone
+from dhm.cli.process import keep_compiled_programs, quiet
 
 if TYPE_CHECKING:
     from dhm.runs.records import DataSource

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 import dhm
-from dhm.cli import installation
+from dhm.cli import installation, run_commands, study_commands
 from dhm.cli.config_flag import read_config
 from dhm.cli.flags import FLAGS, UsageError, split_command
 from dhm.cli.main import _ALL, COMMANDS, main
 from dhm.errors import DhmError, Interrupted
+from dhm.export.package import save_model
+from dhm.studies.benchmarks import report
 from tests.conftest import REPOSITORY
 
 TINY = str(REPOSITORY / "configs" / "tiny.py")
@@ -339,3 +341,25 @@ def test_a_config_file_that_fails_is_named(home):
     with pytest.raises(UsageError, match="surplus"):
         read_config([f"--config={TINY}", "surplus"])
     assert read_config([]) is None
+
+
+def test_without_a_clone_a_run_takes_prepared_records_alone(monkeypatch):
+    monkeypatch.setattr(run_commands, "has_clone", lambda: False)
+    monkeypatch.setattr(installation, "has_clone", lambda: False)
+    source = run_commands.data_source()
+    with pytest.raises(DhmError, match=r"\(config\.prepared\) needs configs/ and data_prep/"):
+        source.records(None)
+    with pytest.raises(DhmError, match=r"\(config\.mano\.path\) needs configs/ and data_prep/"):
+        source.linear_model()
+
+
+def test_without_a_clone_a_benchmark_takes_the_hand_of_a_run(monkeypatch, home, toy_model):
+    settings, model, variables = toy_model
+    save_model(home / "run" / "export", variables, model.template, settings, {})
+    called = []
+    monkeypatch.setattr(report, "benchmark", lambda *arguments: called.append(arguments))
+    monkeypatch.setattr(study_commands, "has_clone", lambda: False)
+    assert main(["benchmark", "--workdir", "run", "--what", "raster"]) == 0
+    ((template, prepare, what, *_),) = called
+    assert (prepare, what) == (None, "raster")
+    assert template.num_vertices == model.template.num_vertices

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = """
 import resource, sys, threading
 sys.path.insert(0, sys.argv[1])
-from dhm.cli.memory import keep_freed_memory
+from dhm.cli.process import keep_freed_memory
 assert sys.argv[2] == "as it is" or keep_freed_memory()
 def work():
     for _ in range(20):
