@@ -104,12 +104,13 @@ def test_a_decoder_of_other_joints_is_refused(config, copy, toy_prepared, change
         trained_decoder.decoder_template(config, PreparedData(toy_prepared).template)
 
 
-def test_an_export_has_the_decoder_s_own_hand(config, copy, toy_prepared, tmp_path, monkeypatch):
+def test_an_export_has_the_decoder_s_own_hand(
+    config, copy, toy_model, toy_prepared, tmp_path, monkeypatch
+):
     """The data's may be another: other vertices would move the mesh, or not fit at all."""
-    template = read_template(copy / "template.npz")
-    larger = dataclasses.replace(template, v_template=1.25 * template.v_template)
-    write_template(copy / "template.npz", larger)
-    _, variables = load_model(copy)
+    settings, model, variables = toy_model
+    larger = dataclasses.replace(model.template, v_template=1.25 * model.template.v_template)
+    save_model(copy, variables, larger, settings, {})
     monkeypatch.setattr(tasks, "trained_variables", lambda *_: (1, variables))
     monkeypatch.setattr(tasks, "noted_config", lambda _: {})
     config.export.num_poses = 0
