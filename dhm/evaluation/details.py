@@ -18,7 +18,7 @@ from dhm.evaluation.aligned_hands import (
     fitted_step,
 )
 from dhm.evaluation.metrics import mean_of_measured, scan_distance, seen_vertices
-from dhm.evaluation.penetration import HandParts, hand_parts, penetrating_share, penetration
+from dhm.evaluation.penetration import PENETRATES_MM, HandParts, hand_parts, penetration
 from dhm.fitting import fit_pose
 from dhm.geometry.hand_rig import FINGERS, FINGERTIPS, dof_names, joint_indices
 from dhm.networks.hand_model import HandModel
@@ -103,8 +103,6 @@ def is_contact(
     joints: Float[np.ndarray, "*b j 3"],
     valid: Bool[np.ndarray, "*b j"],
     joint_names: tuple[str, ...],
-    *,
-    distance: float = CONTACT_MM,
 ) -> Bool[np.ndarray, "*b"]:
     """Tests whether a fingertip touches the palm or another digit, by the distances of joints.
 
@@ -116,12 +114,11 @@ def is_contact(
         joints: True joints, mm.
         valid: False where a joint was not annotated; such joints touch nothing.
         joint_names: Of the rig.
-        distance: Largest distance of a contact, mm.
 
     Raises:
         ValueError: If the rig lacks a fingertip.
     """
-    return contact_distance(joints, valid, joint_names) < distance
+    return contact_distance(joints, valid, joint_names) < CONTACT_MM
 
 
 class HandDetails(NamedTuple):
@@ -288,6 +285,6 @@ def summarise_details(details: Sequence[HandDetails]) -> dict[str, float | int |
         row[name] = mean_of_measured([getattr(hand, name) for hand in details])
     row["M_err_flexed"] = mean_of_measured([hand.M_err for hand in details if hand.flexed])
     row["M_err_contact"] = mean_of_measured([hand.M_err for hand in details if hand.contact])
-    share = penetrating_share(np.array([hand.penetration_max for hand in details], float))
-    row["penetrating"] = None if math.isnan(share) else share
+    depths = [hand.penetration_max for hand in details if not math.isnan(hand.penetration_max)]
+    row["penetrating"] = mean_of_measured([depth > PENETRATES_MM for depth in depths])
     return row

@@ -327,16 +327,3 @@ def _shared_length(
     inside = np.cumsum(np.where(is_other, 0, turn)) > 0
     inside &= np.cumsum(np.where(is_other, turn, 0)) > 0
     return float(np.diff(height)[inside[:-1]].sum())
-
-
-def penetrating_share(max_depths: Float[np.ndarray, " n"]) -> float:
-    """Computes the share of hands whose deepest vertex is deeper than `PENETRATES_MM`.
-
-    Args:
-        max_depths: Of each hand, mm; NaN for hands that were not measured.
-
-    Returns:
-        0..1; NaN if no hand was measured.
-    """
-    measured = np.asarray(max_depths)[~np.isnan(max_depths)]
-    return float((measured > PENETRATES_MM).mean()) if len(measured) else float("nan")

@@ -12,7 +12,6 @@ from dhm.evaluation.penetration import (
     hand_parts,
     mesh_parts,
     overlap_volume,
-    penetrating_share,
     penetration,
     penetration_depths,
 )
@@ -363,10 +362,3 @@ def test_a_rigid_motion_changes_nothing(parts, crushed):
         moved = trimesh.transform_points(crushed.astype(np.float64), _random_motion(seed))
         np.testing.assert_allclose(penetration_depths(moved, parts), depth, atol=1e-6)
         assert overlap_volume(moved, parts) == pytest.approx(volume, rel=0.01)
-
-
-def test_the_share_of_penetrating_frames():
-    assert penetrating_share(np.array([0.0, 2.0, 2.01, 9.0, np.nan])) == 0.5
-    assert penetrating_share(np.zeros(3)) == 0
-    assert math.isnan(penetrating_share(np.array([np.nan])))
-    assert math.isnan(penetrating_share(np.zeros(0)))

@@ -73,5 +73,5 @@ def test_a_run_with_missing_data_is_refused_by_name(finished, tmp_path):
     shutil.copytree(finished, run)
     text = (run / "metrics.json").read_text()
     (run / "metrics.json").write_text(text.replace("prepared", "vanished"))
-    with pytest.raises(BadInputError, match=r"full_subject1_seed0.*vanished.* is gone"):
+    with pytest.raises(BadInputError, match=r"full_subject1_seed0.*are gone: .*vanished"):
         write_ablation_page(tmp_path, FINDINGS, sources, variants=("full",), subjects=(1,))
