@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -50,12 +51,13 @@ def forward_kinematics(
     posed = make_transform(rotated, offsets)
     levels = tree_levels(parents)
     # One batched product a level instead of one a joint: a hand is 22 joints but 6 levels deep.
-    # Written as a sum: XLA:CPU (jax 0.10 to 0.12) fails to compile a dot here with two batch axes.
+    # The barrier keeps XLA:CPU (jax 0.10 to 0.12) from a simplification that fails with two batch
+    # axes. Sums in place of the products would be rounded differently from batch to batch.
     done = [posed[..., np.array(levels[0]), :, :]]
     for above, level in itertools.pairwise(levels):
         slots = np.array([above.index(parents[j]) for j in level])
-        parent, local = done[-1][..., slots, :, :], posed[..., np.array(level), :, :]
-        done.append(jnp.sum(parent[..., :, :, None] * local[..., None, :, :], axis=-2))
+        factors = done[-1][..., slots, :, :], posed[..., np.array(level), :, :]
+        done.append(matmul(*jax.lax.optimization_barrier(factors)))
     order = np.argsort(np.concatenate([np.array(level) for level in levels]))
     return jnp.concatenate(done, axis=-3)[..., order, :, :]
 
