@@ -11,6 +11,8 @@ from dhm.training.replay import (
     Replay,
     describe,
     find_non_finite,
+    format_terms,
+    step_terms,
 )
 from dhm.training.step import make_parallel_step, replicate, shard
 from tests.training.toy_step import toy_batch, toy_step

@@ -45,8 +45,9 @@ class SmallEncoder(ImageEncoder):
 def toy_batch(size: int) -> Batch:
     """Tiles for images; joints and depth maps of hands in random poses, some joints missing.
 
-    Targets that a hand can reach: with random joints and planes for depth maps rounding alone
-    leaves 1.5e-5 in the encoder's gradient, with eight seeds of this batch at most 9.4e-6.
+    The joints have noise: without it the joints of the alignment would fit to the last bit, and
+    rounding would decide the sign of their L1 gradient. With random joints far from any hand
+    rounding would be 1.5e-5 of the encoder's gradient.
     """
     rng, (spec, state) = np.random.default_rng(0), toy_step()
     root = np.tile(np.eye(4, dtype=np.float32), (size, 1, 1))
@@ -62,9 +63,10 @@ def toy_batch(size: int) -> Batch:
     depth = render_depth(hand.vertices, spec.model.template.faces, camera, (SIZE, SIZE))
     valid = rng.random((size, 22)) < 0.95
     valid[3] = False  # a sample that must not count, on one device only
+    noise = np.random.default_rng(1).normal(0, 0.1, hand.joints.shape).astype(np.float32)
     batch = Batch(
         image=rng.integers(0, 255, (size, 4, 4, 3), np.uint8).repeat(8, axis=1).repeat(8, axis=2),
-        joints=hand.joints,
+        joints=hand.joints + noise,
         joint_valid=valid,
         target_depth=depth,
         target_camera=camera,
