@@ -318,7 +318,8 @@ def test_merged_capture_has_all_views_under_the_names_of_their_subjects(one):
     by_key = dict(zip(keys, both.views, strict=True))
     for view in one.views[::7]:
         merged = by_key[f"s4_{view.sequence}", view.frame, view.camera]
-        assert dataclasses.replace(merged, sequence=view.sequence) == view
+        others = {f.name for f in dataclasses.fields(view)} - {"sequence"}
+        assert all(getattr(merged, name) is getattr(view, name) for name in others)
     assert both.template is one.template
     assert both.skipped == {reason: 2 * count for reason, count in one.skipped.items()}
 
