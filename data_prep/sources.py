@@ -34,7 +34,7 @@ def records(config: ConfigDict) -> PreparedData:
     if config.dataset != "release" and not config.capture:
         raise BadInputError("config.capture", "''", f"the folder of {config.dataset}")
     if config.studio.subjects and not config.capture:
-        return _studio_people(config)
+        return _studio_subjects(config)
     # Needs more than training does, and only here.
     from data_prep.prepare import prepare
 
@@ -111,8 +111,8 @@ def _built_in_capture(config: ConfigDict) -> tuple[Path, tuple[str, ...]]:
     return write_capture(settings, folder, os.cpu_count() or 1), held_out_sequences()
 
 
-def _studio_people(config: ConfigDict) -> PreparedData:
-    """Records of several people of the built-in studio."""
+def _studio_subjects(config: ConfigDict) -> PreparedData:
+    """Records of several subjects of the built-in studio."""
     from data_prep.prepare import PrepareOptions, prepare_views
     from data_prep.studio.stage.capture import film_subjects, held_out_subject_sequences
 
@@ -125,7 +125,7 @@ def _studio_people(config: ConfigDict) -> PreparedData:
         root,
     )
     with hold(DATA_FOLDER / ".lock"):
-        people = film_subjects(settings, subjects, root, os.cpu_count() or 1)
+        captures = film_subjects(settings, subjects, root, os.cpu_count() or 1)
     test_sequences = config.data.test_sequences or held_out_subject_sequences(subjects)
     train_sequences = config.data.train_sequences or None
     name = _name(root, config, (test_sequences, train_sequences))
@@ -134,7 +134,7 @@ def _studio_people(config: ConfigDict) -> PreparedData:
         config.subject, config.data.image_size, test_sequences, train_sequences
     )
     with hold(out.parent / ".lock"):
-        prepare_views(people, root, out, options)
+        prepare_views(captures, root, out, options)
     return PreparedData(out)
 
 

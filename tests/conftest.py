@@ -46,7 +46,7 @@ def release_mini() -> Path:
     """A small capture in the released layout, made by somebody else; not part of the project."""
     path = REPOSITORY.parent / "shared" / "captures" / "release_mini"
     if not path.is_dir():
-        pytest.skip(f"no foreign capture at {path}")
+        pytest.skip(f"needs a capture in the released layout at {path}, see docs/testing.md")
     return path
 
 

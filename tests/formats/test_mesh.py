@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import trimesh
 
 from dhm.errors import BadInputError
 from dhm.formats.mesh import ObjMesh, read_obj, read_ply, read_scan, write_obj, write_ply
@@ -84,14 +85,12 @@ def test_ply_round_trip_and_an_independent_reader_agree(tmp_path):
     vertices, faces = read_ply(path)
     np.testing.assert_array_equal(vertices, VERTICES.astype(np.float32))
     np.testing.assert_array_equal(faces, FACES)
-    trimesh = pytest.importorskip("trimesh")
     other = trimesh.load(path, process=False)
     np.testing.assert_array_equal(other.vertices, vertices)
     np.testing.assert_array_equal(other.faces, faces)
 
 
 def test_ply_of_an_independent_writer(tmp_path):
-    trimesh = pytest.importorskip("trimesh")
     ball = trimesh.creation.icosphere(subdivisions=2, radius=40.0)
     for encoding in ("ascii", "binary"):
         ball.export(tmp_path / "ball.ply", encoding=encoding)

@@ -184,8 +184,8 @@ def test_rotation_matrices_of_every_angle(angle):
 @pytest.mark.parametrize("flat", [True, False])
 @pytest.mark.parametrize("components", [12, None])
 def test_agrees_with_smplx(tmp_path, side, flat, components):
-    smplx = pytest.importorskip("smplx", reason="smplx is not installed")
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+    smplx = pytest.importorskip("smplx", reason="needs smplx and torch: pip install smplx torch")
+    torch = pytest.importorskip("torch", reason="needs smplx and torch: pip install smplx torch")
     model = twin.random_mano(seed=5 + len(side))
     path = tmp_path / f"MANO_{side}.pkl"
     write_mano(path, model)

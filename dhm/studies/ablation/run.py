@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dhm.errors import BadInputError, DhmError
-from dhm.evaluation.metrics_file import METRICS_FILE
+from dhm.evaluation.metrics_file import METRICS_FILE, read_metrics
 from dhm.formats.json_file import flat_fields, read_json, write_json
 from dhm.runs.sweep import Job, describe, run_jobs
 from dhm.studies.ablation.tables import (
@@ -153,6 +153,6 @@ def _measured(runs: Sequence[_Run], workdir: Path) -> Runs:
     """Returns the metrics of the runs by variant and subject, one entry a seed."""
     found: Runs = {}
     for run in runs:
-        metrics = read_json(workdir / run.job.name / METRICS_FILE, "the errors of the run")
+        metrics = read_metrics(workdir / run.job.name / METRICS_FILE)
         found.setdefault(run.variant, {}).setdefault(run.subject, []).append(metrics)
     return found

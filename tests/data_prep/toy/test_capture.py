@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from embreex import mesh_construction, rtcore_scene
 
 from data_prep.captures.release_capture import K_SIZE, read_release_capture
 from data_prep.toy import capture as toy_capture
@@ -85,8 +86,6 @@ def test_joints_project_into_the_picture_and_onto_the_hand(capture):
 
 
 def test_depth_maps_equal_rays_cast_at_the_scan(capture):
-    rtcore_scene = pytest.importorskip("embreex.rtcore_scene")
-    mesh_construction = pytest.importorskip("embreex.mesh_construction")
     rows, columns = np.mgrid[: K_SIZE[0], : K_SIZE[1]]
     for view in capture.views[::5]:
         vertices, faces = read_scan(view.scan_path)

@@ -18,7 +18,6 @@ def small_benchmark():
 
 
 def test_table_with_embree():
-    pytest.importorskip("embreex")
     rows = {row.name: row for row in small_benchmark()}
     assert list(rows) == [
         "depth / Embree, 2 views",

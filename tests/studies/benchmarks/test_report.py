@@ -48,7 +48,9 @@ def test_step_table_has_the_encoder_the_floors_and_the_stages(monkeypatch, tmp_p
 
 
 def test_pytorch_resnet_has_torchvisions_size():
-    torch_resnet = pytest.importorskip("dhm.studies.benchmarks.torch_resnet", reason="needs torch")
+    torch_resnet = pytest.importorskip(
+        "dhm.studies.benchmarks.torch_resnet", reason="needs torch: pip install torch"
+    )
     model = torch_resnet.torch_resnet(50, 64, outputs=1000, hidden=2048)
     backbone = sum(p.numel() for layer in model[:-3] for p in layer.parameters())
     assert backbone == 25_557_032 - 2048 * 1000 - 1000  # torchvision's documented count
