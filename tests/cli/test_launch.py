@@ -12,6 +12,8 @@ from dhm.export.package import load_model
 from dhm.formats.mesh import read_obj, read_ply
 from tests.launcher import launch, launch_here, make_home, small_job
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_beside_the_runs() -> Iterator[None]:
@@ -67,7 +69,6 @@ def test_the_trace_names_the_stages(finished):
         assert stage.encode() in data, stage
 
 
-@pytest.mark.slow
 def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finished):
     def compiled():
         """Names of the programs that are kept, and the digests of each."""

@@ -177,6 +177,7 @@ def test_the_general_demo_keeps_the_demo_s_decoder():
     assert configuration.num_views(config) == 0 and configuration.mesh_stride(config, 1) == 1
 
 
+@pytest.mark.slow
 def test_the_whole_job(config, export, tmp_path, capsys):
     """Trains, stops, goes on, measures both encoders, exports; the decoder stays bit for bit."""
     workdir = tmp_path / "general"

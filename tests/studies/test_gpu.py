@@ -57,6 +57,7 @@ def test_small_run_without_the_data_packages(tmp_path):
     assert len(parts) == 5 and not any(part["error"] for part in parts.values())
 
 
+@pytest.mark.slow
 def test_table_and_json_of_every_part(monkeypatch, tmp_path, capsys):
     def fresh_model(template, _settings, image_size, _num_devices, dtype):
         """With an encoder that compiles in seconds."""

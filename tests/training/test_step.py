@@ -69,7 +69,7 @@ def test_meshes_of_every_fourth_sample_do_not_depend_on_the_devices():
     metrics, gradient, _ = _run(1, batch, mesh_samples=8)
     sharded_metrics, sharded_gradient, _ = _run(4, batch, mesh_samples=8)
     for name, value in metrics.items():
-        assert sharded_metrics[name] == pytest.approx(value, rel=1e-5), name
+        assert sharded_metrics[name] == pytest.approx(value, rel=2e-5), name
     for name in gradient:
         assert _relative(sharded_gradient[name], gradient[name]) < 2e-5, name
     every, _, _ = _run(1, batch)
@@ -99,6 +99,7 @@ def test_mesh_terms_of_a_quarter_of_equal_samples_equal_those_of_all():
         assert _relative(gradient[name], expected[name]) < 1e-3, name
 
 
+@pytest.mark.slow
 def test_meshes_in_a_fitted_pose_give_the_encoder_no_gradient():
     """Their joints lie nearly on the targets; depth maps pull at the decoder, pictures do not."""
     batch = toy_batch(32)

@@ -202,7 +202,8 @@ def _begin_worker(compiled_programs: str | None) -> None:
 
     One worker per core is enough; XLA and OpenCV would start a thread per core in each worker.
     """
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
     cv2.setNumThreads(1)
     jax.config.update("jax_compilation_cache_dir", compiled_programs)
 
