@@ -11,14 +11,16 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# Before JAX computes. The multi-device tests need four devices. Most programs run once, so that
-# compiling them is what takes long: with less optimisation it takes a third of the time.
-_XLA_FLAGS = {"xla_force_host_platform_device_count": "4", "xla_backend_optimization_level": "0"}
-if jax.__version_info__ < (0, 11):  # later versions do not know it, and stop
-    _XLA_FLAGS["xla_cpu_use_fusion_emitters"] = "false"
-for _flag, _value in _XLA_FLAGS.items():
-    if _flag not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{_flag}={_value}"
+# Before JAX computes. The multi-device tests need four devices.
+_FLAGS = os.environ.get("XLA_FLAGS", "")
+if "xla_force_host_platform_device_count" not in _FLAGS:
+    _FLAGS += " --xla_force_host_platform_device_count=4"
+if "xla_backend_optimization_level" not in _FLAGS:
+    # Most programs run once; compiled without optimisation, they are ready in a third of the time.
+    _FLAGS += " --xla_backend_optimization_level=0"
+    if jax.__version_info__ < (0, 11):  # later versions do not know the flag, and stop
+        _FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = _FLAGS
 
 install_import_hook(
     ["dhm.types", "dhm.geometry", "dhm.rendering", "dhm.losses", "dhm.networks"],
