@@ -63,6 +63,7 @@ def test_bent_fingers_get_their_angles_back():
     np.testing.assert_allclose(fitted.theta[:, flexion], theta[:, flexion], atol=0.05)
 
 
+@pytest.mark.slow
 def test_ends_where_a_slow_optimiser_ends_from_many_starts():
     """Joints of another hand: the best pose leaves some millimetres."""
     rng, other = np.random.default_rng(2), RIG.T_parent_joint.copy()

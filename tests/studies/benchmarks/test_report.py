@@ -21,6 +21,7 @@ from tests.training.toy_step import SmallEncoder
 SMALL = ModelSettings(depth=18, width=4, head_hidden=(8,), skeleton_hidden=8, skin_hidden=8)
 
 
+@pytest.mark.slow
 def test_step_table_has_the_encoder_the_floors_and_the_stages(monkeypatch, tmp_path):
     def fresh_model(template, _settings, image_size, _num_devices):
         """With an encoder that compiles in seconds."""

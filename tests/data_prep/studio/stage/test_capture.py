@@ -34,6 +34,8 @@ from dhm.formats.release_annotations import read_depth_pickle, read_krt
 from dhm.geometry.hand_rig import JOINT_NAMES
 from tests.data_prep.studio.conftest import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def views(studio_capture):
@@ -147,7 +149,6 @@ def test_pictures_show_skin_on_a_dark_background(views):
         assert (picture[mask > 0] == 255).all(axis=1).mean() < 0.01  # not overexposed
 
 
-@pytest.mark.slow
 def test_interrupted_capture_resumes_to_the_same_bytes(studio_capture, tmp_path):
     """Some frames are missing and one file is truncated; two processes film them again."""
     root = tmp_path / "capture"
@@ -188,35 +189,6 @@ def test_folder_of_another_capture_is_refused(studio_capture, tmp_path):
     with pytest.raises(BadInputError, match="expected a capture of the studio, or no folder yet"):
         write_capture(SMALL, tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "expected"),
-    [
-        ("subject", 5, "1 to 4"),
-        ("frames", 39, "40 to 100000"),
-        ("test_frames", 14, "15 to 100000"),
-        ("frame_step", 0, "1 to 30"),
-        ("cameras", 0, "1 to 400"),
-        ("pictures", 4, "1 to 3"),
-        ("depth_shrink", 3, "1 to 2"),
-        ("resolution_mm", float("nan"), "0.5 to 4.0"),
-        ("depth_noise_mm", -1.0, "0.0 to 100.0"),
-        ("joint_noise_mm", float("inf"), "0.0 to 100.0"),
-        ("depth_maps", "some", "one of"),
-        ("scans", "none", "one of"),
-        ("template", "tiny", "one of"),
-        ("seed", -1, "0 to"),
-    ],
-)
-def test_settings_out_of_range_are_refused_before_anything_is_written(
-    tmp_path, field, value, expected
-):
-    with pytest.raises(BadInputError, match=rf"studio\.{field}: found .*, expected {expected}"):
-        write_capture(dataclasses.replace(SMALL, **{field: value}), tmp_path / "capture")
-    assert not any(tmp_path.iterdir())
-    with pytest.raises(BadInputError, match="workers: found 0"):
-        write_capture(SMALL, tmp_path / "capture", workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -357,10 +329,3 @@ def test_each_subject_is_filmed_into_its_own_folder(one, tmp_path, monkeypatch):
     for settings, _ in filmed:
         assert dataclasses.replace(settings, subject=SMALL.subject, seed=SMALL.seed) == SMALL
     assert len(people.views) == 2 * len(one.views)
-
-
-@pytest.mark.parametrize("subjects", [(), (2, 2)])
-def test_no_subject_and_repeated_subjects_are_refused(tmp_path, subjects):
-    with pytest.raises(BadInputError, match=r"studio\.subjects: found"):
-        film_subjects(SMALL, subjects, tmp_path)
-    assert not any(tmp_path.iterdir())
