@@ -15,17 +15,19 @@ from dhm.evidence.keypoints import (
     read_points,
     refuse_unknown_fields,
 )
-from dhm.fitting.evidence import depth_points
+from dhm.evidence.units import UNIT_FIELDS, Units, read_units
+from dhm.fitting.evidence import depth_points, spread_sample
 from dhm.formats.json_file import MAX_MAGNITUDE, json_numbers
 from dhm.formats.npz import read_npy
 from dhm.formats.picture import read_depth_picture
 from dhm.formats.release_annotations import read_depth_pickle
 
 _MAX_PIXELS = 1 << 24  # of a depth map; no sensor has as many, and each takes 200 bytes
-_FIELDS = ("K", "T_camera_world", "R", "t", "points", "depth", "K_depth", "image")
+_FIELDS = ("K", "T_camera_world", "R", "t", "points", "depth", "K_depth", "image", *UNIT_FIELDS)
 # Bytes of a path and of a name in it; operating systems reject longer ones, and NUL.
 _MAX_PATH, _MAX_NAME = 1024, 255
 _ROTATION_TOLERANCE = 1e-3
+_NUM_SAMPLES = 1500
 
 SkinPoints = tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]
 """Points of the skin, world mm, and their unit normals."""
@@ -41,6 +43,8 @@ class CameraView(NamedTuple):
         keypoints: Pixels, in the template's order.
         confidence: 0 for missing keypoints.
         image: The picture for the overlay, or None.
+        skin: A sample of the points of its depth map, world mm, or None.
+        units: What its entry says of units and conventions.
     """
 
     name: str
@@ -49,10 +53,17 @@ class CameraView(NamedTuple):
     keypoints: Float[np.ndarray, "j 2"]
     confidence: Float[np.ndarray, " j"]
     image: Path | None = None
+    skin: Float[np.ndarray, "n 3"] | None = None
+    units: Units = Units()
 
 
 def read_camera(
-    where: str, name: str, content: Any, folder: Path, joint_names: Sequence[str]
+    where: str,
+    name: str,
+    content: Any,
+    folder: Path,
+    joint_names: Sequence[str],
+    units: Units,
 ) -> tuple[CameraView, list[SkinPoints]]:
     """Reads one entry of "cameras".
 
@@ -62,6 +73,7 @@ def read_camera(
         content: The entry.
         folder: The folder that its paths are relative to.
         joint_names: The template's joint names.
+        units: Units and conventions of the frame; the entry's own come first.
 
     Returns:
         The camera, and the skin points of its depth map if there is one.
@@ -72,19 +84,23 @@ def read_camera(
     if not isinstance(content, dict):
         raise BadInputError(where, f"a {type(content).__name__}", f"an object with {_FIELDS}")
     refuse_unknown_fields(where, content, _FIELDS)
-    K, T = read_intrinsics(where, content.get("K")), _read_extrinsics(where, content)
+    units = read_units(where, content, units)
+    K, T = read_intrinsics(where, content.get("K")), _read_extrinsics(where, content, units)
     points = read_points(where, "points", content.get("points", {}), joint_names, 2)
     skin = []
     if (depth := content.get("depth")) is not None:
         has_own = "K_depth" in content
         K_depth = read_intrinsics(where, content["K_depth"], "K_depth") if has_own else K
-        skin.append(_skin_points(where, _read_depth(where, depth, folder), K_depth, T))
+        depth = units.depth_mm * _read_depth(where, depth, folder)
+        skin.append(_skin_points(where, depth, K_depth, T))
     image = None
     if "image" in content:
         image = read_path(where, content["image"], folder)
         if not image.is_file():
             raise BadInputError(f"{where}, {image}", "no such file", "the camera's picture")
-    return CameraView(name, K, T, *in_template_order(points, joint_names, 2), image), skin
+    sample = skin[0][0][spread_sample(skin[0][0], _NUM_SAMPLES)] if skin else None
+    keypoints, confidence = in_template_order(points, joint_names, 2)
+    return CameraView(name, K, T, keypoints, confidence, image, sample, units), skin
 
 
 def read_path(where: str | Path, value: Any, folder: Path) -> Path:
@@ -129,7 +145,7 @@ def rigid_transform(where: str, T: Float[np.ndarray, "4 4"]) -> Float[np.ndarray
     return np.block([[U @ Vt, T[:3, 3:]], [T[3:]]])
 
 
-def _read_extrinsics(where: str, content: dict) -> Float[np.ndarray, "4 4"]:
+def _read_extrinsics(where: str, content: dict, units: Units) -> Float[np.ndarray, "4 4"]:
     expected = "T_camera_world [4 4], or R [3 3] and t [3], or none for a camera in the origin"
     T = np.eye(4)
     if "T_camera_world" in content:
@@ -139,7 +155,7 @@ def _read_extrinsics(where: str, content: dict) -> Float[np.ndarray, "4 4"]:
     elif {"R", "t"} & content.keys():
         T[:3, :3] = json_numbers(where, content.get("R"), (3, 3), expected)
         T[:3, 3] = json_numbers(where, content.get("t"), (3,), expected)
-    return rigid_transform(where, T)
+    return units.to_project(rigid_transform(where, T))
 
 
 def _skin_points(where: str, depth: np.ndarray, K: np.ndarray, T: np.ndarray) -> SkinPoints:
@@ -152,14 +168,14 @@ def _skin_points(where: str, depth: np.ndarray, K: np.ndarray, T: np.ndarray) ->
 
 
 def _read_depth(where: str, value: Any, folder: Path) -> Float[np.ndarray, "h w"]:
-    """Reads a depth map, mm, 0 = background: 16-bit PNG, .npy, the capture's .pkl, or an array."""
+    """Reads a depth map, 0 = background: 16-bit PNG, .npy, the capture's .pkl, or an array."""
     if isinstance(value, np.ndarray):
         return _checked_depth(where, value)
     path = read_path(where, value, folder)
     readers = {".pkl": read_depth_pickle, ".npy": read_npy, ".png": read_depth_picture}
     with error_prefix(where):
         if (suffix := path.suffix.lower()) not in readers:
-            expected = "a depth map in mm: .png of 16 bits, .npy of two axes, or .pkl"
+            expected = "a depth map: .png of 16 bits, .npy of two axes, or .pkl"
             raise BadInputError(path, f"a file of type {suffix!r}", expected)
         return _checked_depth(str(path), readers[suffix](path))
 
@@ -167,11 +183,11 @@ def _read_depth(where: str, value: Any, folder: Path) -> Float[np.ndarray, "h w"
 def _checked_depth(where: str, depth: np.ndarray) -> Float[np.ndarray, "h w"]:
     if depth.ndim != 2 or depth.dtype.kind not in "fiu" or min(depth.shape) < 3:
         found = f"{depth.dtype} {list(depth.shape)}"
-        raise BadInputError(where, found, "a depth map of two axes in mm")
+        raise BadInputError(where, found, "a depth map of two axes")
     if depth.size > _MAX_PIXELS:
         expected = f"a depth map of at most {_MAX_PIXELS} pixels"
         raise BadInputError(where, f"{depth.size} pixels", expected)
     depth = depth.astype(np.float64)
     if not ((depth >= 0) & (depth < MAX_MAGNITUDE)).all():
-        raise BadInputError(where, "a depth that is negative or not finite", "depths >= 0 in mm")
+        raise BadInputError(where, "a depth that is negative or not finite", "depths >= 0")
     return depth

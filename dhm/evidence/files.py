@@ -1,6 +1,6 @@
 """Evidence files: .json for people and detectors, .npz for batches; docs/fitting.md has the format.
 
-Everything is in mm and pixels; the first pixel's centre is (0, 0).
+What they hold becomes mm and pixels; the first pixel's centre is (0, 0).
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from dhm.evidence.keypoints import (
     read_side,
     refuse_unknown_fields,
 )
+from dhm.evidence.units import UNIT_FIELDS, Units, read_units
 from dhm.fitting.evidence import spread_sample
 from dhm.formats.json_file import json_numbers, read_json
 from dhm.formats.mesh import read_scan
@@ -38,9 +39,9 @@ MIN_JOINTS = 3
 """Joints with a known 3D position that determine the root transform."""
 _MIN_KEYPOINTS = 4
 
-_FRAME_FIELDS = ("joints", "cameras", "scan", "start", "side", "fit_scale")
+_FRAME_FIELDS = ("joints", "cameras", "scan", "start", "side", "fit_scale", *UNIT_FIELDS)
 _ARRAYS = ("joints", "joint_confidence", "joint_names", "keypoints", "keypoint_confidence", "K",
-           "T_camera_world", "depth", "K_depth", "sequence")  # fmt: skip
+           "T_camera_world", "depth", "K_depth", "sequence", *UNIT_FIELDS)  # fmt: skip
 _EXPECTED = 'evidence: {"joints": {"wrist": [x, y, z], ...}, "cameras": {...}, "scan": "a.ply"}'
 
 
@@ -133,6 +134,7 @@ def _read_frame(
     where: str | Path, name: str, entry: dict, folder: Path, joint_names: Sequence[str]
 ) -> FrameEvidence:
     refuse_unknown_fields(where, entry, _FRAME_FIELDS)
+    units = read_units(where, entry)
     joints = read_points(where, "joints", entry.get("joints", {}), joint_names, 3)
     cameras = entry.get("cameras", {})
     if not isinstance(cameras, dict):
@@ -140,14 +142,16 @@ def _read_frame(
     views, skin = [], []
     for camera, content in cameras.items():
         place = f"{where}, camera {camera}"
-        view, camera_skin = read_camera(place, camera, content, folder, joint_names)
+        view, camera_skin = read_camera(place, camera, content, folder, joint_names, units)
         views.append(view)
         skin += camera_skin
     if (scan := entry.get("scan")) is not None:
-        skin.append(_read_scan(where, scan, folder))
+        points, normals = _read_scan(where, scan, folder)
+        skin.append((units.mm * points, normals))
+    positions, confidence = in_template_order(joints, joint_names, 3)
     frame = FrameEvidence(
-        name, *in_template_order(joints, joint_names, 3), tuple(views), *_sample_skin(skin),
-        read_side(where, entry), _read_start(where, entry.get("start"), joint_names),
+        name, units.mm * positions, confidence, tuple(views), *_sample_skin(skin),
+        read_side(where, entry), _read_start(where, entry.get("start"), joint_names, units),
         _read_flag(where, entry, "fit_scale"),
     )  # fmt: skip
     _require_enough(where, frame)
@@ -193,7 +197,7 @@ def _sample_skin(skin: Sequence[SkinPoints]) -> SkinPoints:
 
 
 def _read_start(
-    where: str | Path, entry: Any, joint_names: Sequence[str]
+    where: str | Path, entry: Any, joint_names: Sequence[str], units: Units
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "4 4"]] | None:
     if entry is None:
         return None
@@ -212,6 +216,7 @@ def _read_start(
         angle = json_numbers(f"{where}, {name}", value, (), "an angle in radians")
         theta[names.index(name)] = angle
     T = json_numbers(where, entry.get("T_frame_model"), (4, 4), expected)
+    T[:3, 3] *= units.mm
     return theta, rigid_transform(f"{where}, start", T)
 
 
@@ -232,7 +237,10 @@ def _read_arrays(path: Path, joint_names: Sequence[str]) -> dict:
         found = f"sequence as {sequence.dtype} {list(sequence.shape)}"
         raise BadInputError(path, found, "true or false")
     frames = [_array_frame(arrays, frame, count, order) for frame in range(count)]
-    return {"frames": frames, "sequence": bool(sequence.item())}
+    said = {
+        key: arrays[key].item() for key in UNIT_FIELDS if key in names and arrays[key].size == 1
+    }
+    return said | {"frames": frames, "sequence": bool(sequence.item())}
 
 
 def _array_frame(arrays: Arrays, frame: int, count: int, order: list[str]) -> dict:

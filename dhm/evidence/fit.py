@@ -1,5 +1,6 @@
 """`fit`: reads evidence files, fits a trained hand to each frame and writes the hands."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from dhm.evidence.cameras import CameraView, error_prefix
 from dhm.evidence.files import EvidenceFile, FrameEvidence, read_evidence
 from dhm.evidence.fitter import FrameFitter
 from dhm.evidence.input_files import process_files
+from dhm.evidence.plausibility import Residuals, check_evidence, check_fit, principal_point_doubt
 from dhm.export.hand_files import (
     CAMERA,
     LEFT,
@@ -21,6 +23,7 @@ from dhm.export.hand_files import (
     WORLD,
     PredictedHand,
     mirror_transform,
+    placed_points,
     write_hand,
 )
 from dhm.export.overlay import draw_hand
@@ -52,24 +55,34 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
     model, variables = load_model(workdir / _EXPORT_FOLDER)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
+    joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])
 
     def fit_file(path: Path, stem: str) -> str:
         content = read_evidence(path, model.template.joint_names)
         side = LEFT if left else RIGHT
         frames = tuple(frame._replace(side=frame.side or side) for frame in content.frames)
         content = content._replace(frames=frames)
+        places = [f"{path}, frame {i}" if len(frames) > 1 else path for i in range(len(frames))]
+        doubts = [
+            check_evidence(place, frame, joints_zero)
+            for place, frame in zip(places, frames, strict=True)
+        ]
         with error_prefix(path):
             pictures = [_first_picture(frame) for frame in frames]
         fitted = jax.device_get(fitter(content))
         _require_finite(path, content, fitted)
+        hands = []
         for i, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
             one: FittedHand = jax.tree.map(lambda x, i=i: x[i], fitted)
             vertices, joints = (np.asarray(x[0]) for x in decode(jnp.asarray(one.pose.theta)[None]))
             hand = _as_predicted(path, frame, one, vertices, joints)
+            found = check_fit(places[i], frame, placed_points(hand.joints, hand), _residuals(one))
+            hands.append(hand._replace(doubts=(*doubts[i], *found, *_picture_doubts(picture))))
+        for i, (hand, picture) in enumerate(zip(hands, pictures, strict=True)):
             name = stem if len(frames) == 1 else f"{stem}_{i:04d}"
             overlay = picture and _draw_overlay(picture, hand, model.template)
             write_hand(out, name, hand, model.template, overlay)
-        return f"{path}: {_summary(fitted)}"
+        return f"{path}: {_summary(fitted)}{_in_words(hands)}"
 
     return process_files(evidence, out, fit_file)
 
@@ -97,12 +110,15 @@ def _as_predicted(
     path: Path, frame: FrameEvidence, fitted: FittedHand, vertices: np.ndarray, joints: np.ndarray
 ) -> PredictedHand:
     scale, T = float(fitted.pose.scale), np.asarray(fitted.pose.T_world_model, np.float64)
+    # With one camera in the origin the world is the camera's frame.
+    is_camera = len(frame.views) == 1 and np.allclose(frame.views[0].T_camera_world, np.eye(4))
     return PredictedHand(
         vertices=scale * vertices,
         joints=scale * joints,
         theta=fitted.pose.theta,
         side=frame.side,
-        frame=WORLD,
+        frame=CAMERA if is_camera else WORLD,
+        K=frame.views[0].K if is_camera else None,
         T_frame_model=mirror_transform(T) if frame.side == LEFT else T,
         scale=scale,
         reprojection_error_px=_finite_or_none(fitted.pixel_error),
@@ -122,6 +138,30 @@ def _draw_overlay(
     T = view.T_camera_world @ hand.T_frame_model
     in_camera = hand._replace(frame=CAMERA, T_frame_model=T, K=view.K)
     return draw_hand(picture.image, in_camera, template, view.keypoints[view.confidence > 0])
+
+
+def _residuals(fitted: FittedHand) -> Residuals:
+    errors = fitted.joint_error, fitted.pixel_error, fitted.surface_error, fitted.matched
+    return Residuals(*map(float, errors), float(fitted.pose.scale))
+
+
+def _picture_doubts(picture: _Picture | None) -> tuple[str, ...]:
+    if picture is None:
+        return ()
+    doubt = principal_point_doubt(picture.view.K, picture.image.shape[:2])
+    return (doubt,) if doubt else ()
+
+
+def _in_words(hands: Sequence[PredictedHand]) -> str:
+    """Returns the doubts about a file's hands, each once, with the number of frames."""
+    counts = Counter(doubt for hand in hands for doubt in hand.doubts)
+    if len(hands) == 1:
+        return "".join(f". DOUBTFUL: {doubt}" for doubt in counts)
+    doubtful = sum(bool(hand.doubts) for hand in hands)
+    if not doubtful:
+        return ""
+    first = next(iter(counts))
+    return f". DOUBTFUL in {doubtful} of {len(hands)} frames, such as: {first}"
 
 
 def _finite_or_none(value: np.ndarray) -> float | None:

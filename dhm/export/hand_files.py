@@ -3,6 +3,7 @@
 A hand is always stored as the model's right hand; a left hand is mirrored when it is written.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from dhm.types import HandTemplate
 RIGHT, LEFT = "right", "left"
 CAMERA, WORLD, MODEL = "camera", "world", "model"
 """Coordinate frames of a result: the picture's camera, the evidence's world, the model's own."""
+PLAUSIBLE, DOUBTFUL = "plausible", "doubtful"
+"""Verdicts on a result."""
 
 _MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 # glTF looks along -z with +y up, a camera here along +z with +y down.
@@ -42,6 +45,7 @@ class PredictedHand(NamedTuple):
         reprojection_error_px: Mean distance between projected joints and keypoints, or None.
         source: Path of the picture or evidence file.
         notes: Sentences for the reader, such as assumptions.
+        doubts: Sentences that say why the hand may be wrong; none for a plausible one.
         details: Further plain values for the .json.
     """
 
@@ -56,6 +60,7 @@ class PredictedHand(NamedTuple):
     reprojection_error_px: float | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     details: dict[str, Any] | None = None
 
 
@@ -85,6 +90,11 @@ def placed_mesh(hand: PredictedHand, template: HandTemplate) -> ObjMesh:
     return ObjMesh(placed_points(hand.vertices, hand), faces, template.uvs, faces_uv)
 
 
+def verdict(doubts: Collection[str]) -> str:
+    """Returns PLAUSIBLE, or DOUBTFUL if there are doubts."""
+    return DOUBTFUL if doubts else PLAUSIBLE
+
+
 def describe_hand(hand: PredictedHand, template: HandTemplate) -> dict[str, Any]:
     """Returns the content of <stem>.json."""
     names = angle_names(template, len(hand.theta))
@@ -102,7 +112,8 @@ def describe_hand(hand: PredictedHand, template: HandTemplate) -> dict[str, Any]
         "T_frame_model": _plain(hand.T_frame_model),
         "K": _plain(hand.K),
         "reprojection_error_px": _plain(hand.reprojection_error_px),
-        "notes": list(hand.notes),
+        "verdict": verdict(hand.doubts),
+        "notes": [*hand.notes, *hand.doubts],
     }
     return result | (hand.details or {})
 

@@ -13,6 +13,12 @@ from jaxtyping import Array, Bool, Float, UInt8
 from dhm.data.crop import crop_matrix, warp_image
 from dhm.errors import BadInputError
 from dhm.evidence.fitter import model_parts
+from dhm.evidence.plausibility import (
+    distance_doubt,
+    keypoint_doubt,
+    principal_point_doubt,
+    require_pixels,
+)
 from dhm.export.hand_files import CAMERA, LEFT, MODEL, PredictedHand, mirror_transform
 from dhm.export.package import CONFIG_FILE, load_model
 from dhm.fitting.evidence import no_evidence
@@ -131,6 +137,7 @@ def predict_hand(
         focal_px: Focal length of the command line, or None.
         adjust: Changes the angles before the hand is posed and placed.
     """
+    require_pixels(source, located.K, located.keypoints[located.confidence > 0])
     K, K_source = camera_intrinsics(photo, located.K, focal_px)
     image, right = photo.image, located._replace(K=K)
     if located.side == LEFT:
@@ -151,7 +158,14 @@ def predict_hand(
         note = CANONICAL_NOTE.format(placement.reason)
         return Prediction(hand._replace(frame=MODEL, notes=(note,)), np.zeros(len(joints), bool))
     T = placement.T_camera_model
+    known = located.confidence > 0
+    doubts = [
+        principal_point_doubt(K, photo.image.shape[:2]),
+        keypoint_doubt(placement.mean_error_px, located.keypoints[known]),
+        distance_doubt(float((joints @ T[:3, :3].T + T[:3, 3])[:, 2].mean())),
+    ]
     hand = hand._replace(
+        doubts=tuple(filter(None, doubts)),
         frame=CAMERA,
         T_frame_model=mirror_transform(T) if located.side == LEFT else T,
         K=K,

@@ -17,6 +17,7 @@ from dhm.export.hand_files import (
     CAMERA,
     PredictedHand,
     placed_points,
+    verdict,
     write_hand_mesh,
     write_whole,
 )
@@ -127,6 +128,8 @@ def _describe_frame(number: int, fps: float, found: Prediction | None) -> dict[s
         "angles_rad": np.round(np.float64(hand.theta), 6).tolist(),
         "T_frame_model": None if T is None else T.tolist(),
         "reprojection_error_px": hand.reprojection_error_px,
+        "verdict": verdict(hand.doubts),
+        "notes": [*hand.notes, *hand.doubts],
     }}  # fmt: skip
 
 
