@@ -188,6 +188,7 @@ def _checked_depth(where: str, depth: np.ndarray) -> Float[np.ndarray, "h w"]:
         expected = f"a depth map of at most {_MAX_PIXELS} pixels"
         raise BadInputError(where, f"{depth.size} pixels", expected)
     depth = depth.astype(np.float64)
+    depth[np.isnan(depth)] = 0  # not measured
     if not ((depth >= 0) & (depth < MAX_MAGNITUDE)).all():
-        raise BadInputError(where, "a depth that is negative or not finite", "depths >= 0")
+        raise BadInputError(where, "a depth that is negative or infinite", "depths >= 0, or NaN")
     return depth

@@ -155,13 +155,11 @@ def _picture_doubts(picture: _Picture | None) -> tuple[str, ...]:
 def _in_words(hands: Sequence[PredictedHand]) -> str:
     """Returns the doubts about a file's hands, each once, with the number of frames."""
     counts = Counter(doubt for hand in hands for doubt in hand.doubts)
-    if len(hands) == 1:
-        return "".join(f". DOUBTFUL: {doubt}" for doubt in counts)
-    doubtful = sum(bool(hand.doubts) for hand in hands)
-    if not doubtful:
+    if not counts:
         return ""
-    first = next(iter(counts))
-    return f". DOUBTFUL in {doubtful} of {len(hands)} frames, such as: {first}"
+    doubtful = sum(bool(hand.doubts) for hand in hands)
+    where = "" if len(hands) == 1 else f" in {doubtful} of {len(hands)} frames"
+    return f". DOUBTFUL{where}: {' '.join(counts)}"
 
 
 def _finite_or_none(value: np.ndarray) -> float | None:

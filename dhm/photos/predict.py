@@ -126,7 +126,7 @@ class _FilePrediction(NamedTuple):
         overlay = draw_hand(photo.image, hand, template, keypoints, outlier[known])
         write_hand(self.out, stem, hand, template, overlay)
         error = f", {hand.reprojection_error_px:.1f} px from the keypoints" if is_placed else ""
-        doubts = "".join(f" DOUBTFUL: {doubt}" for doubt in hand.doubts)
+        doubts = f" DOUBTFUL: {' '.join(hand.doubts)}" if hand.doubts else ""
         return f"{path}: {hand.side} hand{error}. {' '.join(hand.notes)}{doubts}"
 
     def _video(self, path: Path, stem: str, detection: Detection | VideoDetections | None) -> str:

@@ -72,10 +72,14 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     assert "2 of 3 done" in caplog.text
     found = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
     assert set(found) == {"right", "left", "film_0000", "film_0001", "film_0002"}
+    # With one camera, in the origin, the world is that camera's frame.
+    assert (found["right"]["frame"], found["left"]["frame"]) == ("camera", "world")
+    assert found["right"]["K"] == K.tolist() and found["left"]["K"] is None
     for name, sign in (("right", 1), ("left", -1)):
         result = found[name]
         assert result["side"] == name
         assert result["joint_error_mm"] < 1
+        assert result["verdict"] == "plausible" and result["notes"] == []
         error = np.array([result["joints"][n] for n in names]) - joints * [sign, 1, 1]
         assert np.linalg.norm(error, axis=1).max() < 2
         mesh = read_obj(out / f"{name}.obj")

@@ -176,7 +176,32 @@ def test_keypoints_place_the_hand_in_the_camera(predictor, photos, tmp_path, cap
     assert content["frame"] == "camera" and content["reprojection_error_px"] < 0.1
     np.testing.assert_allclose(list(content["joints"].values()), points, atol=0.5)
     assert content["notes"] == ["Camera: K from the keypoints file."]
+    assert content["verdict"] == "plausible"
     assert iio.imread(tmp_path / "out" / "deep_overlay.png").shape == (*SIZE, 3)
+
+
+def test_intrinsics_of_another_picture_are_doubtful_and_parts_of_one_refused(
+    predictor, photos, tmp_path, caplog
+):
+    named, _ = _keypoints(predictor)
+    larger, parts = np.diag([2.0, 2, 1]) @ K, np.diag([1 / 120, 1 / 90, 1]) @ K
+    of_parts = {name: [u / 120, v / 90] for name, (u, v, *_) in named.items()}
+    file = tmp_path / "keypoints.json"
+    file.write_text(json.dumps({
+        "deep.png": {"keypoints": named, "K": larger.tolist()},
+        "grey.jpg": {"keypoints": named, "K": parts.tolist()},
+        "plain.jpg": {"keypoints": of_parts, "bbox": list(BOX.bbox)},
+    }))  # fmt: skip
+    logging.getLogger("dhm").propagate = True
+    with caplog.at_level(logging.INFO, "dhm"):
+        paths = [photos / name for name in ("deep.png", "grey.jpg", "plain.jpg")]
+        options = PredictOptions(keypoints=file)
+        assert predict_files(predictor, paths, tmp_path / "out", options) == 2
+    content = json.loads((tmp_path / "out" / "deep.json").read_text())
+    assert content["verdict"] == "doubtful"
+    assert "(119, 89) lies outside the picture of 120 x 90" in content["notes"][-1]
+    assert "DOUBTFUL: The principal point (119, 89)" in caplog.text
+    assert "focal lengths of 0.91" in caplog.text and "keypoints between 0." in caplog.text
 
 
 def test_a_left_hand_is_the_mirrored_right_hand(predictor):
