@@ -33,7 +33,7 @@ from dhm.data.schema import (
 )
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.hand_template import write_template
-from dhm.formats.mesh import read_scan
+from dhm.formats.scan import read_scan
 from dhm.geometry.hand_rig import REQUIRED_JOINTS
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import dhm
-from dhm.formats.mesh import ObjMesh, write_obj
+from dhm.formats.obj import ObjMesh, write_obj
 
 hand = dhm.load(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
 folder = Path(sys.argv[2] if len(sys.argv) > 2 else "animation")

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 import dhm
-from dhm.formats.mesh import ObjMesh, write_obj
+from dhm.formats.obj import ObjMesh, write_obj
 
 run = sys.argv[1] if len(sys.argv) > 1 else "runs/demo"
 path = sys.argv[2] if len(sys.argv) > 2 else "fist.obj"

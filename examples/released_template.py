@@ -12,7 +12,7 @@ import numpy as np
 
 import dhm
 from dhm.formats.hand_template import read_hand_model
-from dhm.formats.mesh import ObjMesh, write_obj
+from dhm.formats.obj import ObjMesh, write_obj
 
 folder = sys.argv[1] if len(sys.argv) > 1 else "hand_model"
 path = sys.argv[2] if len(sys.argv) > 2 else "pointing.obj"

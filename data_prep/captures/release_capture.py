@@ -15,9 +15,10 @@ from data_prep.captures.frames import (
     as_template_joints,
 )
 from dhm.errors import BadInputError
+from dhm.files import data_paths
 from dhm.formats.hand_template import read_hand_model, read_template
-from dhm.formats.mesh import SCAN_SUFFIXES
 from dhm.formats.release_annotations import KrtCamera, read_keypoints, read_krt
+from dhm.formats.scan import SCAN_SUFFIXES
 
 K_SIZE = (512, 334)
 """Height and width of the pictures that the released intrinsics belong to."""
@@ -121,16 +122,16 @@ def _images_folder(root: Path, subject: int) -> Path:
         raise BadInputError(root, "no folder images in it", expected)
     folder = root / "images" / f"subject_{subject}"
     if not folder.is_dir():
-        there = ", ".join(sorted(path.name for path in (root / "images").iterdir())) or "nothing"
+        there = ", ".join(path.name for path in data_paths(root / "images")) or "nothing"
         raise BadInputError(root / "images", there, f"a folder subject_{subject}")
     return folder
 
 
 def _list_images(folder: Path) -> Iterator[_Image]:
     """Yields <sequence>/cam<CAMERA>/image<FRAME>.jpg; anything else among them is passed over."""
-    for sequence in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for camera in sorted(path for path in sequence.glob("cam*") if path.is_dir()):
-            for path in sorted(camera.glob("image*.jpg")):
+    for sequence in filter(Path.is_dir, data_paths(folder)):
+        for camera in filter(Path.is_dir, data_paths(sequence, "cam*")):
+            for path in data_paths(camera, "image*.jpg"):
                 frame = re.fullmatch(r"image([0-9]+)\.jpg", path.name)
                 if frame:
                     name = camera.name.removeprefix("cam")
@@ -180,7 +181,7 @@ def _scans_by_frame(folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
         return {}
     scans: dict[int, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in data_paths(folder, "**/*"):
         if path.suffix.lower() not in SCAN_SUFFIXES:
             continue
         # The subject's own folder has a number too, but not a frame's.

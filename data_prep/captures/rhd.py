@@ -32,6 +32,7 @@ from data_prep.captures.frames import (
     mirror_points,
 )
 from dhm.errors import BadInputError
+from dhm.files import data_paths
 from dhm.formats.restricted_pickle import (
     ARRAY_GLOBALS,
     ONLY_ARRAYS,
@@ -150,7 +151,7 @@ def _views(
     folder: Path, template: HandTemplate, foreground: str, every: int, skipped: Counter[str]
 ) -> Iterator[CaptureView]:
     annotations = read_annotations(folder / f"anno_{folder.name}.pickle")
-    pictures = {path.name for path in (folder / "color").glob("*.png")}
+    pictures = {path.name for path in data_paths(folder / "color", "*.png")}
     for number in sorted(annotations)[::every]:
         if f"{number:05d}.png" not in pictures:
             skipped[NO_PICTURE] += 1

@@ -14,6 +14,7 @@ import numpy as np
 from data_prep.captures.frames import Capture, CaptureView
 from dhm.data.schema import INFO_FILE, SCHEMA_VERSION, PreparedInfo, check_files, read_info
 from dhm.errors import BadInputError
+from dhm.files import data_paths, keep_no_data
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ def up_to_date(out: Path, digest: str) -> PreparedInfo | None:
 def replaced_when_done(out: Path) -> Iterator[Path]:
     """Yields an empty folder beside `out`, which replaces it when the body ends.
 
-    If the body raises, `out` stays unchanged. The caller holds the lock of `out`.
+    If the body raises, `out` stays unchanged. The caller holds the lock of `out`. Entries that are
+    no data, such as .git or .DS_Store, stay in `out`.
 
     Args:
         out: The folder; if it exists it must be empty or a prepared folder.
@@ -68,7 +70,7 @@ def replaced_when_done(out: Path) -> Iterator[Path]:
     """
     if out.exists() and not out.is_dir():
         raise BadInputError(out, "a file", "a folder to write, or none yet")
-    if out.is_dir() and not (out / INFO_FILE).is_file() and any(out.iterdir()):
+    if out.is_dir() and not (out / INFO_FILE).is_file() and data_paths(out):
         raise BadInputError(
             out, "a folder with other contents", "a prepared folder, an empty one or none yet"
         )
@@ -82,6 +84,7 @@ def replaced_when_done(out: Path) -> Iterator[Path]:
         _remove(building)
         raise
     if out.exists():
+        keep_no_data(out, building)
         out.rename(old)
     building.rename(out)
     _remove(old)

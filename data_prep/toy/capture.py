@@ -16,7 +16,7 @@ from data_prep.studio.stage.cameras import look_at, pinhole_camera
 from data_prep.toy.hand import make_toy_subject, make_toy_template, model_from_hand
 from dhm.errors import BadInputError
 from dhm.formats.hand_template import write_hand_model
-from dhm.formats.mesh import write_ply
+from dhm.formats.ply import write_ply
 from dhm.formats.release_annotations import (
     KEYPOINT_NAMES,
     Keypoints,

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from dhm.errors import BadInputError
+from dhm.files import data_paths
 from dhm.formats.picture import read_picture
 
 log = logging.getLogger(__name__)
@@ -340,7 +341,7 @@ def replace_background(
 
 
 def _read_folder(folder: Path, short: int) -> list[UInt8[np.ndarray, "h w 3"]]:
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    paths = [p for p in data_paths(folder, "**/*") if p.suffix.lower() in _SUFFIXES]
     if not paths:
         raise BadInputError(
             folder, "no picture", f"pictures for backgrounds ({', '.join(_SUFFIXES)})"

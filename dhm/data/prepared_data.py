@@ -26,6 +26,7 @@ from dhm.data.schema import (
     SplitIndex,
 )
 from dhm.errors import BadInputError, DamagedRecordError
+from dhm.files import data_paths
 from dhm.formats.hand_template import read_template
 from dhm.formats.picture import decode_picture
 from dhm.types import HandTemplate
@@ -185,7 +186,7 @@ class Records:
 
     def __init__(self, prepared: Path, split: str, count: int):
         folder = prepared / RECORDS_FOLDER
-        self._files = sorted(folder.glob(f"*-{split}.array_record-*"))
+        self._files = data_paths(folder, f"*-{split}.array_record-*")
         self._ends = list(itertools.accumulate(map(_num_records, self._files), initial=0))[1:]
         if len(self) != count:
             raise BadInputError(folder, f"{len(self)} records of {split}", f"{count} by the index")

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dhm.errors import BadInputError
+from dhm.files import data_paths, is_data
 from dhm.formats.json_file import read_json, write_json
 from dhm.formats.npz import Arrays
 
@@ -171,8 +172,8 @@ def read_info(prepared: Path) -> PreparedInfo:
 
 
 def file_sizes(prepared: Path) -> dict[str, int]:
-    """Returns the sizes in bytes of all files but the info file, by relative path."""
-    files = (path for path in sorted(prepared.rglob("*")) if path.is_file())
+    """Returns the sizes in bytes of all data files but the info file, by relative path."""
+    files = (path for path in data_paths(prepared, "**/*") if path.is_file())
     return {
         path.relative_to(prepared).as_posix(): path.stat().st_size
         for path in files
@@ -187,7 +188,8 @@ def check_files(prepared: Path, info: PreparedInfo) -> None:
         BadInputError: A file is missing, truncated or does not belong to the folder.
     """
     found = file_sizes(prepared)
-    for name in sorted(info.files.keys() | found.keys()):
+    names = (name for name in info.files if all(map(is_data, name.split("/"))))
+    for name in sorted({*names, *found}):
         here, expected = (sizes.get(name) for sizes in (found, info.files))
         if here != expected:
             raise BadInputError(

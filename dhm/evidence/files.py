@@ -28,8 +28,8 @@ from dhm.evidence.keypoints import (
 from dhm.evidence.units import UNIT_FIELDS, Units, read_units
 from dhm.fitting.evidence import spread_sample
 from dhm.formats.json_file import json_numbers, read_json
-from dhm.formats.mesh import read_scan
 from dhm.formats.npz import Arrays
+from dhm.formats.scan import read_scan
 from dhm.geometry.hand_rig import dof_names
 from dhm.geometry.mesh import vertex_normals
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from dhm.export.hand import angle_names
 from dhm.formats.glb import encode_glb
 from dhm.formats.json_file import write_json
-from dhm.formats.mesh import ObjMesh, write_obj
+from dhm.formats.obj import ObjMesh, write_obj
 from dhm.geometry.mesh import vertex_normals
 from dhm.types import HandTemplate
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from dhm.formats.mesh import ObjMesh, write_obj, write_ply
+from dhm.formats.obj import ObjMesh, write_obj
+from dhm.formats.ply import write_ply
 from dhm.types import HandTemplate
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dhm.export.hand_files import CAMERA, RIGHT, PredictedHand, placed_mesh, placed_points
-from dhm.formats.mesh import ObjMesh
+from dhm.formats.obj import ObjMesh
 from dhm.rendering.shading import SKIN, portrait
 from dhm.types import HandTemplate
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dhm.errors import BadInputError
-from dhm.formats.mesh import ObjMesh, read_obj, write_obj
 from dhm.formats.npz import Arrays
-from dhm.formats.text import Line, read_bytes, read_lines
+from dhm.formats.obj import ObjMesh, read_obj, write_obj
+from dhm.formats.text import Line, read_lines, read_text
 from dhm.types import HandTemplate
 
 MAX_JOINTS = 1000
@@ -81,7 +81,7 @@ def read_hand_model(folder: str | Path) -> HandTemplate:
     skeleton = read_skeleton(folder / "skeleton.txt")
     T_parent_joint = _read_rest_pose(folder, skeleton)
     mesh = read_obj(folder / "hand.obj")
-    if not read_bytes(folder / "hand.obj").endswith(b"\n"):
+    if not read_text(folder / "hand.obj").endswith("\n"):
         # A last index that lost its last digit would be read as another one.
         found = "a last line without its end"
         raise BadInputError(folder / "hand.obj", found, "a complete file (or add a newline)")

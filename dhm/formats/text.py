@@ -1,7 +1,8 @@
 """Text files of whitespace-separated tokens, one record a line."""
 
+import codecs
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,18 +49,22 @@ class Line(NamedTuple):
 
     def float(self, token: str, of: str) -> float:
         """Returns a token as a finite number of at most MAX_MAGNITUDE, or raises BadInputError."""
-        try:
-            value = float(token)
-        except ValueError:
-            raise self.refusal(repr(token), f"a number of {of}") from None
+        value = self.to_number(token, of)
         if not abs(value) <= MAX_MAGNITUDE:
             raise self.refusal(repr(token), f"a finite number of {of}")
         return value
 
+    def to_number(self, token: str, of: str) -> float:
+        """Returns a token as a number, which may be NaN, or raises BadInputError."""
+        try:
+            return parse_number(token)
+        except ValueError:
+            raise self.refusal(repr(token), f"a number of {of}") from None
+
     def int(self, token: str, of: str) -> int:
         """Returns a token as an integer, or raises BadInputError."""
         try:
-            return int(token)
+            return parse_number(token, int)
         except ValueError:
             raise self.refusal(repr(token), f"an integer, {of}") from None
 
@@ -73,19 +78,56 @@ class Line(NamedTuple):
             )
 
 
+def parse_number(token: str, kind: type = float) -> Any:
+    """Returns a token as a number; Python's own 1_000 is none in a file.
+
+    Raises:
+        ValueError: It is not a number.
+    """
+    if "_" in token:
+        raise ValueError(f"{token!r} is not a number")
+    return kind(token)
+
+
 def read_lines(path: str | Path) -> list[Line]:
     """Reads the lines of a text file that hold tokens; `#` starts a comment.
 
     Raises:
-        BadInputError: The file is missing or is not UTF-8 text.
+        BadInputError: The file is missing or is not text.
+    """
+    rows = read_text(path).split("\n")
+    numbered = enumerate((row.split("#", 1)[0].split() for row in rows), start=1)
+    return [Line(Path(path), number, tokens) for number, tokens in numbered if tokens]
+
+
+def read_text(path: str | Path) -> str:
+    """Reads a text file of any system; LF, CR LF and CR end its lines, and become LF.
+
+    The encoding is UTF-8, UTF-16 with a byte-order mark, or else Latin-1, in which older programs
+    write names and comments. A byte-order mark is no part of the text.
+
+    Raises:
+        BadInputError: The file is missing or is not text.
     """
     path = Path(path)
+    text = _decode(path, read_bytes(path))
+    if "\0" in text:
+        raise BadInputError(path, f"a zero at character {text.index(chr(0))}", "a text file")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decode(path: Path, data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return data.decode("utf-16")
+        except UnicodeDecodeError as error:
+            found = f"no UTF-16 text at byte {error.start}"
+            raise BadInputError(path, found, "a text file") from None
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = read_bytes(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInputError(path, f"no UTF-8 text at byte {error.start}", "a text file") from None
-    numbered = enumerate((row.split("#", 1)[0].split() for row in text.split("\n")), start=1)
-    return [Line(path, number, tokens) for number, tokens in numbered if tokens]
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # every byte is a character of it
 
 
 def read_bytes(path: str | Path) -> bytes:

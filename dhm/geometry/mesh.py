@@ -82,5 +82,8 @@ def vertex_normals(
     normals = np.zeros_like(vertices)
     for corner in faces.T:
         np.add.at(normals, corner, weighted)
+    # Scaled first: squares of small numbers are 0, and what is left is no unit vector.
+    largest = np.abs(normals).max(axis=1, keepdims=True, initial=0)
+    normals /= np.where(largest > 0, largest, 1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return normals / np.where(length > 0, length, 1)

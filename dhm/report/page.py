@@ -16,8 +16,9 @@ from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from dhm.evaluation.metrics_file import OVERALL, MissingData, read_metrics
 from dhm.export.package import MODEL_FILE, load_model
+from dhm.files import data_paths
 from dhm.formats.json_file import flat_fields
-from dhm.formats.mesh import read_obj
+from dhm.formats.obj import read_obj
 from dhm.formats.picture import read_picture
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
@@ -183,7 +184,7 @@ def _meshes(export: Path, template: HandTemplate | None) -> dict[str, Any]:
     if not zero.is_file() or template is None:
         return {"meshes": None, "num_vertices": 0}
     files = {"Zero pose": zero}
-    for posed in sorted((export / "posed").glob("*.obj"))[:1]:
+    for posed in data_paths(export / "posed", "*.obj")[:1]:
         files[posed.stem] = posed
     meshes = []
     for name, file in files.items():

@@ -19,6 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dhm.errors import DhmError
+from dhm.files import data_paths, is_data
 from dhm.training.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Checkpoints:
                 path = self._path(step)
                 shutil.rmtree(path.with_suffix(_DAMAGED), ignore_errors=True)
                 path.rename(path.with_suffix(_DAMAGED))
-        for path in self._folder.glob(f"*{_UNFINISHED}*"):
+        for path in data_paths(self._folder, f"*{_UNFINISHED}*"):
             shutil.rmtree(path)
 
     def check(self) -> None:
@@ -212,7 +213,7 @@ class Checkpoints:
         return self._folder / str(step)
 
     def _steps(self) -> list[int]:
-        names = [path.name for path in self._folder.glob("*") if path.is_dir()]
+        names = [path.name for path in data_paths(self._folder) if path.is_dir()]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def _is_good(self, step: int) -> bool:
@@ -226,7 +227,7 @@ class Checkpoints:
 
 
 def seal(folder: Path) -> None:
-    """Writes `SEAL_FILE`: the SHA-256 digest of every file of a folder, and of that list.
+    """Writes `SEAL_FILE`: the SHA-256 digest of every data file of a folder, and of that list.
 
     Raises:
         OSError: If a file cannot be read or the list cannot be written.
@@ -240,6 +241,7 @@ def find_damage(folder: Path) -> str | None:
 
     Returns:
         What differs, by the name of the file (one that was added counts too); None if nothing does.
+        Files that are no data (`dhm.files`) may come and go.
     """
     path = folder / SEAL_FILE
     try:
@@ -251,6 +253,7 @@ def find_damage(folder: Path) -> str | None:
         return f"{SEAL_FILE} is damaged ({error!r})"
     if content != _content(files):  # to the last byte
         return f"{SEAL_FILE} is damaged (its own digest differs)"
+    files = {name: digest for name, digest in files.items() if all(map(is_data, name.split("/")))}
     present = set(_files(folder))
     if missing := sorted(files.keys() - present):
         return f"{missing[0]} is missing"
@@ -267,8 +270,9 @@ def find_damage(folder: Path) -> str | None:
 
 
 def _files(folder: Path) -> list[str]:
-    paths = (path for path in folder.rglob("*") if path.is_file() and path != folder / SEAL_FILE)
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+    """Names of the files that a seal covers: not itself, nor what the system left there."""
+    paths = (path for path in data_paths(folder, "**/*") if path.is_file())
+    return [p.relative_to(folder).as_posix() for p in paths if p != folder / SEAL_FILE]
 
 
 def _digest(path: Path) -> str:

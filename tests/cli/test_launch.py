@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dhm.export.package import load_model
-from dhm.formats.mesh import read_obj, read_ply
+from dhm.formats.obj import read_obj
+from dhm.formats.ply import read_ply
 from tests.launcher import launch, launch_here, make_home, small_job
 
 pytestmark = pytest.mark.slow

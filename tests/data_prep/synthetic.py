@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from data_prep.captures.frames import Capture, CaptureView
-from dhm.formats.mesh import ObjMesh, write_obj
+from dhm.formats.obj import ObjMesh, write_obj
 from dhm.formats.release_annotations import write_depth_pickle
 from dhm.types import HandTemplate
 

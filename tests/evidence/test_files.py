@@ -10,7 +10,7 @@ from data_prep.toy.hand import make_toy_template
 from dhm.errors import BadInputError
 from dhm.evidence.files import NUM_POINTS, read_evidence
 from dhm.evidence.fitter import mirrored, stack_evidence, start_kind
-from dhm.formats.mesh import write_ply
+from dhm.formats.ply import write_ply
 from dhm.formats.release_annotations import write_depth_pickle
 
 TEMPLATE = make_toy_template(800)

@@ -12,7 +12,7 @@ import trimesh
 from dhm.errors import BadInputError
 from dhm.evidence.fit import fit
 from dhm.export.package import save_model
-from dhm.formats.mesh import read_obj
+from dhm.formats.obj import read_obj
 from dhm.networks.build import ModelSettings, build_linear_model
 from dhm.training.state import initial_variables
 from tests.launcher import launch_here

@@ -9,7 +9,7 @@ import pytest
 
 from dhm.evidence.files import read_evidence
 from dhm.evidence.fitter import FrameFitter, stack_evidence
-from dhm.formats.mesh import write_ply
+from dhm.formats.ply import write_ply
 
 K = np.array([[800.0, 0, 160], [0, 800, 120], [0, 0, 1]])
 T = np.array([[0, -1.0, 0, 60], [0, 0, -1, 5], [1, 0, 0, 600], [0, 0, 0, 1]])

@@ -10,7 +10,7 @@ from data_prep.studio.template.hand_template import hand_template
 from dhm.export.package import save_model
 from dhm.formats.hand_template import write_hand_model
 from dhm.formats.mano_pickle import write_mano
-from dhm.formats.mesh import read_obj
+from dhm.formats.obj import read_obj
 from tests.conftest import REPOSITORY
 from tests.references.mano import random_mano
 

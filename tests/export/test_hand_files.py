@@ -18,7 +18,7 @@ from dhm.export.hand_files import (
     placed_points,
     write_hand,
 )
-from dhm.formats.mesh import read_obj
+from dhm.formats.obj import read_obj
 from dhm.geometry.hand_rig import dof_names
 from tests.references.geometry import random_rotation
 

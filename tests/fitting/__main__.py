@@ -29,8 +29,8 @@ from dhm.fitting.evidence import (
 )
 from dhm.fitting.joint_fit import default_starts
 from dhm.fitting.rig import posed_joints
-from dhm.formats.mesh import read_ply
 from dhm.formats.npz import Arrays
+from dhm.formats.ply import read_ply
 from dhm.formats.release_annotations import read_depth_pickle, read_krt
 from dhm.geometry.transforms import transform_points
 from dhm.types import Camera

@@ -5,7 +5,7 @@ import sys
 
 from tests.conftest import REPOSITORY
 
-_READERS = "npz, hand_template, mano_pickle, json_file, mesh, release_annotations"
+_READERS = "npz, hand_template, mano_pickle, json_file, obj, ply, scan, release_annotations"
 _NOT_IN_THE_CORE = (
     "cv2", "PIL", "imageio", "trimesh", "tensorflow_datasets", "array_record", "grain",
     "ml_collections",

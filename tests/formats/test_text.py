@@ -32,12 +32,28 @@ def test_other_tokens_and_counts_are_refused(tmp_path):
         line.floats(0, 2, "a thing")
     with pytest.raises(BadInputError, match="found 2 values, expected 3 numbers of a thing"):
         line.floats(0, 3, "a thing")
-    with pytest.raises(BadInputError, match="found 'two', expected an integer, an id"):
-        line.int("two", "an id")
+    for token in ("two", "1_0", "\u00ff"):
+        with pytest.raises(BadInputError, match=f"found '{token}', expected an integer, an id"):
+            line.int(token, "an id")
 
 
 def test_missing_and_binary_files_are_refused(tmp_path):
     with pytest.raises(BadInputError, match="no such file"):
         read_bytes(tmp_path / "absent")
-    with pytest.raises(BadInputError, match="no UTF-8 text at byte 2"):
-        read_lines(write(tmp_path, b"1 \xff"))
+    with pytest.raises(BadInputError, match="found a zero at character 2, expected a text file"):
+        read_lines(write(tmp_path, b"1 \0"))
+    with pytest.raises(BadInputError, match="no UTF-16 text at byte"):
+        read_lines(write(tmp_path, b"\xff\xfe1\0 "))
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+def test_lines_of_every_system_and_encoding_are_the_same(tmp_path, newline, encoding):
+    rows = ["1 2", "# für Jürgen", "", "ö 3"]
+    lines = read_lines(write(tmp_path, newline.join(rows).encode(encoding)))
+    assert [(line.number, line.tokens) for line in lines] == [(1, ["1", "2"]), (4, ["ö", "3"])]
+
+
+def test_a_byte_order_mark_is_none_of_latin_1(tmp_path):
+    (line,) = read_lines(write(tmp_path, b"\xef\xbb\xbf1 # \xfc\r"))
+    assert line.tokens == ["1"]

@@ -21,9 +21,9 @@ from dhm.data.depth_codec import decode_depth
 from dhm.errors import BadInputError
 from dhm.export.package import read_description
 from dhm.formats.hand_template import read_skeleton
-from dhm.formats.mesh import read_ply
 from dhm.formats.npz import MAX_BYTES, Arrays, read_npy
 from dhm.formats.picture import read_depth_picture, read_picture
+from dhm.formats.ply import read_ply
 from dhm.formats.release_annotations import read_depth_pickle
 from dhm.networks.pretrained import load_backbone
 from dhm.training.replay import read_replay

@@ -36,7 +36,6 @@ from dhm.formats.hand_template import (
     write_template,
 )
 from dhm.formats.mano_pickle import read_mano, write_mano
-from dhm.formats.mesh import read_scan
 from dhm.formats.photo import read_photo
 from dhm.formats.picture import read_picture
 from dhm.formats.release_annotations import (
@@ -46,6 +45,7 @@ from dhm.formats.release_annotations import (
     read_krt,
     write_krt,
 )
+from dhm.formats.scan import read_scan
 from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.networks.build import ModelSettings
 from dhm.networks.pretrained import load_backbone

@@ -15,7 +15,7 @@ from dhm.errors import BadInputError
 from dhm.evidence.input_files import find_files
 from dhm.evidence.keypoints import Detection
 from dhm.export.hand_files import placed_points
-from dhm.formats.mesh import read_obj
+from dhm.formats.obj import read_obj
 from dhm.formats.photo import Photo
 from dhm.photos.locate import locate_hand
 from dhm.photos.predict import PredictOptions, predict, predict_files

@@ -37,6 +37,7 @@ from data_prep.studio.stage.settings import StudioSettings, check_settings
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data.lock import hold
 from dhm.errors import BadInputError
+from dhm.files import data_paths, keep_no_data
 from dhm.formats.hand_template import write_hand_model
 from dhm.formats.json_file import read_json
 from dhm.formats.npz import Arrays
@@ -84,13 +85,14 @@ def write_capture(settings: StudioSettings, root: Path, workers: int = 2) -> Pat
         _film_all(settings, building, _frames(settings, building, workers), workers)
         _write_sheet(settings, building)
         if root.exists():
+            keep_no_data(root, building)
             root.rmdir()
         building.rename(root)
     return root
 
 
 def _is_complete(settings: StudioSettings, root: Path) -> bool:
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+    if not root.exists() or (root.is_dir() and not data_paths(root)):
         return False
     _check_same(settings, root)
     return True

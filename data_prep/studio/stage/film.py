@@ -27,7 +27,7 @@ from data_prep.studio.stage.sensors import (
     random_background,
 )
 from data_prep.studio.stage.settings import StudioSettings
-from dhm.formats.mesh import write_ply
+from dhm.formats.ply import write_ply
 from dhm.formats.release_annotations import (
     KEYPOINT_NAMES,
     Keypoints,

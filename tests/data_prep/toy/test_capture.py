@@ -18,8 +18,8 @@ from data_prep.toy.capture import (
     write_toy_capture,
 )
 from dhm.errors import BadInputError
-from dhm.formats.mesh import read_scan
 from dhm.formats.release_annotations import read_depth_pickle
+from dhm.formats.scan import read_scan
 from dhm.geometry.mesh import vertex_normals
 
 SEQUENCES = {"0001_RT_fist": "fist", "0002_RT_spread": "spread"}

@@ -28,9 +28,9 @@ from data_prep.studio.stage.capture import (
 from data_prep.studio.stage.film import film_frame, pictured_cameras, truth_path
 from dhm.errors import BadInputError
 from dhm.formats.hand_template import read_hand_model
-from dhm.formats.mesh import read_scan
 from dhm.formats.npz import Arrays
 from dhm.formats.release_annotations import read_depth_pickle, read_krt
+from dhm.formats.scan import read_scan
 from dhm.geometry.hand_rig import JOINT_NAMES
 from tests.data_prep.studio.conftest import SMALL
 
