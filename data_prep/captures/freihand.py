@@ -25,7 +25,6 @@ from data_prep.captures.frames import (
     as_template_joints,
 )
 from dhm.errors import BadInputError
-from dhm.files import data_paths
 from dhm.formats.json_file import json_numbers, read_json
 from dhm.types import HandTemplate
 
@@ -64,7 +63,7 @@ def read_freihand(root: str | Path, template: HandTemplate, *, every: int = 1) -
     if bad := np.flatnonzero(flat | (all_K[:, 0, 0] <= 0) | (all_K[:, 1, 1] <= 0)).tolist():
         found = f"frame {bad[0]}: {all_K[bad[0]].tolist()}"
         raise BadInputError(root / "training_K.json", found, "intrinsics of cameras")
-    pictures = {path.name for path in data_paths(root / "training" / "rgb", "*.jpg")}
+    pictures = {path.name for path in (root / "training" / "rgb").glob("*.jpg")}
     views, skipped = [], {NO_PICTURE: 0}
     for frame in range(0, len(points), every):
         for version in range(len(VERSIONS)):

@@ -32,7 +32,6 @@ from data_prep.captures.frames import (
     mirror_points,
 )
 from dhm.errors import BadInputError
-from dhm.files import data_paths
 from dhm.formats.restricted_pickle import (
     ARRAY_GLOBALS,
     ONLY_ARRAYS,
@@ -151,7 +150,7 @@ def _views(
     folder: Path, template: HandTemplate, foreground: str, every: int, skipped: Counter[str]
 ) -> Iterator[CaptureView]:
     annotations = read_annotations(folder / f"anno_{folder.name}.pickle")
-    pictures = {path.name for path in data_paths(folder / "color", "*.png")}
+    pictures = {path.name for path in (folder / "color").glob("*.png")}
     for number in sorted(annotations)[::every]:
         if f"{number:05d}.png" not in pictures:
             skipped[NO_PICTURE] += 1

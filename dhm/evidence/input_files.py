@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dhm.errors import BadInputError, DhmError, Interrupted
-from dhm.files import data_paths
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ def find_files(flag: str, texts: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for text in map(os.path.expanduser, texts):
         if Path(text).is_dir():
-            paths = data_paths(Path(text))
+            paths = [path for path in Path(text).iterdir() if not path.name.startswith(".")]
         elif Path(text).is_file():  # its name may have brackets
             paths = [Path(text)]
         else:

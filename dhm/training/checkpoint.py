@@ -137,7 +137,7 @@ class Checkpoints:
                 shutil.rmtree(path.with_suffix(_DAMAGED), ignore_errors=True)
                 path.rename(path.with_suffix(_DAMAGED))
         for path in data_paths(self._folder, f"*{_UNFINISHED}*"):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
 
     def check(self) -> None:
         """Raises the error of the last save, if that is done; does not wait for it.
@@ -193,8 +193,10 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         self._good[step] = True
-        for old in self._steps()[: -self._keep]:
-            shutil.rmtree(self._path(old))
+        for old in map(self._path, self._steps()[: -self._keep]):
+            discarded = old.rename(old.with_suffix(_UNFINISHED))
+            # On NFS files that somebody has open stay as .nfs* until then, and so does the folder.
+            shutil.rmtree(discarded, ignore_errors=True)
 
     def _require_space(self, tree: dict[str, Any]) -> None:
         """Refuses a full disk: Orbax would bury the reason under hundreds of tracebacks."""

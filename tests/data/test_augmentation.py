@@ -365,6 +365,8 @@ def test_backgrounds_are_pieces_of_all_pictures_below_a_folder(tmp_path):
     for i, colour in enumerate(colours):
         write_flat(tmp_path / f"{i}" / "picture.PNG", colour, ((60, 90), (20, 300), (500, 20))[i])
     (tmp_path / "readme.txt").write_text("no picture")
+    (tmp_path / "0" / "._picture.PNG").write_text("no picture")
+    write_flat(tmp_path / ".thumbnails" / "picture.PNG", (9, 9, 9), (60, 90))
     source = Backgrounds(32, tmp_path)
     drawn = [source.draw(np.random.default_rng(seed)) for seed in range(40)]
     assert all(d.shape == (32, 32, 3) for d in drawn)

@@ -142,6 +142,20 @@ def test_an_unexpected_file_is_refused(copy):
         PreparedData(copy)
 
 
+def test_files_that_systems_leave_are_no_part_of_the_folder(copy):
+    name = f"._{shard(copy).name}"
+    for path in (".DS_Store", "records/.nfs000000000001", f"records/{name}", ".Trashes/a"):
+        (copy / path).parent.mkdir(exist_ok=True)
+        (copy / path).write_bytes(b"x")
+    assert len(PreparedData(copy).split_index("train").frame) == 15
+    assert PreparedData(copy).image("train", 0).any()
+    info = copy / "prepared.json"
+    fields = json.loads(info.read_text())
+    fields["files"][".DS_Store"] = 6148  # there when the folder was made
+    info.write_text(json.dumps(fields))
+    assert PreparedData(copy).num_train == 15
+
+
 @pytest.mark.parametrize(
     ("codec", "message"),
     [

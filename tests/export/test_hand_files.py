@@ -1,6 +1,7 @@
 """The files of a hand, read back by other libraries: trimesh, json, Pillow."""
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,20 @@ from dhm.export.hand_files import (
     placed_points,
     write_hand,
 )
-from dhm.formats.obj import read_obj
+from dhm.formats.glb import encode_glb
+from dhm.formats.obj import ObjMesh, read_obj
 from dhm.geometry.hand_rig import dof_names
+from dhm.geometry.mesh import vertex_normals
 from tests.references.geometry import random_rotation
+
+
+def _glb_attribute(glb: bytes, name: str) -> np.ndarray:
+    """Three floats a vertex as they are in the file; trimesh would mend what it reads."""
+    (length,) = struct.unpack_from("<I", glb, 12)
+    tree, binary = json.loads(glb[20 : 20 + length]), glb[28 + length :]
+    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"][name]]
+    start = tree["bufferViews"][accessor["bufferView"]].get("byteOffset", 0)
+    return np.frombuffer(binary, "<f4", 3 * accessor["count"], start).reshape(-1, 3)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +102,23 @@ def test_the_glb_has_the_same_textured_surface_in_metres(template, tmp_path, sid
     assert (
         np.einsum("fi,fi->f", geometric, mesh.vertex_normals[mesh.faces[:, 0]]) > 0
     ).mean() > 0.9
+
+
+def test_normals_in_the_glb_have_unit_length_where_faces_have_no_area():
+    """A tetrahedron, a face pinched to a point on it, one beside it, and loose vertices."""
+    vertices = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9], [0, 0, 9], [0, 0, 9],
+                         [20, 0, 0], [30, 0, 0], [40, 0, 0], [50, 0, 0.0]])  # fmt: skip
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3], [3, 4, 5], [6, 7, 8], [9, 9, 9]])
+    uvs = np.zeros((1, 2))
+    glb = encode_glb(
+        ObjMesh(vertices, faces, uvs, np.zeros_like(faces)), vertex_normals(vertices, faces), "x"
+    )
+    positions, normals = _glb_attribute(glb, "POSITION"), _glb_attribute(glb, "NORMAL")
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
+    tip = (positions == np.float32([0, 0, 0.009])).all(axis=1)
+    assert tip.sum() == 3  # the pinched face's vertices have the normal of the tip they are at
+    np.testing.assert_allclose(normals[tip], normals[tip][:1].repeat(3, axis=0), atol=1e-6)
+    np.testing.assert_array_equal(normals[positions[:, 0] > 0.01], [[0, 0, 1]] * 4)
 
 
 def test_a_left_hand_is_the_mirror_image_with_outward_faces(template, tmp_path):

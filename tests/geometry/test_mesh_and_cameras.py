@@ -1,6 +1,7 @@
 import cv2
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import trimesh
 
 from dhm.geometry.cameras import project_points, world_to_camera
@@ -58,6 +59,13 @@ def test_vertex_normals_of_a_sphere_with_a_loose_vertex():
     np.testing.assert_allclose(cosines, 1, atol=1e-3)
     np.testing.assert_array_equal(normals[-1], 0)
     assert vertex_normals(np.float32(vertices), ball.faces).dtype == np.float32
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-12, 1e9])
+def test_vertex_normals_of_tiny_and_huge_faces_have_unit_length(size):
+    vertices = np.float32(size) * np.eye(3, dtype=np.float32)
+    length = np.linalg.norm(vertex_normals(vertices, np.array([[0, 1, 2]])), axis=1)
+    np.testing.assert_allclose(length, 0 if size**2 < 1e-45 else 1, atol=1e-6)
 
 
 def test_projection_agrees_with_opencv():

@@ -195,6 +195,13 @@ def test_a_part_whose_files_are_missing_is_left_out_with_a_sentence(workdir, nam
     assert "Versions" in page.text
 
 
+def test_files_that_systems_leave_are_no_meshes(workdir):
+    whole = _report_without_pictures(workdir)
+    posed = next((workdir / "export" / "posed").glob("*.obj"))
+    posed.with_name(f"._{posed.name}").write_bytes(bytes(9))
+    assert _report_without_pictures(workdir).elements == whole.elements
+
+
 def test_a_folder_without_a_run_is_refused(workdir, tmp_path):
     for name in ("metrics.json", "tensorboard", "export"):
         path = workdir / name

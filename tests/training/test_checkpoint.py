@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from dhm.files import is_data
 from dhm.training import checkpoint
 from dhm.training.checkpoint import CheckpointError, Checkpoints
 from dhm.training.state import TrainState
@@ -101,6 +102,62 @@ def test_truncated_missing_and_added_files_are_detected(folder, caplog):
     (folder / "20" / "state" / "more").write_bytes(b"x")
     assert _restored(folder).step == 10
     assert "state/more does not belong" in caplog.text
+
+
+LEFT_BY_SYSTEMS = (".DS_Store", "._digests.json", "state/.nfs000000000001", "state/Thumbs.db",
+                   "__MACOSX/._state")  # fmt: skip
+
+
+def _leave(folder: Path) -> None:
+    for name in LEFT_BY_SYSTEMS:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_files_that_systems_leave_are_no_part_of_a_checkpoint(folder, caplog):
+    for path in (folder, folder / "20"):
+        _leave(path)
+    (folder / "._30.unfinished").touch()
+    with closing(Checkpoints(folder)) as checkpoints:
+        checkpoints.clear_damaged()
+        assert checkpoints.latest_step() == 20
+    assert not caplog.records and (folder / "._30.unfinished").exists()
+    _files(folder, 20)[-1].write_bytes(b"")
+    assert _restored(folder).step == 10
+
+
+def test_files_that_systems_leave_while_a_checkpoint_is_sealed_may_vanish(folder):
+    _leave(folder / "20")
+    checkpoint.seal(folder / "20")
+    for name in LEFT_BY_SYSTEMS:
+        (folder / "20" / name).unlink()
+    assert checkpoint.find_damage(folder / "20") is None
+    # As versions that sealed them did.
+    files = {p.relative_to(folder / "20").as_posix(): checkpoint._digest(p)
+             for p in _files(folder, 20) if p.name != checkpoint.SEAL_FILE}  # fmt: skip
+    sealed = checkpoint._content(files | {".DS_Store": "0" * 64})
+    (folder / "20" / checkpoint.SEAL_FILE).write_bytes(sealed)
+    assert checkpoint.find_damage(folder / "20") is None
+
+
+def test_orbax_has_no_file_that_the_seal_leaves_out(folder):
+    parts = [path.relative_to(folder).parts for path in _files(folder, 20)]
+    assert parts and all(is_data(part) for path in parts for part in path)
+
+
+def test_an_old_checkpoint_that_somebody_reads_does_not_stop_the_training(folder, monkeypatch):
+    """On NFS a folder with an open file cannot be removed."""
+    rmtree = shutil.rmtree
+
+    def busy(path, ignore_errors=False):
+        if Path(path).name == "10.unfinished" and not ignore_errors:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        rmtree(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", busy)
+    _save(folder, 30, keep=2)
+    assert sorted(path.name for path in folder.iterdir()) == ["20", "30"]
 
 
 def test_a_damaged_checkpoint_is_renamed_and_its_step_saved_again(folder):

@@ -127,8 +127,24 @@ def test_scans_are_found_by_frame_number(capture, name):
     path.parent.mkdir(parents=True)
     path.touch()
     (path.parent / "notes.txt").touch()
+    (path.parent / f"._{path.name}").touch()
     scans = {view.frame: view.scan_path for view in read_release_capture(capture, 4).views}
     assert scans == {3: path, 12: None, 70000: None}
+
+
+def test_files_that_systems_leave_are_no_data(capture):
+    expected = read_release_capture(capture, 4)
+    apple = bytes.fromhex("0005160700020000") + bytes(74)
+    for path in [path for path in capture.rglob("*") if path != capture]:
+        path.with_name(f"._{path.name}").write_bytes(apple)
+    for folder in [path for path in capture.rglob("*") if path.is_dir()]:
+        (folder / ".DS_Store").write_bytes(apple)
+    write_image(capture, 4, ".Trash_RT_b", "400002", "image0003.jpg")
+    found = read_release_capture(capture, 4)
+    assert [view.image_path for view in found.views] == [view.image_path for view in expected.views]
+    assert found.skipped == expected.skipped
+    with pytest.raises(BadInputError, match="images: found subject_4, expected a folder subject_7"):
+        read_release_capture(capture, 7)
 
 
 def test_two_scans_of_a_frame_are_refused(capture):

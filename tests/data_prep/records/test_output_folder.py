@@ -35,6 +35,19 @@ def test_a_folder_with_other_contents_is_not_replaced(tmp_path):
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_what_is_no_data_is_no_content_and_is_kept(tmp_path):
+    out = tmp_path / "out"
+    (out / ".git").mkdir(parents=True)
+    (out / ".git" / "HEAD").write_text("main")
+    (out / ".DS_Store").write_text("x")
+    for text in ("first", "second"):
+        with replaced_when_done(out) as building:
+            (building / INFO_FILE).write_text(text)
+        assert sorted(path.name for path in out.iterdir()) == [".DS_Store", ".git", INFO_FILE]
+        assert (out / INFO_FILE).read_text() == text
+    assert (out / ".git" / "HEAD").read_text() == "main"
+
+
 def test_a_file_is_not_replaced(tmp_path):
     (tmp_path / "out").write_text("")
     refused = pytest.raises(BadInputError, match="found a file, expected a folder")

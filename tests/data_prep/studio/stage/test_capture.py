@@ -180,6 +180,20 @@ def test_complete_capture_is_not_filmed_again(studio_capture, monkeypatch):
     assert write_capture(SMALL, studio_capture) == studio_capture
 
 
+def test_a_folder_with_nothing_but_what_systems_leave_is_filmed_into(tmp_path, monkeypatch):
+    def film(settings, building, frames, workers):
+        (building / "filmed").touch()
+
+    for name, stand_in in (("_film_all", film), ("_frames", lambda *_: []),
+                           ("_write_sheet", lambda *_: None)):  # fmt: skip
+        monkeypatch.setattr(module, name, stand_in)
+    root = tmp_path / "capture"
+    root.mkdir()
+    (root / ".DS_Store").write_text("x")
+    write_capture(SMALL, root)
+    assert (root / "filmed").exists() and (root / ".DS_Store").read_text() == "x"
+
+
 def test_folder_of_another_capture_is_refused(studio_capture, tmp_path):
     other = dataclasses.replace(SMALL, seed=4)
     with pytest.raises(BadInputError, match=r"studio\.json: found seed = 3, expected 4 as req"):
