@@ -1,5 +1,6 @@
 """Triangles from the polygons of mesh files."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,11 @@ def triangulate(
     first = np.cumsum(lengths - 2) - (lengths - 2)
     step = np.arange(len(polygon)) - first[polygon]
     fan = starts[polygon][:, None] + np.stack([0 * step, step + 1, step + 2], axis=1)
-    for bad in np.flatnonzero(_folded(vertices, corners[fan], polygon, lengths)):
+    folded = _folded(vertices, corners[fan], polygon, lengths)
+    quads = np.flatnonzero(folded & (lengths == 4))  # have one other diagonal
+    fan[first[quads]] = starts[quads][:, None] + [0, 1, 3]
+    fan[first[quads] + 1] = starts[quads][:, None] + [1, 2, 3]
+    for bad in np.flatnonzero(folded & (lengths > 4)):
         own = slice(first[bad], first[bad] + lengths[bad] - 2)
         ring = corners[starts[bad] : starts[bad] + lengths[bad]]
         fan[own] = starts[bad] + _cut_ears(_flat(vertices[ring]))
@@ -74,12 +79,16 @@ def _flat(ring: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2"]:
 
 def _cut_ears(ring: Float[np.ndarray, "n 2"]) -> Int[np.ndarray, "n-2 3"]:
     """Triangulates a simple polygon that runs counterclockwise; any other one somehow."""
-    left, triangles = list(range(len(ring))), []
+    left, triangles, ear = list(range(len(ring))), [], 0
     while len(left) > 3:
-        ear = next((i for i in range(len(left)) if _is_ear(ring, left, i)), 0)
+        order = (*range(ear, len(left)), *range(ear))  # goes on where the last ear was
+        ear = next((i for i in order if _is_ear(ring, left, i)), None)
+        if ear is None:  # it crosses itself, or has no area
+            break
         triangles.append([left[ear - 1], left[ear], left[(ear + 1) % len(left)]])
         del left[ear]
-    return np.array([*triangles, left])
+    rest = [[left[0], *pair] for pair in itertools.pairwise(left[1:])]
+    return np.array(triangles + rest)
 
 
 def _is_ear(ring: np.ndarray, left: list[int], i: int) -> bool:

@@ -65,6 +65,27 @@ def test_written_files_have_the_released_layout(folder):
     )
 
 
+@pytest.mark.parametrize("newline", ["\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])
+def test_files_of_every_system_and_encoding_are_the_same(folder, newline, encoding):
+    """And what macOS leaves beside them is no part of the folder."""
+    for path in list(folder.iterdir()):
+        text = path.read_text() + "# für Jürgen\n"
+        path.write_bytes(text.replace("\n", newline).encode(encoding))
+        path.with_name(f"._{path.name}").write_bytes(bytes(82))
+    assert_same_template(read_hand_model(folder), small_template())
+
+
+def test_quadrilaterals_become_triangles(folder):
+    path = folder / "hand.obj"
+    rows = path.read_text().splitlines()
+    faces = [row.split()[1:] for row in rows if row.startswith("f ")]
+    quad = " ".join(["f", *faces[0], faces[1][2]])
+    others = [row for row in rows if not row.startswith("f ")]
+    path.write_text("\n".join([*others, quad, ""]))
+    assert len(read_hand_model(folder).faces) == 2
+
+
 def test_lines_may_come_in_any_order(folder):
     for name in ("skeleton", "skinning_weight", "local_pose", "global_pose", "global_pose_inv"):
         path = folder / f"{name}.txt"

@@ -17,6 +17,12 @@ def test_a_written_file_is_read_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_content(tmp_path, encoding):
+    (tmp_path / "a.json").write_bytes('{"ä":\r\n1}'.encode(encoding))
+    assert read_json(tmp_path / "a.json", "numbers") == {"ä": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "found"),
     [

@@ -114,7 +114,7 @@ def test_binary_ply_of_quadrilaterals(tmp_path):
     path = tmp_path / "m.ply"
     path.write_bytes(binary_ply("<", quads=True))
     _, faces = read_ply(path)
-    np.testing.assert_array_equal(faces, [[0, 1, 2], [0, 2, 3], [0, 1, 3], [3, 2, 0]])
+    np.testing.assert_array_equal(faces, [[0, 1, 2], [0, 2, 3], [1, 3, 0], [3, 2, 0]])
 
 
 def test_ascii_ply_of_polygons_blank_lines_and_comments(tmp_path):

@@ -388,3 +388,20 @@ def test_numpy_pickles_of_this_version_use_admitted_opcodes_only(path):
         assert read_depth_pickle(path).shape == DEPTH.shape, [
             opcode.name for opcode, _, _ in pickletools.genops(buffer.getvalue())
         ]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16"])
+def test_text_of_every_system_and_encoding_is_the_same(tmp_path, newline, encoding):
+    """A byte-order mark would otherwise be a part of the first camera's name."""
+    path = tmp_path / "file"
+    cameras = {name: KrtCamera(np.eye(3), np.zeros(5), np.eye(4)) for name in ("1", "2")}
+    keypoints = Keypoints(np.ones((42, 3)), np.ones(42, bool), np.ones(42), np.full(42, 8.0))
+    for content, write, read in (
+        (cameras, write_krt, read_krt), (keypoints, write_keypoints, read_keypoints),
+    ):  # fmt: skip
+        write(path, content)
+        before = read(path)
+        text = path.read_text() + "# für Jürgen\n"
+        path.write_bytes(text.replace("\n", newline).encode(encoding))
+        np.testing.assert_equal(read(path), before)

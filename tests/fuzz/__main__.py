@@ -5,6 +5,7 @@ nor refused by a `BadInputError`, or that takes longer than 2 s.
 """
 
 import argparse
+import logging
 import re
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--readers", default="", help="regular expression for their names")
     parser.add_argument("--seed", type=int, default=0, help="of the damage")
     arguments = parser.parse_args()
+    logging.disable()  # of files that are read with a warning
     print("| reader | refused | read | slowest, ms |\n|---|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
         for name, reader in readers(Path(folder)).items():
