@@ -12,9 +12,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.captures.datasets import DATASETS, RELEASE, official_split, read_dataset
-from data_prep.captures.frames import Capture
+from data_prep.captures.frames import Capture, FaultyItemError
+from data_prep.captures.left_out import MAX_FAULTY_SHARE, LeftOut
 from data_prep.captures.rhd import HAND, PERSON
-from data_prep.records.hand_dataset import PlannedView, WrittenView, build_index, write_dataset
+from data_prep.records.hand_dataset import (
+    PlannedView,
+    WrittenDataset,
+    WrittenView,
+    build_index,
+    write_dataset,
+)
 from data_prep.records.output_folder import fingerprint, replaced_when_done, up_to_date
 from data_prep.records.splits import Pattern, plan_splits
 from dhm.data.lock import hold
@@ -38,6 +45,8 @@ from dhm.geometry.hand_rig import REQUIRED_JOINTS
 
 log = logging.getLogger(__name__)
 
+BAD_SCAN = "evaluated frame whose scan cannot be used"
+
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
@@ -48,6 +57,7 @@ class PrepareOptions:
     test_sequences: Pattern = ""
     train_sequences: Pattern | None = None
     workers: int = 2
+    faulty_share: float = MAX_FAULTY_SHARE
 
 
 def prepare(
@@ -63,8 +73,12 @@ def prepare(
     test_sequences: Pattern = "",
     train_sequences: Pattern | None = None,
     workers: int = 2,
+    faulty_share: float = MAX_FAULTY_SHARE,
 ) -> PreparedInfo:
     """Prepares a capture in the released layout, or another data set.
+
+    Pictures, frames and cameras that cannot be used are left out, counted by reason and logged with
+    an example of each reason; the rest is prepared.
 
     Does nothing if `out` already holds the records of the same inputs and options. Otherwise builds
     them beside `out` and moves them there when they are complete.
@@ -86,12 +100,15 @@ def prepare(
             frames.
         train_sequences: The sequences to train on; by default all others.
         workers: Threads that read, crop and encode.
+        faulty_share: Largest share of the pictures that may be left out because they, their frame
+            or their camera cannot be used.
 
     Returns:
         The info of the folder.
 
     Raises:
-        BadInputError: The capture, one of its files, a pattern or the folder cannot be used.
+        BadInputError: The capture, a pattern or the folder cannot be used, or more than
+            `faulty_share` of the pictures cannot.
     """
     frames = read_dataset(
         dataset, Path(capture), template, subject=subject, every=every, foreground=foreground
@@ -101,7 +118,9 @@ def prepare(
         file = template or Path(capture) / "hand_model" / "skeleton.txt"
         raise BadInputError(file, f"no joint {missing[0]!r}", f"all of {REQUIRED_JOINTS}")
     test_sequences, train_sequences = official_split(dataset, test_sequences, train_sequences)
-    options = PrepareOptions(subject, image_size, test_sequences, train_sequences, workers)
+    options = PrepareOptions(
+        subject, image_size, test_sequences, train_sequences, workers, faulty_share
+    )
     return prepare_views(frames, Path(capture), Path(out), options)
 
 
@@ -118,34 +137,47 @@ def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOption
         The info of the folder.
 
     Raises:
-        BadInputError: An option, a file or the folder cannot be used.
+        BadInputError: An option or the folder cannot be used, or too many views cannot.
     """
     _check_options(options)
+    for note in frames.notes:
+        log.warning("%s", note)
+    left_out = LeftOut(counts=frames.skipped, examples=frames.faults)
+    left_out.require_share(root, len(frames.views) + left_out.num_faults, options.faulty_share)
     digest = fingerprint(frames, root, dataclasses.asdict(options) | {"workers": None})
     with hold(out.parent / f".{out.name}.lock"):
         if info := up_to_date(out, digest):
             log.info("%s is up to date", out)
             return info
-        splits, skipped = plan_splits(
+        splits, left_out.counts = plan_splits(
             frames, options.image_size, options.test_sequences, options.train_sequences
         )
         with replaced_when_done(out) as building:
-            written = _write_records(building, splits, options)
+            splits, written = _write_records(building, root, splits, options, left_out)
             write_index(building, build_index(splits, written))
             write_template(building / TEMPLATE_FILE, frames.template)
             evaluation_split = TEST if TEST in splits else TRAIN
-            _copy_scans(building, splits[evaluation_split])
+            scans = _copy_scans(building, root, splits[evaluation_split], options.faulty_share)
             info = PreparedInfo(
                 version=SCHEMA_VERSION,
                 fingerprint=digest,
                 subject=options.subject,
                 image_size=options.image_size,
                 evaluation_split=evaluation_split,
-                skipped=skipped,
+                skipped=left_out.counts | scans.counts,
                 files=file_sizes(building),
                 **_count(written),
             )
             write_info(building, info)
+    for line in left_out.faults() + scans.faults():
+        log.warning("%s", line)
+    if left_out.examples:
+        log.warning(
+            "%d of %d pictures cannot be used; up to %.0f %% may be left out (faulty_share)",
+            left_out.num_faults,
+            left_out.num_faults + sum(info.num_records.values()),
+            100 * options.faulty_share,
+        )
     log.info("%s", format_table(info))
     return info
 
@@ -174,14 +206,34 @@ def _check_options(options: PrepareOptions) -> None:
         )
     if options.workers < 1:
         raise BadInputError("workers", f"{options.workers}", "1 or more threads")
+    if not 0 <= options.faulty_share < 1:
+        raise BadInputError("faulty_share", f"{options.faulty_share}", "a share from 0 to below 1")
 
 
 def _write_records(
-    building: Path, splits: dict[str, list[PlannedView]], options: PrepareOptions
-) -> dict[str, list[WrittenView]]:
+    building: Path,
+    root: Path,
+    splits: dict[str, list[PlannedView]],
+    options: PrepareOptions,
+    left_out: LeftOut,
+) -> WrittenDataset:
+    """Writes the records of the views that can be used, and counts the others."""
     total = sum(map(len, splits.values()))
+    items = total + left_out.num_faults
+
+    def on_fault(error: FaultyItemError) -> None:
+        left_out.add_fault(error.reason, error)
+        left_out.require_share(root, items, options.faulty_share)
+
     with tqdm(total=total, desc="prepare", unit="view", disable=None) as bar:
-        return write_dataset(building, splits, options.subject, options.workers, bar.update)
+        done = write_dataset(
+            building, splits, options.subject, options.workers, bar.update, on_fault
+        )
+    for split, views in done.planned.items():
+        if not views:
+            found = f"no view of it that can be used ({left_out.describe()})"
+            raise BadInputError(f"{split}_sequences", found, "views that can be used")
+    return done
 
 
 def _count(written: dict[str, list[WrittenView]]) -> dict[str, dict[str, int]]:
@@ -196,10 +248,19 @@ def _count(written: dict[str, list[WrittenView]]) -> dict[str, dict[str, int]]:
     }
 
 
-def _copy_scans(building: Path, planned: list[PlannedView]) -> None:
+def _copy_scans(
+    building: Path, root: Path, planned: list[PlannedView], faulty_share: float
+) -> LeftOut:
+    """Copies the frames' scans; returns the count of those that cannot be used."""
     scans = {(v.sequence, v.frame): v.scan_path for v, _ in planned if v.scan_path is not None}
+    left_out = LeftOut()
     for (sequence, frame), path in tqdm(scans.items(), desc="scans", unit="scan", disable=None):
-        write_scan(building, sequence, frame, read_scan(path))
+        try:
+            write_scan(building, sequence, frame, read_scan(path))
+        except BadInputError as error:
+            left_out.add_fault(BAD_SCAN, error)
+            left_out.require_share(root, len(scans), faulty_share)
+    return left_out
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -223,6 +284,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--foreground", choices=(PERSON, HAND), default=PERSON,
                         help="what RHD's masks keep")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--faulty-share", type=float, default=MAX_FAULTY_SHARE,
+                        help="share of the pictures that may be left out because they, their frame"
+                        " or their camera cannot be used (default: %(default)s)")  # fmt: skip
     options = vars(parser.parse_args(arguments))
     if options["subject"] is None:
         if options["dataset"] == RELEASE:

@@ -6,13 +6,16 @@ the camera, and the principal point moves to the other side, so that what projec
 projects onto the same content of the flipped picture.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERS
 from dhm.types import HandTemplate
 
@@ -22,6 +25,10 @@ MIN_JOINTS = 11
 
 TOO_FEW_JOINTS = f"hand with fewer than {MIN_JOINTS} of its {NUM_JOINTS} joints"
 NO_PICTURE = "annotation without its picture"
+SECOND_PICTURE = "second picture of a frame and camera"
+NO_CAMERA = "camera that is missing or cannot be used"
+LYING = "picture that lies on its side against its camera"
+OUTSIDE_CENTRE = "camera whose principal point lies outside its picture"
 LEFT = "_left"
 """Ends the names of the sequences of mirrored hands."""
 
@@ -36,6 +43,38 @@ WRIST_THEN_PALM_TO_TIP = (
 """FreiHAND's order, and OpenPose's."""
 TIP_TO_PALM_THEN_WRIST = (*WRIST_THEN_TIP_TO_PALM[1:], "wrist")
 """InterHand2.6M's order, and the released capture's."""
+
+
+class FaultyItemError(BadInputError):
+    """An item of a data set that cannot be used; the others can.
+
+    Args:
+        reason: What it is counted as.
+        where: As in `BadInputError`, as are the rest.
+        found: What was there.
+        expected: What has to be there instead.
+    """
+
+    def __init__(self, reason: str, where: str | Path, found: str, expected: str):
+        super().__init__(where, found, expected)
+        self.reason = reason
+
+    @classmethod
+    def of(cls, reason: str, error: BadInputError) -> "FaultyItemError":
+        """Returns a refusal of one of the item's files as that of the item."""
+        place = error.where if error.line is None else f"{error.where}:{error.line}"
+        return cls(reason, place, error.found, error.expected)
+
+
+@contextmanager
+def faulty_as(reason: str) -> Iterator[None]:
+    """Turns a `BadInputError` into a `FaultyItemError` of this reason."""
+    try:
+        yield
+    except FaultyItemError:
+        raise
+    except BadInputError as error:
+        raise FaultyItemError.of(reason, error) from error
 
 
 class MaskFile(NamedTuple):
@@ -96,11 +135,15 @@ class Capture:
         template: The hand model that came with the capture, or was chosen for it.
         views: The usable views.
         skipped: Number of images left out, by reason, in the order in which the rules apply.
+        faults: The reasons among them that are faults of the data, each with its first example.
+        notes: Sentences for the reader: what the files say and the preparation does not use.
     """
 
     template: HandTemplate
     views: tuple[CaptureView, ...]
     skipped: dict[str, int]
+    faults: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Pinhole(NamedTuple):
@@ -115,6 +158,33 @@ class Pinhole(NamedTuple):
     K: Float[np.ndarray, "3 3"]
     K_size: tuple[int, int]
     T_camera_world: Float[np.ndarray, "4 4"]
+
+
+def camera_fault(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str | None:
+    """Returns the reason for which intrinsics cannot belong to pictures of a size, or None.
+
+    The principal point of an uncropped picture lies near its middle. Nearer to the middle of the
+    picture turned by 90 degrees, K belongs to that one: the pictures lie on their side.
+
+    Args:
+        K: Intrinsics.
+        size: (height, width) of the pictures.
+    """
+    height, width = size
+    cx, cy = float(K[0, 2]), float(K[1, 2])
+    own = np.hypot(cx - (width - 1) / 2, cy - (height - 1) / 2)
+    turned = np.hypot(cx - (height - 1) / 2, cy - (width - 1) / 2)
+    if turned < own:
+        return LYING
+    return None if -0.5 <= cx < width and -0.5 <= cy < height else OUTSIDE_CENTRE
+
+
+def require_camera(where: str | Path, K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> None:
+    """Raises a `FaultyItemError` if `camera_fault` finds one."""
+    if reason := camera_fault(K, size):
+        found = f"the principal point ({K[0, 2]:g}, {K[1, 2]:g})"
+        expected = f"one near the middle of {size[0]} rows and {size[1]} columns"
+        raise FaultyItemError(reason, where, found, expected)
 
 
 def mirror_camera(camera: Pinhole) -> Pinhole:

@@ -10,6 +10,7 @@ camera's frame is the world's.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,10 +21,14 @@ from data_prep.captures.frames import (
     WRIST_THEN_PALM_TO_TIP,
     Capture,
     CaptureView,
+    FaultyItemError,
     MaskFile,
     Pinhole,
     as_template_joints,
+    faulty_as,
+    require_camera,
 )
+from data_prep.captures.left_out import LeftOut
 from dhm.errors import BadInputError
 from dhm.formats.json_file import json_numbers, read_json
 from dhm.types import HandTemplate
@@ -32,6 +37,7 @@ VERSIONS = ("gs", "hom", "sample", "auto")
 """Backgrounds of each frame: the green screen, and three automatic replacements of it."""
 
 SIZE = (224, 224)
+BAD_ANNOTATION = "frame whose annotation cannot be used"
 FRAMES_A_SEQUENCE = 1000
 TEST_SEQUENCES = "^frames_3[0-2]$"
 """The last 2,560 frames: the data set has no test split with the same annotations."""
@@ -42,7 +48,8 @@ _MASK_FROM = 128  # JPEG leaves greys
 def read_freihand(root: str | Path, template: HandTemplate, *, every: int = 1) -> Capture:
     """Lists FreiHAND's training pictures: sequences `frames_<thousand>`, the versions as cameras.
 
-    The four versions of a frame are one frame and go to one split together.
+    The four versions of a frame are one frame and go to one split together. Frames whose
+    annotation is damaged are left out and counted.
 
     Args:
         root: The folder FreiHAND_pub_v2.
@@ -50,35 +57,38 @@ def read_freihand(root: str | Path, template: HandTemplate, *, every: int = 1) -
         every: Takes every n-th frame only.
 
     Raises:
-        BadInputError: The folder is no FreiHAND, none of its pictures is there, a file cannot be
-            used, or the files do not belong together.
+        BadInputError: The folder is no FreiHAND, a file of annotations cannot be used, the files
+            do not belong together, or none of the pictures can be used.
     """
     root = Path(root)
-    all_K = _read_arrays(root / "training_K.json", (3, 3))
-    points = _read_arrays(root / "training_xyz.json", (NUM_JOINTS, 3))
+    K_file, points_file = root / "training_K.json", root / "training_xyz.json"
+    all_K, points = _read_entries(K_file), _read_entries(points_file)
     if len(all_K) != len(points):
         found = f"{len(points)} frames"
-        raise BadInputError(root / "training_xyz.json", found, f"{len(all_K)}, as training_K.json")
-    flat = ~np.isclose(all_K[:, 2], [0, 0, 1]).all(axis=1)
-    if bad := np.flatnonzero(flat | (all_K[:, 0, 0] <= 0) | (all_K[:, 1, 1] <= 0)).tolist():
-        found = f"frame {bad[0]}: {all_K[bad[0]].tolist()}"
-        raise BadInputError(root / "training_K.json", found, "intrinsics of cameras")
+        raise BadInputError(points_file, found, f"{len(all_K)}, as training_K.json")
     pictures = {path.name for path in (root / "training" / "rgb").glob("*.jpg")}
-    views, skipped = [], {NO_PICTURE: 0}
+    views, left_out = [], LeftOut((NO_PICTURE,))
     for frame in range(0, len(points), every):
-        for version in range(len(VERSIONS)):
+        try:
+            with faulty_as(BAD_ANNOTATION):
+                K = _intrinsics(f"{K_file}, frame {frame}", all_K[frame])
+                xyz = json_numbers(f"{points_file}, frame {frame}", points[frame], (NUM_JOINTS, 3))
+        except FaultyItemError as error:
+            left_out.add_fault(error.reason, error)
+            continue
+        first = _view(root / "training", template, frame, K, xyz)
+        for version, camera in enumerate(VERSIONS):
             name = f"{frame + len(points) * version:08d}.jpg"
-            if name not in pictures:
-                skipped[NO_PICTURE] += 1
-                continue
-            view = _view(root / "training", template, frame, all_K[frame], points[frame])
-            views.append(
-                replace(view, camera=VERSIONS[version], image_path=view.image_path.with_name(name))
-            )
+            if name in pictures:
+                path = first.image_path.with_name(name)
+                views.append(replace(first, camera=camera, image_path=path))
+            else:
+                left_out.add(NO_PICTURE)
     if not views:
-        raise BadInputError(root / "training" / "rgb", "no picture", "<ID:08d>.jpg of FreiHAND")
+        found = f"no usable picture ({left_out.describe()})"
+        raise BadInputError(root / "training" / "rgb", found, "<ID:08d>.jpg of FreiHAND")
     views.sort(key=lambda view: (view.sequence, view.frame, view.camera))
-    return Capture(template, tuple(views), skipped)
+    return Capture(template, tuple(views), left_out.counts, left_out.examples)
 
 
 def _view(
@@ -106,12 +116,18 @@ def _view(
     )
 
 
-def _read_arrays(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "n ..."]:
-    """Reads a list of arrays of one shape."""
-    expected = f"a list of arrays {list(shape)}, one a frame"
+def _intrinsics(where: str, entry: Any) -> Float[np.ndarray, "3 3"]:
+    K = json_numbers(where, entry, (3, 3))
+    if not np.isclose(K[2], [0, 0, 1]).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
+        raise BadInputError(where, f"{K.tolist()}", "intrinsics of a camera")
+    require_camera(where, K, SIZE)
+    return K
+
+
+def _read_entries(path: Path) -> list[Any]:
+    """Reads a list of one entry a frame."""
+    expected = "a list of arrays, one a frame"
     entries = read_json(path, expected, list)
     if not entries:
         raise BadInputError(path, "an empty list", expected)
-    return np.stack(
-        [json_numbers(f"{path}, frame {i}", entry, shape) for i, entry in enumerate(entries)]
-    )
+    return entries

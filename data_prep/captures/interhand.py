@@ -8,7 +8,6 @@ Splits train, val and test of 1,361,062, 380,125 and 849,160 pictures, by the da
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,23 +18,31 @@ from jaxtyping import Bool
 from data_prep.captures.frames import (
     LEFT,
     MIN_JOINTS,
+    NO_CAMERA,
     NO_PICTURE,
     NUM_JOINTS,
+    SECOND_PICTURE,
     TIP_TO_PALM_THEN_WRIST,
     TOO_FEW_JOINTS,
     Capture,
     CaptureView,
+    FaultyItemError,
     Pinhole,
     as_template_joints,
+    faulty_as,
     mirror_camera,
     mirror_points,
+    require_camera,
 )
+from data_prep.captures.left_out import LeftOut
 from dhm.errors import BadInputError
 from dhm.formats.json_file import json_field, json_numbers, read_json
 from dhm.types import HandTemplate
 
 SPLITS = ("train", "val", "test")
 TEST_SEQUENCES, TRAIN_SEQUENCES = "^test_", "^train_"
+BAD_ANNOTATION = "annotation that cannot be used"
+NO_FRAME = "frame whose joints are missing or cannot be used"
 _HANDS = {"right": slice(0, NUM_JOINTS), "left": slice(NUM_JOINTS, 2 * NUM_JOINTS)}
 _HAND_TYPES = {"right": ("right",), "left": ("left",), "interacting": ("right", "left")}
 _CAMERA_SHAPES = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
@@ -46,7 +53,8 @@ def read_interhand(root: str | Path, template: HandTemplate, *, every: int = 1) 
     """Lists InterHand2.6M's hands: sequences `<split>_Capture<C>_<name>`, `_left` if mirrored.
 
     A picture gives a view of each hand that its annotation names with at least 11 valid joints;
-    a joint is valid where the picture's annotation and the frame's both say so.
+    a joint is valid where the picture's annotation and the frame's both say so. Pictures whose
+    annotation, frame or camera is missing or damaged are left out and counted.
 
     Args:
         root: The folder with images and annotations.
@@ -54,26 +62,30 @@ def read_interhand(root: str | Path, template: HandTemplate, *, every: int = 1) 
         every: Takes every n-th picture only.
 
     Raises:
-        BadInputError: The folder is no InterHand2.6M, none of its pictures is there, a file cannot
-            be used, or the files do not belong together.
+        BadInputError: The folder is no InterHand2.6M, a file of annotations cannot be used, or
+            none of the pictures can.
     """
     root = Path(root)
     there = [split for split in SPLITS if (root / "annotations" / split).is_dir()]
     if not there:
         expected = "InterHand2.6M: a folder annotations with train, val, test"
         raise BadInputError(root, "no folder of annotations in it", expected)
-    skipped: Counter[str] = Counter({NO_PICTURE: 0, TOO_FEW_JOINTS: 0})
+    left_out = LeftOut((NO_PICTURE, TOO_FEW_JOINTS))
     views: dict[tuple[str, int, str], CaptureView] = {}
     for split in there:
-        for view in _Split(root, split, template).views(every, skipped):
+        for view in _Split(root, split, template).views(every, left_out):
             key = (view.sequence, view.frame, view.camera)
             if key in views:
                 found = f"frame {view.frame} a second time, after {views[key].image_path}"
-                raise BadInputError(view.image_path, found, "one picture a frame and camera")
+                refusal = BadInputError(view.image_path, found, "one picture a frame and camera")
+                left_out.add_fault(SECOND_PICTURE, refusal)
+                continue
             views[key] = view
     if not views:
-        raise BadInputError(root, f"no usable hand ({dict(skipped)})", "pictures of InterHand2.6M")
-    return Capture(template, tuple(views[key] for key in sorted(views)), dict(skipped))
+        found = f"no usable hand ({left_out.describe()})"
+        raise BadInputError(root, found, "pictures of InterHand2.6M")
+    chosen = tuple(views[key] for key in sorted(views))
+    return Capture(template, chosen, left_out.counts, left_out.examples)
 
 
 class _Picture(NamedTuple):
@@ -106,18 +118,34 @@ class _Split:
     def _read(self, name: str, expected: str) -> dict[str, Any]:
         return read_json(self._files[name], expected)
 
-    def views(self, every: int, skipped: Counter[str]) -> Iterator[CaptureView]:
-        for picture in self._pictures(every):
-            if not picture.path.is_file():
-                skipped[NO_PICTURE] += 1
-                continue
-            for side in picture.hands:
-                points, known = self._frame_joints(picture)
-                known = (known & picture.valid)[_HANDS[side]]
-                if known.sum() < MIN_JOINTS:
-                    skipped[TOO_FEW_JOINTS] += 1
+    def views(self, every: int, left_out: LeftOut) -> Iterator[CaptureView]:
+        for image, annotation in self._annotations(every):
+            try:
+                with faulty_as(BAD_ANNOTATION):
+                    picture = self._picture(image, annotation)
+                if picture.path.is_file():
+                    yield from self._hands(picture, left_out)
                 else:
-                    yield self._view(picture, side, points[_HANDS[side]], known)
+                    left_out.add(NO_PICTURE)
+            except FaultyItemError as error:
+                left_out.add_fault(error.reason, error)
+
+    def _hands(self, picture: _Picture, left_out: LeftOut) -> list[CaptureView]:
+        """Returns the views of a picture's hands.
+
+        Raises:
+            FaultyItemError: Its frame or its camera is missing or cannot be used.
+        """
+        views = []
+        with faulty_as(NO_FRAME):
+            points, in_frame = self._frame_joints(picture)
+        for side in picture.hands:
+            known = (in_frame & picture.valid)[_HANDS[side]]
+            if known.sum() < MIN_JOINTS:
+                left_out.add(TOO_FEW_JOINTS)
+            else:
+                views.append(self._view(picture, side, points[_HANDS[side]], known))
+        return views
 
     def _view(
         self, picture: _Picture, side: str, points: np.ndarray, known: np.ndarray
@@ -144,22 +172,25 @@ class _Split:
             mirrored=is_left,
         )
 
-    def _pictures(self, every: int) -> Iterator[_Picture]:
+    def _annotations(self, every: int) -> Iterator[tuple[Any, Any]]:
+        """Yields each picture's entry and its annotation, of a missing picture None."""
         path = self._files["data"]
         data = self._read("data", "images and annotations")
         images = {
-            json_field(path, image, "id", int): image
+            image["id"]: image
             for image in json_field(path, data, "images", list)
+            if isinstance(image, dict) and type(image.get("id")) is int
         }
         annotations = json_field(path, data, "annotations", list)
         for annotation in annotations[::every]:
-            number = json_field(path, annotation, "image_id", int)
-            if number not in images:
-                raise BadInputError(path, f"an annotation of picture {number}", "one of images")
-            yield self._picture(images[number], annotation)
+            number = annotation.get("image_id") if isinstance(annotation, dict) else None
+            yield images.get(number) if type(number) is int else None, annotation
 
-    def _picture(self, image: dict, annotation: dict) -> _Picture:
+    def _picture(self, image: Any, annotation: Any) -> _Picture:
         path = self._files["data"]
+        if image is None:
+            number = json_field(path, annotation, "image_id", int)
+            raise BadInputError(path, f"an annotation of picture {number}", "one of images")
         hand_type = json_field(path, annotation, "hand_type", str)
         if hand_type not in _HAND_TYPES:
             raise BadInputError(path, f"hand_type {hand_type!r}", f"one of {[*_HAND_TYPES]}")
@@ -201,7 +232,8 @@ class _Split:
     def _camera(self, picture: _Picture, is_left: bool) -> Pinhole:
         key = (picture.capture, picture.camera, picture.size, is_left)
         if key not in self._cameras:
-            camera = self._read_camera(picture)
+            with faulty_as(NO_CAMERA):
+                camera = self._read_camera(picture)
             self._cameras[key] = mirror_camera(camera) if is_left else camera
         return self._cameras[key]
 
@@ -224,6 +256,7 @@ class _Split:
         K, T = np.eye(3, dtype=np.float32), np.eye(4, dtype=np.float32)
         K[0, 0], K[1, 1] = numbers["focal"]
         K[:2, 2] = numbers["princpt"]
+        require_camera(f"{where}, camera {picture.camera}", K, picture.size)
         T[:3, :3], T[:3, 3] = R, -R @ numbers["campos"]
         return Pinhole(K, picture.size, T)
 

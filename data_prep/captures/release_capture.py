@@ -8,16 +8,27 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.captures.frames import (
+    NO_CAMERA,
     NUM_JOINTS,
+    SECOND_PICTURE,
     TIP_TO_PALM_THEN_WRIST,
     Capture,
     CaptureView,
+    FaultyItemError,
     as_template_joints,
+    faulty_as,
+    require_camera,
 )
+from data_prep.captures.left_out import LeftOut
 from dhm.errors import BadInputError
 from dhm.files import data_paths
 from dhm.formats.hand_template import read_hand_model, read_template
-from dhm.formats.release_annotations import KrtCamera, read_keypoints, read_krt
+from dhm.formats.release_annotations import (
+    KrtCamera,
+    largest_shift_px,
+    read_keypoints,
+    read_krt,
+)
 from dhm.formats.scan import SCAN_SUFFIXES
 
 K_SIZE = (512, 334)
@@ -28,6 +39,7 @@ RANGE_OF_MOTION = "range-of-motion sequence"
 NOT_COLOUR = "camera not a colour camera (40*)"
 NO_KEYPOINTS = "frame without a keypoint file"
 NO_JOINT = "frame without a joint of the right hand"
+BAD_KEYPOINTS = "frame whose keypoint file cannot be used"
 _REASONS = (NOT_RIGHT_HAND, RANGE_OF_MOTION, NOT_COLOUR, NO_KEYPOINTS, NO_JOINT)
 
 
@@ -44,7 +56,9 @@ def read_release_capture(
     """Lists the usable right-hand views of a subject; pictures, depth maps and scans are not read.
 
     Skipped and counted by reason: sequences of the left or of both hands, range-of-motion
-    sequences, cameras whose name does not start with 40, frames without keypoints.
+    sequences, cameras whose name does not start with 40, frames without keypoints. Images whose
+    camera or keypoint file is missing or damaged are left out and counted as faults. That lens
+    coefficients of KRT_512 are not applied is said in the notes.
 
     Args:
         root: The folder that holds images, annotations and hand_model.
@@ -53,7 +67,7 @@ def read_release_capture(
 
     Raises:
         BadInputError: The folder is no capture, lacks the subject or has no usable image of it,
-            a used camera is not in KRT_512, a frame comes twice, or a file cannot be used.
+            or KRT_512, the hand model or the names of the scans cannot be used.
     """
     root = Path(root)
     images_folder = _images_folder(root, subject)
@@ -62,26 +76,53 @@ def read_release_capture(
     template = read_template(template_file) if template_file else read_hand_model(own)
     cameras = read_krt(annotations / "KRT_512")
     frames = _FrameFiles(annotations, subject, template.joint_names)
-    skipped = dict.fromkeys(_REASONS, 0)
+    left_out = LeftOut(_REASONS)
     views: dict[tuple[str, int, str], CaptureView] = {}
     for image in _list_images(images_folder):
-        reason = _reason_to_skip(image, subject, frames)
-        if reason is not None:
-            skipped[reason] += 1
-            continue
-        key = (image.sequence, image.frame, image.camera)
-        if key in views:
-            found = f"frame {image.frame} a second time, after {views[key].image_path.name}"
-            raise BadInputError(image.path, found, "one image a frame and camera")
-        views[key] = _view(image, _camera(cameras, image, annotations), frames)
+        try:
+            reason = _reason_to_skip(image, subject, frames)
+            if reason is not None:
+                left_out.add(reason)
+                continue
+            key = (image.sequence, image.frame, image.camera)
+            if key in views:
+                found = f"frame {image.frame} a second time, after {views[key].image_path.name}"
+                expected = "one image a frame and camera"
+                raise FaultyItemError(SECOND_PICTURE, image.path, found, expected)
+            views[key] = _view(image, _camera(cameras, image, annotations), frames)
+        except FaultyItemError as error:
+            left_out.add_fault(error.reason, error)
     if not views:
-        left_out = ", ".join(f"{count} x {reason}" for reason, count in skipped.items() if count)
+        said = left_out.describe() if any(left_out.counts.values()) else "no image"
         raise BadInputError(
             images_folder,
-            f"no usable image ({left_out or 'no image'})",
+            f"no usable image ({said})",
             "<right-hand sequence>/cam40*/image<FRAME>.jpg with keypoints",
         )
-    return Capture(template, tuple(views[key] for key in sorted(views)), skipped)
+    used = {name: cameras[name] for name in sorted({camera for _, _, camera in views})}
+    return Capture(
+        template,
+        tuple(views[key] for key in sorted(views)),
+        left_out.counts,
+        left_out.examples,
+        _distortion_notes(annotations / "KRT_512", used),
+    )
+
+
+def _distortion_notes(path: Path, cameras: dict[str, KrtCamera]) -> tuple[str, ...]:
+    """Returns a sentence if lens coefficients that are not 0 are left unused."""
+    bent = {name: camera for name, camera in cameras.items() if camera.distortion.any()}
+    if not bent:
+        return ()
+    moved = {name: largest_shift_px(camera, K_SIZE) for name, camera in bent.items()}
+    known = {name: shift for name, shift in moved.items() if shift is not None}
+    most = max(known, key=known.get, default=None)
+    size = f", up to {known[most]:.1f} pixels (camera {most})" if most is not None else ""
+    return (
+        f"{path}: the lens coefficients of {len(bent)} of {len(cameras)} cameras are not 0{size}, "
+        "and are not applied: the pictures and depth maps are taken as undistorted, as the "
+        "released ones are. Undistort others before the preparation.",
+    )
 
 
 class _FrameFiles:
@@ -92,17 +133,27 @@ class _FrameFiles:
         self._depthmaps = annotations / "depthmaps" / f"subject_{subject}"
         self._scans = _scans_by_frame(annotations / "3D_scans_decimated" / f"subject_{subject}")
         self._joint_names = joint_names
-        self._joints: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
+        self._joints: dict[int, tuple[np.ndarray, np.ndarray] | FaultyItemError | None] = {}
 
     def joints(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns the right hand's joints in the template's order and which are valid."""
+        """Returns the right hand's joints in the template's order and which are valid.
+
+        Raises:
+            FaultyItemError: The keypoint file cannot be used.
+        """
         if frame not in self._joints:
             path = self._keypoints / f"keypoints{frame:04d}.pts"
             self._joints[frame] = self._read_joints(path) if path.is_file() else None
-        return self._joints[frame]
+        joints = self._joints[frame]
+        if isinstance(joints, FaultyItemError):
+            raise joints
+        return joints
 
-    def _read_joints(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        points, valid, *_ = read_keypoints(path)
+    def _read_joints(self, path: Path) -> tuple[np.ndarray, np.ndarray] | FaultyItemError:
+        try:
+            points, valid, *_ = read_keypoints(path)
+        except BadInputError as error:  # each image of the frame is refused with it
+            return FaultyItemError.of(BAD_KEYPOINTS, error)
         right = slice(NUM_JOINTS)
         return as_template_joints(
             self._joint_names, TIP_TO_PALM_THEN_WRIST, points[right], valid[right]
@@ -153,9 +204,12 @@ def _reason_to_skip(image: _Image, subject: int, frames: _FrameFiles) -> str | N
 
 
 def _camera(cameras: dict[str, KrtCamera], image: _Image, annotations: Path) -> KrtCamera:
-    if image.camera not in cameras:
-        found = f"no camera {image.camera}, which has {image.path}"
-        raise BadInputError(annotations / "KRT_512", found, "every camera that has images")
+    path = annotations / "KRT_512"
+    with faulty_as(NO_CAMERA):
+        if image.camera not in cameras:
+            found = f"no camera {image.camera}, which has {image.path}"
+            raise BadInputError(path, found, "every camera that has images")
+        require_camera(f"{path}, camera {image.camera}", cameras[image.camera].K, K_SIZE)
     return cameras[image.camera]
 
 

@@ -8,7 +8,6 @@ camera's frame is the world's. The depth maps are not read: they show the whole 
 on general images uses the joints alone (paper section 8.4).
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +24,15 @@ from data_prep.captures.frames import (
     WRIST_THEN_TIP_TO_PALM,
     Capture,
     CaptureView,
+    FaultyItemError,
     MaskFile,
     Pinhole,
     as_template_joints,
     mirror_camera,
     mirror_points,
+    require_camera,
 )
+from data_prep.captures.left_out import LeftOut
 from dhm.errors import BadInputError
 from dhm.formats.restricted_pickle import (
     ARRAY_GLOBALS,
@@ -44,6 +46,8 @@ from dhm.types import HandTemplate
 SPLITS = ("training", "evaluation")
 TEST_SEQUENCES = "^evaluation"
 SIZE = (320, 320)
+
+BAD_ANNOTATION = "picture whose annotation cannot be used"
 
 HAND, PERSON = "hand", "person"
 _LABELS = {"left": (2, 17), "right": (18, 33)}
@@ -73,7 +77,8 @@ def read_rhd(
 ) -> Capture:
     """Lists RHD's hands: sequences `training` and `evaluation`, with `_left` if mirrored.
 
-    A picture gives a view of each hand of which it shows at least 11 of the 21 joints.
+    A picture gives a view of each hand of which it shows at least 11 of the 21 joints. Pictures
+    whose annotation is damaged are left out and counted.
 
     Args:
         root: The folder RHD_published_v2.
@@ -89,30 +94,44 @@ def read_rhd(
     root = Path(root)
     if foreground not in (HAND, PERSON):
         raise BadInputError("foreground", repr(foreground), f"{HAND!r} or {PERSON!r}")
-    skipped: Counter[str] = Counter({NO_PICTURE: 0, TOO_FEW_JOINTS: 0})
+    left_out = LeftOut((NO_PICTURE, TOO_FEW_JOINTS))
     views = [
         view
         for split in SPLITS
-        for view in _views(root / split, template, foreground, every, skipped)
+        for view in _views(root / split, template, foreground, every, left_out)
     ]
     if not views:
-        raise BadInputError(root, f"no usable hand ({dict(skipped)})", "pictures of RHD")
+        found = f"no usable hand ({left_out.describe()})"
+        raise BadInputError(root, found, "pictures of RHD")
     views.sort(key=lambda view: (view.sequence, view.frame, view.camera))
-    return Capture(template, tuple(views), dict(skipped))
+    return Capture(template, tuple(views), left_out.counts, left_out.examples)
 
 
-def read_annotations(path: Path) -> dict[int, RhdAnnotation]:
+def read_annotations(path: Path, left_out: LeftOut | None = None) -> dict[int, RhdAnnotation]:
     """Reads the annotations of one split by picture number; metres become millimetres.
 
+    Args:
+        path: The file.
+        left_out: Counts the pictures whose annotation lacks an array, or has one of another shape
+            or with a number that is not finite. Without it the first such picture is refused.
+
     Raises:
-        BadInputError: The file is missing, truncated or damaged; it refers to anything but NumPy's
-            array reconstruction (nothing of it runs); or a picture lacks an array, or has one of
-            another shape or with a number that is not finite.
+        BadInputError: The file is missing, truncated or damaged, or it refers to anything but
+            NumPy's array reconstruction (nothing of it runs).
     """
     entries = load_dictionary(path, ARRAY_GLOBALS, ONLY_ARRAYS, _EXPECTED)
     if not entries:
         raise BadInputError(path, "no picture", _EXPECTED)
-    return {_number(path, key): _annotation(path, key, entries[key]) for key in entries}
+    annotations = {}
+    for key, entry in entries.items():
+        try:
+            annotations[_number(path, key)] = _annotation(path, key, entry)
+        except BadInputError as error:
+            if left_out is None:
+                raise
+            reason = error.reason if isinstance(error, FaultyItemError) else BAD_ANNOTATION
+            left_out.add_fault(reason, error)
+    return annotations
 
 
 def _number(path: Path, key: Any) -> int:
@@ -127,6 +146,7 @@ def _annotation(path: Path, number: int, entry: Any) -> RhdAnnotation:
     xyz, uv_vis, K = (_array(path, number, entry, name) for name in _SHAPES)
     if not (K[0, 0] > 0 and K[1, 1] > 0 and np.allclose(K[2], [0, 0, 1])):
         raise BadInputError(path, f"picture {number}: K = {K.tolist()}", "intrinsics of a camera")
+    require_camera(f"{path}, picture {number}", K, SIZE)
     return RhdAnnotation(1000 * xyz, uv_vis[:, 2] > 0.5, K)
 
 
@@ -147,19 +167,19 @@ def _array(path: Path, number: int, entry: dict, name: str) -> Float[np.ndarray,
 
 
 def _views(
-    folder: Path, template: HandTemplate, foreground: str, every: int, skipped: Counter[str]
+    folder: Path, template: HandTemplate, foreground: str, every: int, left_out: LeftOut
 ) -> Iterator[CaptureView]:
-    annotations = read_annotations(folder / f"anno_{folder.name}.pickle")
+    annotations = read_annotations(folder / f"anno_{folder.name}.pickle", left_out)
     pictures = {path.name for path in (folder / "color").glob("*.png")}
     for number in sorted(annotations)[::every]:
         if f"{number:05d}.png" not in pictures:
-            skipped[NO_PICTURE] += 1
+            left_out.add(NO_PICTURE)
             continue
         points, visible, K = annotations[number]
         for hand, side in enumerate(("left", "right")):
             joints = slice(hand * NUM_JOINTS, (hand + 1) * NUM_JOINTS)
             if visible[joints].sum() < MIN_JOINTS:
-                skipped[TOO_FEW_JOINTS] += 1
+                left_out.add(TOO_FEW_JOINTS)
                 continue
             labels = _PERSON_LABELS if foreground == PERSON else _LABELS[side]
             mask = MaskFile(folder / "mask" / f"{number:05d}.png", *labels)

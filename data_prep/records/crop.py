@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from data_prep.captures.frames import CaptureView
+from data_prep.captures.frames import LYING, CaptureView, FaultyItemError, faulty_as
 from dhm.data.crop import (
     MIN_BOX_PX,
     MIN_JOINTS,
@@ -22,7 +22,6 @@ from dhm.data.crop import (
     warp_mask,
 )
 from dhm.data.depth_codec import DEPTH_RANGE_MM
-from dhm.errors import BadInputError
 from dhm.formats.picture import read_picture
 from dhm.formats.release_annotations import read_depth_pickle
 
@@ -31,6 +30,12 @@ MAX_NEARER_THAN_JOINTS_MM = 200.0
 
 MAX_ASPECT_CHANGE = 0.02
 """Largest relative change of the aspect ratio: that of rounding the sides of a small picture."""
+
+
+BAD_PICTURE = "picture that is missing or does not decode"
+BAD_SHAPE = "picture whose shape is not its camera's"
+BAD_DEPTH = "depth map that cannot be used"
+BAD_MASK = "mask that cannot be used"
 
 
 class Unusable(StrEnum):
@@ -108,21 +113,26 @@ def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
     is mirrored.
 
     Raises:
-        BadInputError: A file is missing or damaged, or has another aspect ratio or size.
+        FaultyItemError: A file is missing or damaged, or has another aspect ratio or size.
     """
-    image = _read_image(view)
+    with faulty_as(BAD_PICTURE):
+        image = _read_image(view)
     M_image = _source_from_crop(view, plan, image.shape[:2], view.image_path)
-    depth, dropped = None, 0
+    depth, mask, dropped = None, None, 0
     if view.depth_path is not None:
-        whole = read_depth_pickle(view.depth_path)
-        M_depth = _source_from_crop(view, plan, whole.shape, view.depth_path)
+        with faulty_as(BAD_DEPTH):
+            whole = read_depth_pickle(view.depth_path)
+        M_depth = _source_from_crop(view, plan, whole.shape, view.depth_path, BAD_DEPTH)
         depth, dropped = limit_depth(warp_depth(whole, M_depth, plan.size), plan.nearest_mm)
+    if view.mask is not None:
+        with faulty_as(BAD_MASK):
+            mask = warp_mask(_read_mask(view, image), M_image, plan.size)
     return CroppedView(
         image=warp_image(image, M_image, plan.size),
         depth=depth,
         K=plan.A_crop_view @ view.K,
         dropped_pixels=dropped,
-        mask=None if view.mask is None else warp_mask(_read_mask(view, image), M_image, plan.size),
+        mask=mask,
     )
 
 
@@ -144,31 +154,49 @@ def _read_image(view: CaptureView) -> UInt8[np.ndarray, "h w 3"]:
     if not view.mirrored:
         return image
     # Scaling keeps the first pixel's centre in place, which in a flipped picture was the last's.
-    _require_size(view.image_path, image, view.K_size)
+    reason = LYING if _lies(image.shape[:2], view.K_size) else BAD_SHAPE
+    _require_size(view.image_path, image, view.K_size, reason)
     return np.ascontiguousarray(image[:, ::-1])
 
 
 def _read_mask(view: CaptureView, image: np.ndarray) -> Bool[np.ndarray, "h w"]:
     labels = read_picture(view.mask.path)[..., 0]
-    _require_size(view.mask.path, labels, image.shape[:2])
+    _require_size(view.mask.path, labels, image.shape[:2], BAD_MASK)
     mask = (labels >= view.mask.lowest) & (labels <= view.mask.highest)
     return mask[:, ::-1] if view.mirrored else mask
 
 
-def _require_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:
+def _require_size(path: Path, picture: np.ndarray, size: tuple[int, int], reason: str) -> None:
     sizes = picture.shape[:2], size
     if sizes[0] != sizes[1]:
         found, expected = (f"{rows} rows, {columns} columns" for rows, columns in sizes)
-        raise BadInputError(path, found, expected)
+        raise FaultyItemError(reason, path, found, expected)
+
+
+def _same_shape(size: tuple[int, int], K_size: tuple[int, int]) -> bool:
+    A = scale_matrix(K_size, size)
+    return abs(A[0, 0] / A[1, 1] - 1) <= MAX_ASPECT_CHANGE
+
+
+def _lies(size: tuple[int, int], K_size: tuple[int, int]) -> bool:
+    """Whether a picture has the shape of its camera's pictures turned by 90 degrees alone."""
+    return _same_shape(size[::-1], K_size) and not _same_shape(size, K_size)
 
 
 def _source_from_crop(
-    view: CaptureView, plan: CropPlan, size: tuple[int, int], path: Path
+    view: CaptureView, plan: CropPlan, size: tuple[int, int], path: Path, reason: str = ""
 ) -> Float[np.ndarray, "3 3"]:
+    """Returns the map from the crop's pixels to a file's.
+
+    Raises:
+        FaultyItemError: The file has another aspect ratio than the camera, counted as `reason`;
+            by default as that of a picture.
+    """
     A = scale_matrix(view.K_size, size)
-    if abs(A[0, 0] / A[1, 1] - 1) > MAX_ASPECT_CHANGE:
+    if not _same_shape(size, view.K_size):
         height, width = view.K_size
-        raise BadInputError(
+        raise FaultyItemError(
+            reason or (LYING if _lies(size, view.K_size) else BAD_SHAPE),
             path,
             f"{size[0]} rows and {size[1]} columns",
             f"the aspect ratio that K belongs to, {height} rows and {width} columns",

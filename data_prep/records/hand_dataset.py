@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep.captures.frames import CaptureView
+from data_prep.captures.frames import CaptureView, FaultyItemError
 from data_prep.records.crop import CropPlan, crop_view
 from dhm.data.depth_codec import DEPTH_STEP_MM, encode_depth
 from dhm.data.schema import RECORDS_FOLDER, SCHEMA_VERSION, HandRecord, Index, SplitIndex
@@ -52,13 +52,30 @@ class WrittenView(NamedTuple):
     dropped_pixels: int
 
 
+class WrittenDataset(NamedTuple):
+    """What became of the planned views, by split and in record order.
+
+    Attributes:
+        planned: The views that were written.
+        written: What was written of each.
+    """
+
+    planned: dict[str, list[PlannedView]]
+    written: dict[str, list[WrittenView]]
+
+
+def _refuse(error: FaultyItemError) -> None:
+    raise error
+
+
 def write_dataset(
     prepared: Path,
     splits: dict[str, list[PlannedView]],
     subject: int,
     workers: int,
     on_records: Callable[[int], Any],
-) -> dict[str, list[WrittenView]]:
+    on_fault: Callable[[FaultyItemError], Any] = _refuse,
+) -> WrittenDataset:
     """Writes the records of all splits in the given order.
 
     Args:
@@ -66,13 +83,12 @@ def write_dataset(
         splits: The views of each split; none may be empty.
         subject: Number of the subject.
         workers: Threads that read, crop and encode.
-        on_records: Called with the number of records after each chunk.
-
-    Returns:
-        What was written, in record order.
+        on_records: Called with the number of views after each chunk.
+        on_fault: Called with each view whose picture, depth map or mask cannot be used, which is
+            then left out; by default it is refused.
 
     Raises:
-        BadInputError: A picture, depth map or mask cannot be used.
+        BadInputError: `on_fault` refuses a view.
     """
     first = next(iter(splits.values()))[0]
     folder = prepared / RECORDS_FOLDER
@@ -83,17 +99,25 @@ def write_dataset(
         file_format="array_record",
     )
     writer.initialize_splits(list(splits))
-    written: dict[str, list[WrittenView]] = {split: [] for split in splits}
+    done = WrittenDataset({split: [] for split in splits}, {split: [] for split in splits})
     with ThreadPoolExecutor(workers) as pool:
         for split, views in splits.items():
             for start in range(0, len(views), _CHUNK):
                 chunk = views[start : start + _CHUNK]
-                made = list(pool.map(partial(make_record, subject=subject), chunk))
-                writer.add_examples({split: [_as_example(record) for record, _ in made]})
-                written[split] += [summary for _, summary in made]
+                examples = []
+                made = pool.map(partial(_try_record, subject=subject), chunk)
+                for planned, result in zip(chunk, made, strict=True):
+                    if isinstance(result, FaultyItemError):
+                        on_fault(result)
+                        continue
+                    record, summary = result
+                    examples.append(_as_example(record))
+                    done.planned[split].append(planned)
+                    done.written[split].append(summary)
+                writer.add_examples({split: examples})
                 on_records(len(chunk))
     writer.close_all()
-    return written
+    return done
 
 
 def build_index(
@@ -134,11 +158,21 @@ def _index_split(
     )
 
 
+def _try_record(
+    planned: PlannedView, subject: int
+) -> tuple[HandRecord, WrittenView] | FaultyItemError:
+    """Makes a record, or returns why there is none."""
+    try:
+        return make_record(planned, subject)
+    except FaultyItemError as error:
+        return error
+
+
 def make_record(planned: PlannedView, subject: int) -> tuple[HandRecord, WrittenView]:
     """Reads, crops and encodes one view.
 
     Raises:
-        BadInputError: Its picture, depth map or mask cannot be used.
+        FaultyItemError: Its picture, depth map or mask cannot be used.
     """
     view, plan = planned
     cropped = crop_view(view, plan)

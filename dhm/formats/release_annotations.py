@@ -9,6 +9,7 @@ import pickle
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -32,6 +33,7 @@ KEYPOINT_NAMES: tuple[str, ...] = tuple(
 
 
 _LINES_PER_CAMERA = 8
+_OPENCV_COEFFICIENTS = (4, 5, 8, 12, 14)
 _DEPTH_MAP = "a pickled 2-D NumPy array of depths in mm"
 
 
@@ -40,7 +42,8 @@ class KrtCamera(NamedTuple):
 
     Attributes:
         K: Intrinsics.
-        distortion: Lens coefficients; the released pictures are already undistorted.
+        distortion: Lens coefficients, which nothing applies: the released pictures are already
+            undistorted. The preparation says where they are not 0.
         T_camera_world: World to camera, mm.
     """
 
@@ -94,6 +97,30 @@ def _check_intrinsics(K: np.ndarray, line: Line, name: str) -> None:
             f"K = {K.tolist()} of camera {name}",
             "an upper triangular K with positive focal lengths and last row 0 0 1",
         )
+
+
+def largest_shift_px(camera: KrtCamera, size: tuple[int, int]) -> float | None:
+    """Returns how far the lens moves the pixels of a picture's border at most.
+
+    Args:
+        camera: The camera, its coefficients in OpenCV's order: k1, k2, p1, p2, k3, ...
+        size: (height, width) of the picture that K belongs to.
+
+    Returns:
+        Pixels; None where the coefficients are of no number that OpenCV has a model for.
+    """
+    if len(camera.distortion) not in _OPENCV_COEFFICIENTS:
+        return None
+    height, width = size
+    along, down = np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9)
+    border = np.concatenate(
+        [np.stack(np.broadcast_arrays(u, v), axis=1)
+         for u, v in ((along, 0), (along, height - 1), (0, down), (width - 1, down))]
+    )  # fmt: skip
+    rays = np.column_stack([border, np.ones(len(border))]) @ np.linalg.inv(camera.K).T
+    zero = np.zeros(3)
+    seen, _ = cv2.projectPoints(rays, zero, zero, camera.K, camera.distortion)
+    return float(np.linalg.norm(seen[:, 0] - border, axis=1).max())
 
 
 def write_krt(path: str | Path, cameras: dict[str, KrtCamera]) -> None:
