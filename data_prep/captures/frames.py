@@ -163,8 +163,8 @@ class Pinhole(NamedTuple):
 def camera_fault(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str | None:
     """Returns the reason for which intrinsics cannot belong to pictures of a size, or None.
 
-    The principal point of an uncropped picture lies near its middle. Nearer to the middle of the
-    picture turned by 90 degrees, K belongs to that one: the pictures lie on their side.
+    The principal point of an uncropped picture lies near its middle. Much nearer to the middle of
+    the picture turned by 90 degrees, K belongs to that one: the pictures lie on their side.
 
     Args:
         K: Intrinsics.
@@ -174,7 +174,7 @@ def camera_fault(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str | No
     cx, cy = float(K[0, 2]), float(K[1, 2])
     own = np.hypot(cx - (width - 1) / 2, cy - (height - 1) / 2)
     turned = np.hypot(cx - (height - 1) / 2, cy - (width - 1) / 2)
-    if turned < own:
+    if 2 * turned < own:
         return LYING
     return None if -0.5 <= cx < width and -0.5 <= cy < height else OUTSIDE_CENTRE
 

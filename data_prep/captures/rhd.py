@@ -131,6 +131,8 @@ def read_annotations(path: Path, left_out: LeftOut | None = None) -> dict[int, R
                 raise
             reason = error.reason if isinstance(error, FaultyItemError) else BAD_ANNOTATION
             left_out.add_fault(reason, error)
+    if not annotations:
+        raise BadInputError(path, f"no usable picture ({left_out.describe()})", _EXPECTED)
     return annotations
 
 

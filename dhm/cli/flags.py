@@ -153,6 +153,16 @@ FLAGS: Mapping[str, dict[str, Any]] = {
         "default": 0,
         "help": "writes the mesh of every n-th frame of a video (default: of none)",
     },
+    "--no-meshes": {
+        "dest": "meshes",
+        "action": "store_false",
+        "help": "writes no .obj and .glb of pictures",
+    },
+    "--no-overlay": {
+        "dest": "overlay",
+        "action": "store_false",
+        "help": "draws and writes no overlay",
+    },
     "--what": {
         "metavar": "PART",
         "default": "all",

@@ -28,6 +28,8 @@ def _predict(arguments: Namespace) -> int:
         focal_px=arguments.focal,
         mesh_every=arguments.mesh_every,
         refine=arguments.refine,
+        meshes=arguments.meshes,
+        overlay=arguments.overlay,
     )
     files = [*arguments.images, *arguments.words]
     return 1 if predict(arguments.workdir, files, arguments.out, options) else 0
@@ -53,7 +55,7 @@ HAND_COMMANDS = {
         "--bbox, --keypoints or --detector says where the hands are. " + _REFUSED,
         _predict,
         ("--workdir", "--images", "--out", "--bbox", "--keypoints", "--detector", "--left",
-         "--focal", "--refine", "--mesh-every"),
+         "--focal", "--refine", "--mesh-every", "--no-meshes", "--no-overlay"),
         extra="photo",
         words=("FILE", "more pictures and videos"),
         workdir="folder of the run, which was exported",

@@ -124,6 +124,7 @@ def write_hand(
     hand: PredictedHand,
     template: HandTemplate,
     overlay: UInt8[np.ndarray, "h w 3"] | None = None,
+    meshes: bool = True,
 ) -> list[Path]:
     """Writes <stem>.obj, .glb, .json and, with an overlay, <stem>_overlay.png.
 
@@ -137,6 +138,7 @@ def write_hand(
         hand: The hand.
         template: The template, for faces, texture coordinates and names.
         overlay: RGB picture, or None.
+        meshes: Whether the .obj and .glb are written.
 
     Returns:
         The paths of the files.
@@ -145,7 +147,7 @@ def write_hand(
         OSError: If one cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = write_hand_mesh(folder, stem, hand, template)
+    paths = write_hand_mesh(folder, stem, hand, template) if meshes else []
     if overlay is not None:
         paths.append(folder / f"{stem}_overlay.png")
         write_whole(paths[-1], iio.imwrite("<bytes>", overlay, extension=".png"))

@@ -36,6 +36,8 @@ class PredictOptions(NamedTuple):
         focal_px: Focal length of all pictures, or None.
         mesh_every: Write the mesh of every n-th frame of a video; 0 writes none.
         refine: Whether the angles are fitted to the keypoints.
+        meshes: Whether the .obj and .glb of each picture are written.
+        overlay: Whether the overlay of each picture and video is drawn and written.
     """
 
     bbox: BoxOrWhole | None = None
@@ -45,6 +47,8 @@ class PredictOptions(NamedTuple):
     focal_px: float | None = None
     mesh_every: int = 0
     refine: bool = False
+    meshes: bool = True
+    overlay: bool = True
 
 
 def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOptions) -> int:
@@ -122,9 +126,11 @@ class _FilePrediction(NamedTuple):
         is_placed, known = hand.frame == CAMERA, located.confidence > 0
         is_refined = self.refine is not None and is_placed
         hand = hand._replace(details=hand.details | {"refined": is_refined})
-        keypoints = located.keypoints[known]
-        overlay = draw_hand(photo.image, hand, template, keypoints, outlier[known])
-        write_hand(self.out, stem, hand, template, overlay)
+        overlay = None
+        if self.options.overlay:
+            keypoints = located.keypoints[known]
+            overlay = draw_hand(photo.image, hand, template, keypoints, outlier[known])
+        write_hand(self.out, stem, hand, template, overlay, self.options.meshes)
         error = f", {hand.reprojection_error_px:.1f} px from the keypoints" if is_placed else ""
         doubts = f" DOUBTFUL: {' '.join(hand.doubts)}" if hand.doubts else ""
         return f"{path}: {hand.side} hand{error}. {' '.join(hand.notes)}{doubts}"
@@ -141,7 +147,7 @@ class _FilePrediction(NamedTuple):
 
         times = predict_video(
             self.predictor, path, self.out, stem, locate, focal_px=self.options.focal_px,
-            mesh_every=self.options.mesh_every, refine=self.refine,
+            mesh_every=self.options.mesh_every, refine=self.refine, overlay=self.options.overlay,
         )  # fmt: skip
         return f"{path}: {times.mean_ms:.1f} ms a frame (95 % under {times.p95_ms:.1f})"
 

@@ -83,7 +83,11 @@ class Predictor:
         self.known_joints = np.asarray(model.joint_mask)
         self.image_size = _image_size(folder / CONFIG_FILE)
         self._encode, self._decode = compiled(model, variables)
-        self.decode(self.encode(np.zeros((self.image_size, self.image_size, 3), np.uint8)))
+        self.decode(self.encode(self.blank_crop()))
+
+    def blank_crop(self) -> UInt8[np.ndarray, "s s 3"]:
+        """Returns a black picture of the encoder's size, to compile what it goes through."""
+        return np.zeros((self.image_size, self.image_size, 3), np.uint8)
 
     def encode(self, crop: UInt8[np.ndarray, "s s 3"]) -> Float[np.ndarray, " d"]:
         """Returns the angles of the right hand in a crop, radians."""
@@ -206,16 +210,35 @@ class Refinement:
             return fit(evidence, starts, prior_pose=prior).pose.theta
 
         self._angles = jax.jit(angles)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Fits the hand at rest to itself, so that the first picture does not wait."""
+        K = np.array([[500.0, 0, 128], [0, 500, 128], [0, 0, 1]])
+        theta = np.zeros_like(self._predictor.encode(self._predictor.blank_crop()))
+        joints = self._predictor.decode(theta)[1]
+        T = np.eye(4)
+        T[:3, 3] = [0, 0, 500] - joints.mean(axis=0)
+        pixels = (joints + T[:3, 3]) @ K.T
+        keypoints = CameraKeypoints(pixels[:, :2] / pixels[:, 2:], np.ones(len(joints)), K)
+        self._refined(theta, keypoints, T)
 
     def __call__(self, theta: Float[np.ndarray, " d"], keypoints: CameraKeypoints) -> np.ndarray:
         """Returns the refined angles, or the same ones if the hand cannot be placed."""
-        joints = self._predictor.decode(theta)[1]
-        placement = place_hand(joints, *keypoints)
+        placement = place_hand(self._predictor.decode(theta)[1], *keypoints)
         if isinstance(placement, NotPlaced):
             return theta
-        T = jnp.asarray(placement.T_camera_model, jnp.float32)
+        return self._refined(theta, keypoints, placement.T_camera_model)
+
+    def _refined(
+        self,
+        theta: Float[np.ndarray, " d"],
+        keypoints: CameraKeypoints,
+        T_camera_model: Float[np.ndarray, "4 4"],
+    ) -> Float[np.ndarray, " d"]:
+        T = jnp.asarray(T_camera_model, jnp.float32)
         known = keypoints.confidence[:, None] > 0
-        evidence = no_evidence(1, len(joints), num_cameras=1)._replace(
+        evidence = no_evidence(1, len(known), num_cameras=1)._replace(
             keypoints=np.float32(np.where(known, keypoints.keypoints, 0))[None, None],
             keypoint_weight=np.float32(keypoints.confidence)[None, None],
             camera=Camera(

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +49,11 @@ def predict_video(
     focal_px: float | None = None,
     mesh_every: int = 0,
     refine: Adjust | None = None,
+    overlay: bool = True,
 ) -> FrameTimes:
     """Writes <stem>_overlay.mp4, <stem>.json and, if asked for, meshes in <stem>_meshes/.
+
+    The times of the frames, in the filter and in the results, are those of the file.
 
     Args:
         predictor: The model.
@@ -60,22 +64,26 @@ def predict_video(
         focal_px: Focal length of the command line, or None.
         mesh_every: Write the mesh of every n-th frame; 0 writes none.
         refine: Changes the angles given the keypoints, before the filter.
+        overlay: Whether <stem>_overlay.mp4 is written.
 
     Raises:
         BadInputError: If the file is no video, or no frame shows a hand.
     """
     reader = VideoReader(path)
-    smooth = _Smoother(reader.fps, refine)
+    smooth = _Smoother(refine)
     frames, seconds = [], []
     side, K, template = None, None, predictor.template
-    with whole_video(out / f"{stem}_overlay.mp4", reader.fps) as video:
-        for number, image in enumerate(reader):
+    overlay_file = out / f"{stem}_overlay.mp4"
+    with whole_video(overlay_file, reader.fps) if overlay else nullcontext() as video:
+        for number, (image, shown_at) in enumerate(reader):
             where = f"{path}, frame {number}"
+            smooth.advance(shown_at)
             begin = time.perf_counter()
             found = _predict_frame(predictor, where, number, image, locate, focal_px, smooth)
             seconds.append(time.perf_counter() - begin)
-            frames.append(_describe_frame(number, reader.fps, found))
-            video.write(_draw_frame(image, found, predictor))
+            frames.append(_describe_frame(number, shown_at, found))
+            if video is not None:
+                video.write(_draw_frame(image, found, predictor), shown_at)
             if found is not None:
                 side, K = found.hand.side, found.hand.K
                 if mesh_every and number % mesh_every == 0:
@@ -92,6 +100,7 @@ def predict_video(
         "joint_names": list(template.joint_names),
         "angle_names": list(angle_names(template, smooth.num_angles)),
         "K": None if K is None else np.asarray(K).tolist(),
+        "notes": _time_notes(reader, frames),
         "frames": frames,
     }  # fmt: skip
     write_whole(out / f"{stem}.json", (json.dumps(content) + "\n").encode())
@@ -116,8 +125,25 @@ def _predict_frame(
     return found._replace(hand=smooth.place(found.hand))
 
 
-def _describe_frame(number: int, fps: float, found: Prediction | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"frame": number, "time_s": round(number / fps, 6)}
+def _time_notes(reader: VideoReader, frames: list[dict[str, Any]]) -> list[str]:
+    """Returns what the reader of the results has to know of the frames' times."""
+    notes = []
+    steps = np.diff([frame["time_s"] for frame in frames])
+    if len(steps) and steps.max() > 1.5 * steps.min():
+        notes.append(
+            f"The frames come at a variable rate, {steps.min():.4f} to {steps.max():.4f} s apart: "
+            "time_s has their times, fps is the average by the file."
+        )
+    if reader.num_untimed:
+        notes.append(
+            f"The file has no usable time of {reader.num_untimed} of {len(frames)} frames: they "
+            f"are taken to follow the frame before at {reader.fps:g} frames a second."
+        )
+    return notes
+
+
+def _describe_frame(number: int, seconds: float, found: Prediction | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"frame": number, "time_s": round(seconds, 6)}
     if found is None:
         return entry | {"hand": None}
     hand = found.hand
@@ -191,13 +217,20 @@ def _smoothing(cutoff: float | np.ndarray, seconds: float) -> float | np.ndarray
 class _Smoother:
     """One-euro filters over a video's angles and placements, which restart after a gap."""
 
-    def __init__(self, fps: float, refine: Adjust | None):
-        self._seconds = 1 / fps
+    def __init__(self, refine: Adjust | None):
+        self._now: float | None = None
+        self._seconds = 1.0  # since the frame before; a filter's first value needs none
         self._refine = refine
         self.num_angles = 0
         # Units of the speeds: 100 mm (a hand's width) and quaternion units a second.
         self._angles, self._position, self._turn = OneEuroFilter(), OneEuroFilter(), OneEuroFilter()
         self._last_turn: np.ndarray | None = None
+
+    def advance(self, seconds: float) -> None:
+        """Goes on to the frame of this time, which lies after the last one's."""
+        if self._now is not None:
+            self._seconds = seconds - self._now
+        self._now = seconds
 
     def reset(self) -> None:
         self._angles.reset()

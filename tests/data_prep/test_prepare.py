@@ -8,16 +8,19 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from data_prep import prepare as module
-from data_prep.captures.frames import MaskFile
-from data_prep.prepare import PrepareOptions, format_table, main, prepare, prepare_views
+from data_prep.captures.frames import LYING, MaskFile
+from data_prep.prepare import BAD_SCAN, PrepareOptions, format_table, main, prepare, prepare_views
+from data_prep.records.crop import BAD_DEPTH, BAD_PICTURE, BAD_SHAPE
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
+from dhm.formats.release_annotations import write_depth_pickle
 from tests.conftest import REPOSITORY
 from tests.data_prep import synthetic
 
@@ -157,11 +160,81 @@ def test_number_of_workers_does_not_change_a_record(tmp_path, capture):
         assert (one.sequence, one.frame, one.camera) == (three.sequence, three.frame, three.camera)
 
 
-def test_an_unreadable_picture_is_named(tmp_path, capture):
-    capture.views[4].image_path.write_bytes(b"\xff\xd8 not a picture")
-    with pytest.raises(BadInputError, match=str(capture.views[4].image_path)):
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:30])
+
+
+def _lay(path):
+    cv2.imwrite(str(path), cv2.rotate(cv2.imread(str(path)), cv2.ROTATE_90_CLOCKWISE))
+
+
+def _widen(path):
+    cv2.imwrite(str(path), np.zeros((40, 90, 3), np.uint8))
+
+
+def _other_depth(path):
+    write_depth_pickle(path, np.ones((40, 90)))
+
+
+FAULTS = {
+    "missing": ("image_path", Path.unlink, BAD_PICTURE),
+    "damaged": ("image_path", _cut, BAD_PICTURE),
+    "lying": ("image_path", _lay, LYING),
+    "other shape": ("image_path", _widen, BAD_SHAPE),
+    "no depth": ("depth_path", Path.unlink, BAD_DEPTH),
+    "damaged depth": ("depth_path", _cut, BAD_DEPTH),
+    "depth of other shape": ("depth_path", _other_depth, BAD_DEPTH),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_view_that_cannot_be_used_is_left_out_counted_and_named(tmp_path, capture, caplog, case):
+    file, damage, reason = FAULTS[case]
+    path = getattr(capture.views[4], file)
+    damage(path)
+    info = build(tmp_path, capture)
+    assert info.skipped[reason] == 1 and sum(info.num_records.values()) == 14
+    assert f"left out: 1 x {reason}, first: {path}: found" in caplog.text
+    assert "1 of 15 pictures cannot be used; up to 50 % may be left out" in caplog.text
+    data = PreparedData(tmp_path / "out")
+    for split, count in info.num_records.items():  # records and index still agree
+        index = data.split_index(split)
+        assert len(index.frame) == count
+        for record in range(count):
+            fields = data.record(split, record)
+            assert (fields.frame, fields.camera) == (
+                index.frame[record], data.index.cameras[index.camera_id[record]],
+            )  # fmt: skip
+
+
+def test_too_many_views_that_cannot_be_used_are_refused_with_the_counts(tmp_path, capture):
+    for view in capture.views[:8:2]:
+        view.image_path.unlink()
+    for view in capture.views[8::2]:
+        _lay(view.image_path)
+    said = rf"8 of 15 items .*4 x {BAD_PICTURE}, first: .*; 4 x {LYING}, first: .*at most 50%"
+    with pytest.raises(BadInputError, match=said):
         build(tmp_path, capture)
     assert not (tmp_path / "out").exists()
+    assert sum(build(tmp_path, capture, faulty_share=0.6).num_records.values()) == 7
+
+
+def test_a_split_of_which_nothing_can_be_used_is_refused(tmp_path, capture):
+    lost = [view for view in capture.views if "wave" not in view.sequence]
+    for view in lost:
+        view.image_path.unlink()
+    assert len(lost) <= 7
+    with pytest.raises(BadInputError, match=f"train_sequences: found no view .*{len(lost)} x"):
+        build(tmp_path, capture)
+
+
+def test_a_damaged_scan_is_left_out(tmp_path, capture):
+    path = next(view.scan_path for view in capture.views if "wave" in view.sequence)
+    path.write_text("v 1 2\n")
+    info = build(tmp_path, capture)
+    assert info.skipped[BAD_SCAN] == 1 and sum(info.num_records.values()) == 15
+    data = PreparedData(tmp_path / "out")
+    assert sum(data.scan("test", record) is None for record in range(9)) == 3
 
 
 @pytest.mark.parametrize(
@@ -248,12 +321,6 @@ def test_preparing_and_reading_never_import_tensorflow(tmp_path, capture):
         "assert 'tensorflow' not in sys.modules",
         tmp_path / "out",
     )
-
-
-def test_a_missing_depth_map_file_is_named(tmp_path, capture):
-    capture.views[7].depth_path.unlink()
-    with pytest.raises(BadInputError, match=str(capture.views[7].depth_path)):
-        build(tmp_path, capture)
 
 
 def test_records_hold_the_pictures_of_the_capture(tmp_path, capture):

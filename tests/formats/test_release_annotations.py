@@ -17,6 +17,7 @@ from dhm.formats.release_annotations import (
     KEYPOINT_NAMES,
     Keypoints,
     KrtCamera,
+    largest_shift_px,
     read_depth_pickle,
     read_keypoints,
     read_krt,
@@ -405,3 +406,20 @@ def test_text_of_every_system_and_encoding_is_the_same(tmp_path, newline, encodi
         text = path.read_text() + "# für Jürgen\n"
         path.write_bytes(text.replace("\n", newline).encode(encoding))
         np.testing.assert_equal(read(path), before)
+
+
+def test_the_largest_shift_of_a_lens_is_that_of_its_formula():
+    K = np.array([[1200.0, 0, 160], [0, 1210, 250], [0, 0, 1]])
+    k1, k2, p1, p2, k3 = -0.31, 0.12, 0.001, -0.0005, -0.02
+    most = 0.0
+    for u, v in ((0, 0), (333, 0), (0, 511), (333, 511)):
+        x, y = (u - 160) / 1200, (v - 250) / 1210
+        r2 = x * x + y * y
+        radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+        dx = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) - x
+        dy = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y - y
+        most = max(most, np.hypot(1200 * dx, 1210 * dy))
+    camera = KrtCamera(K, np.array([k1, k2, p1, p2, k3]), np.eye(4))
+    assert largest_shift_px(camera, (512, 334)) == pytest.approx(most, rel=1e-6)
+    assert largest_shift_px(camera._replace(distortion=np.zeros(5)), (512, 334)) < 1e-9
+    assert largest_shift_px(camera._replace(distortion=np.ones(3)), (512, 334)) is None

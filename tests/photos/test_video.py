@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
+from dhm.formats.mp4_times import set_frame_times
 from dhm.photos.predict import PredictOptions, predict_files
 from dhm.photos.video import OneEuroFilter
 from dhm.photos.video_files import VideoReader, whole_video
@@ -36,7 +37,7 @@ def video(tmp_path_factory):
 
 def _overlay(path):
     reader = VideoReader(path)
-    return reader.fps, list(reader)
+    return reader.fps, [frame.image for frame in reader]
 
 
 def test_a_written_video_is_read_back(video):
@@ -65,6 +66,90 @@ def test_every_frame_gets_a_hand_and_an_overlay(predictor, video, tmp_path):
     meshes = sorted(path.name for path in (out / "clip_meshes").glob("*.obj"))
     assert meshes == [f"frame_{number:06d}.obj" for number in (0, 10, 20)]
     assert not list(out.rglob("*.partial*"))
+
+
+PHONE = np.cumsum([0, 33, 34, 33, 100, 17, 16, 250, 33, 33, 500, 41, 33]) / 1000
+"""Times of a film of variable rate, seconds."""
+
+
+@pytest.fixture(scope="module")
+def phone_film(tmp_path_factory):
+    path = tmp_path_factory.mktemp("videos") / "phone.mp4"
+    with whole_video(path, FPS) as writer:
+        for frame, seconds in zip(_frames(len(PHONE)), PHONE + 2.5, strict=True):
+            writer.write(frame, seconds)
+    return path
+
+
+def test_frames_have_the_times_of_the_file(phone_film, video):
+    found = np.array([frame.seconds for frame in VideoReader(phone_film)])
+    np.testing.assert_allclose(found, PHONE, atol=2e-4)
+    steady = [frame.seconds for frame in VideoReader(video)]
+    np.testing.assert_allclose(steady, np.arange(24) / FPS, atol=1e-6)
+
+
+def test_results_overlay_and_filter_have_the_times_of_the_file(
+    predictor, phone_film, tmp_path, monkeypatch, no_overlay
+):
+    steps = []
+
+    class Recorder(OneEuroFilter):
+        def __call__(self, value, seconds):
+            steps.append(seconds)
+            return super().__call__(value, seconds)
+
+    monkeypatch.setattr("dhm.photos.video.OneEuroFilter", Recorder)
+    assert predict_files(predictor, [phone_film], tmp_path, BOX) == 0
+    content = json.loads((tmp_path / "phone.json").read_text())
+    times = [frame["time_s"] for frame in content["frames"]]
+    np.testing.assert_allclose(times, PHONE, atol=2e-4)
+    assert "variable rate, 0.0160 to 0.5000 s apart" in content["notes"][0]
+    np.testing.assert_allclose(steps[1:], np.diff(PHONE), atol=3e-4)
+    overlay = [frame.seconds for frame in VideoReader(tmp_path / "phone_overlay.mp4")]
+    np.testing.assert_allclose(overlay, PHONE, atol=4e-4)
+
+
+def test_frames_without_a_time_of_their_own_follow_the_average_rate(video, monkeypatch):
+    reader = VideoReader(video)
+
+    class NoTimes:
+        def get(self, what):
+            return 0.0
+
+        def __getattr__(self, name):
+            return getattr(capture, name)
+
+    capture, reader._capture = reader._capture, NoTimes()
+    found = [frame.seconds for frame in reader]
+    np.testing.assert_allclose(found, np.arange(24) / FPS)
+    assert reader.num_untimed == 23
+
+
+def test_times_are_refused_that_do_not_fit_the_film(phone_film, video, tmp_path):
+    data = phone_film.read_bytes()
+    path = tmp_path / "a.mp4"
+    for content, seconds, message in (
+        (data, PHONE[:-1], "13 frames for 12 times"),
+        (data, -PHONE, "a duration of -"),
+        (data, 1e9 * PHONE, "a duration of "),
+        (data[:-1], PHONE, "no index at the end"),
+        (b"", PHONE, "no index at the end"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            set_frame_times(path, list(seconds))
+        assert path.read_bytes() == content
+
+
+def test_a_film_without_overlay_has_the_same_results(predictor, phone_film, tmp_path, no_overlay):
+    assert predict_files(predictor, [phone_film], tmp_path / "with", BOX) == 0
+    options = BOX._replace(overlay=False)
+    assert predict_files(predictor, [phone_film], tmp_path / "without", options) == 0
+    assert [path.name for path in (tmp_path / "without").iterdir()] == ["phone.json"]
+    with_overlay, without = (
+        (tmp_path / name / "phone.json").read_text() for name in ("with", "without")
+    )
+    assert with_overlay == without
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """FreiHAND in its own layout, read and cropped; and damaged files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from data_prep.captures.frames import NO_PICTURE
-from data_prep.captures.freihand import TEST_SEQUENCES, VERSIONS, read_freihand
+from data_prep.captures.freihand import BAD_ANNOTATION, TEST_SEQUENCES, VERSIONS, read_freihand
 from data_prep.prepare import PrepareOptions, main, prepare_views
 from data_prep.records.splits import assign_sequences
 from data_prep.studio.template.hand_template import hand_template
@@ -114,6 +115,8 @@ DAMAGE = {
     "no list": ("xyz", lambda c: {"0": c}, "JSON of a dict"),
     "empty": ("xyz", lambda c: [], "an empty list"),
     "one less": ("xyz", lambda c: c[:-1], "1 frames, expected 2"),
+}
+DAMAGED_FRAMES = {
     "twenty joints": ("xyz", _put(1, [[0, 0, 1]] * 20), "frame 1: found "),
     "ragged": ("xyz", _put(1, [[0, 0, 1]] * 20 + [[0, 1]]), "frame 1: found "),
     "null": ("xyz", _put(1, None), "frame 1: found None"),
@@ -134,6 +137,28 @@ def test_damaged_annotations_are_named(tmp_path, template, case):
         read_freihand(root, template)
 
 
+@pytest.mark.parametrize("case", DAMAGED_FRAMES)
+def test_a_damaged_frame_is_left_out_and_named(tmp_path, template, case):
+    name, change, message = DAMAGED_FRAMES[case]
+    root = foreign.write_freihand(tmp_path)
+    _rewrite(root / f"training_{name}.json", change)
+    capture = read_freihand(root, template)
+    assert capture.skipped == {NO_PICTURE: 0, BAD_ANNOTATION: 1}
+    assert re.search(rf"training_{name}\.json.*{message}", capture.faults[BAD_ANNOTATION])
+    assert len(capture.views) == 4
+
+
+def test_more_than_the_share_of_damaged_frames_is_refused_with_the_counts(tmp_path, template):
+    root = foreign.write_freihand(tmp_path / "set")
+    _rewrite(root / "training_xyz.json", _put(0, None))
+    arguments = (root, tmp_path / "out")
+    info = prepare_views(read_freihand(root, template), *arguments, PrepareOptions(1, 32))
+    assert info.skipped[BAD_ANNOTATION] == 1 and info.num_records == {"train": 4}
+    strict = PrepareOptions(1, 32, faulty_share=0.1)
+    with pytest.raises(BadInputError, match=r"1 of 5 items .*1 x frame whose annot.*at most 10%"):
+        prepare_views(read_freihand(root, template), *arguments, strict)
+
+
 def test_truncated_and_missing_files_and_missing_pictures_are_refused(tmp_path, template):
     with pytest.raises(BadInputError, match=r"training_K\.json: found no such file"):
         read_freihand(tmp_path, template)
@@ -145,7 +170,9 @@ def test_truncated_and_missing_files_and_missing_pictures_are_refused(tmp_path, 
             read_freihand(root, template)
     (root / "training_K.json").write_text(content)
     (root / "training" / "rgb").rename(root / "rgb")
-    with pytest.raises(BadInputError, match=r"training/rgb: found no picture"):
+    with pytest.raises(
+        BadInputError, match=r"training/rgb: found no usable picture \(8 x annotation"
+    ):
         read_freihand(root, template)
 
 

@@ -1,12 +1,20 @@
 """InterHand2.6M in its own layout, read, mirrored and cropped; and damaged files."""
 
 import json
+import re
 
+import cv2
 import numpy as np
 import pytest
 
-from data_prep.captures.frames import NO_PICTURE, TOO_FEW_JOINTS
-from data_prep.captures.interhand import read_interhand
+from data_prep.captures.frames import (
+    LYING,
+    NO_CAMERA,
+    NO_PICTURE,
+    SECOND_PICTURE,
+    TOO_FEW_JOINTS,
+)
+from data_prep.captures.interhand import BAD_ANNOTATION, NO_FRAME, read_interhand
 from data_prep.prepare import prepare
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data.prepared_data import PreparedData
@@ -140,48 +148,129 @@ def _frame(key, value):
 
 
 NAN = float("nan")
-DAMAGE = {
+FILES = {
     "no dictionary": (("data", lambda _: []), "JSON of a list"),
     "no images": (("data", lambda data: data.pop("images") and None), "images = None"),
-    "an image as text": (("data", lambda d: d["images"].append("a")), "id = None"),
-    "an unknown picture": (_annotation("image_id", 77), "an annotation of picture 77"),
-    "hand type": (_annotation("hand_type", "both"), "hand_type 'both'"),
-    "21 flags": (_annotation("joint_valid", [1] * 21), "picture 1, joint_valid: found "),
-    "flags of 2": (_annotation("joint_valid", [2] * 42), "picture 1, joint_valid: found "),
-    "no flags": (_annotation("joint_valid", None), "picture 1, joint_valid: found None"),
-    "up": (_image("file_name", "../../../secret.jpg"), "file_name '../../../secret.jpg'"),
-    "root": (_image("file_name", "/etc/passwd"), "file_name '/etc/passwd'"),
-    "sequence": (_image("seq_name", "a/b"), "sequence 'a/b'"),
-    "dots": (_image("seq_name", ".."), r"sequence '\.\.'"),
-    "frame": (_image("frame_idx", "7"), "frame_idx = '7'"),
-    "a frame before the first": (_image("frame_idx", -1), "height, width and frame"),
-    "a huge frame": (_image("frame_idx", 10**30), "height, width and frame"),
-    "no height": (_image("height", 0), "height, width and frame"),
-    "flag as frame": (_image("frame_idx", True), "frame_idx = True"),
-    "no such frame": (_image("frame_idx", 7), "capture 0: found 7 = None"),
-    "no such capture": (_image("capture", 3), "found 3 = None"),
-    "no such camera": (_image("camera", "410001"), "capture 0, campos of 410001: found None"),
-    "twice": (_image("camera", "400262"), "frame 1000 a second time"),
-    "20 joints": (_frame("world_coord", [[0, 0, 1]] * 20), "1000, world_coord: found "),
-    "NaN": (_frame("world_coord", [[0, 0, NAN]] * 42), "frame 1000, world_coord: found nan in "),
-    "no coordinates": (_frame("world_coord", None), "frame 1000, world_coord: found None"),
-    "position": (_camera("campos", [0, 0]), "capture 0, campos of 400262: found "),
-    "no rotation": (_camera("camrot", [[1, 0, 0], [0, 1, 0], [0, 0, 2]]), "camrot of 400262 = "),
-    "reflection": (_camera("camrot", [[1, 0, 0], [0, 1, 0], [0, 0, -1]]), "camrot of 400262 = "),
-    "focal": (_camera("focal", [0, 1200]), "focal of 400262 = "),
-    "NaN focal": (_camera("focal", [NAN, 1200]), "focal of 400262: found nan in "),
+}
+ITEMS = {
+    "an unknown picture": (
+        _annotation("image_id", 77),
+        "an annotation of picture 77",
+        BAD_ANNOTATION,
+    ),
+    "hand type": (_annotation("hand_type", "both"), "hand_type 'both'", BAD_ANNOTATION),
+    "21 flags": (
+        _annotation("joint_valid", [1] * 21),
+        "picture 1, joint_valid: found ",
+        BAD_ANNOTATION,
+    ),
+    "flags of 2": (
+        _annotation("joint_valid", [2] * 42),
+        "picture 1, joint_valid: found ",
+        BAD_ANNOTATION,
+    ),
+    "no flags": (
+        _annotation("joint_valid", None),
+        "picture 1, joint_valid: found None",
+        BAD_ANNOTATION,
+    ),
+    "up": (
+        _image("file_name", "../../../secret.jpg"),
+        "file_name '../../../secret.jpg'",
+        BAD_ANNOTATION,
+    ),
+    "root": (_image("file_name", "/etc/passwd"), "file_name '/etc/passwd'", BAD_ANNOTATION),
+    "sequence": (_image("seq_name", "a/b"), "sequence 'a/b'", BAD_ANNOTATION),
+    "dots": (_image("seq_name", ".."), r"sequence '\.\.'", BAD_ANNOTATION),
+    "frame": (_image("frame_idx", "7"), "frame_idx = '7'", BAD_ANNOTATION),
+    "a frame before the first": (
+        _image("frame_idx", -1),
+        "height, width and frame",
+        BAD_ANNOTATION,
+    ),
+    "a huge frame": (_image("frame_idx", 10**30), "height, width and frame", BAD_ANNOTATION),
+    "no height": (_image("height", 0), "height, width and frame", BAD_ANNOTATION),
+    "flag as frame": (_image("frame_idx", True), "frame_idx = True", BAD_ANNOTATION),
+    "no such frame": (_image("frame_idx", 7), "capture 0: found 7 = None", NO_FRAME),
+    "no such capture": (_image("capture", 3), "found 3 = None", NO_FRAME),
+    "no such camera": (
+        _image("camera", "410001"),
+        "capture 0, campos of 410001: found None",
+        NO_CAMERA,
+    ),
+    "twice": (_image("camera", "400262"), "frame 1000 a second time", SECOND_PICTURE),
+    "20 joints": (_frame("world_coord", [[0, 0, 1]] * 20), "1000, world_coord: found ", NO_FRAME),
+    "NaN": (
+        _frame("world_coord", [[0, 0, NAN]] * 42),
+        "frame 1000, world_coord: found nan in ",
+        NO_FRAME,
+    ),
+    "no coordinates": (
+        _frame("world_coord", None),
+        "frame 1000, world_coord: found None",
+        NO_FRAME,
+    ),
+    "position": (_camera("campos", [0, 0]), "capture 0, campos of 400262: found ", NO_CAMERA),
+    "no rotation": (
+        _camera("camrot", [[1, 0, 0], [0, 1, 0], [0, 0, 2]]),
+        "camrot of 400262 = ",
+        NO_CAMERA,
+    ),
+    "reflection": (
+        _camera("camrot", [[1, 0, 0], [0, 1, 0], [0, 0, -1]]),
+        "camrot of 400262 = ",
+        NO_CAMERA,
+    ),
+    "focal": (_camera("focal", [0, 1200]), "focal of 400262 = ", NO_CAMERA),
+    "NaN focal": (_camera("focal", [NAN, 1200]), "focal of 400262: found nan in ", NO_CAMERA),
 }
 
 
-@pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_annotations_are_named(tmp_path, template, case):
-    (name, change), message = DAMAGE[case]
+@pytest.mark.parametrize("case", FILES)
+def test_damaged_files_are_named(tmp_path, template, case):
+    (name, change), message = FILES[case]
     root = foreign.write_interhand(tmp_path)
     _change(root, name, change)
-    if name == "joint_3d" or case in ("up", "root"):
-        (tmp_path / "images" / "secret.jpg").write_text("")
     with pytest.raises(BadInputError, match=message):
         read_interhand(root, template)
+
+
+@pytest.mark.parametrize("case", ITEMS)
+def test_damaged_items_are_left_out_and_named(tmp_path, template, case):
+    (name, change), message, reason = ITEMS[case]
+    root = foreign.write_interhand(tmp_path)
+    _change(root, name, change)
+    if case in ("up", "root"):
+        (tmp_path / "images" / "secret.jpg").write_text("")
+    capture = read_interhand(root, template)
+    assert re.search(message, capture.faults[reason])
+    # A frame is seen by two cameras; the camera sees three frames.
+    count = {"joint_3d": 2, "camera": 3}.get(name, 1)
+    assert {key: n for key, n in capture.skipped.items() if n} == {reason: count}
+    lost = 4 if name == "camera" else count  # one of the three frames has two hands
+    assert len(capture.views) == 16 - lost
+
+
+def test_a_camera_of_pictures_on_their_side_is_left_out(tmp_path):
+    """By the picture's shape, or by K where the annotation has the lying shape as well."""
+    root = foreign.write_interhand(tmp_path / "set")
+    for split in ("train", "test"):
+        for path in (root / "images" / split).rglob("cam400263/*.jpg"):
+            foreign.save(path, cv2.resize(cv2.imread(str(path)), (512, 334)))
+    info = prepare(root, 1, tmp_path / "out", dataset="interhand", image_size=128)
+    assert info.skipped[LYING] == 8 and info.num_records == {"train": 4, "test": 4}
+    data = PreparedData(tmp_path / "out")
+    for record in range(4):
+        assert foreign.assert_joints_on_their_colours(data, "train", record) >= 20
+
+    def lie(data):
+        for image in data["images"]:
+            if image["camera"] == "400263":
+                image["height"], image["width"] = 334, 512
+
+    _change(root, "data", lie)
+    info = prepare(root, 1, tmp_path / "out", dataset="interhand", image_size=128)
+    assert info.skipped[LYING] == 3 + 4 and info.num_records == {"train": 4, "test": 4}
 
 
 def test_truncated_and_missing_files_are_refused(tmp_path, template):

@@ -1,12 +1,15 @@
 """The released layout: which images are used, and the files of each."""
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_prep.captures.frames import LYING, NO_CAMERA, SECOND_PICTURE
 from data_prep.captures.release_capture import (
+    BAD_KEYPOINTS,
     K_SIZE,
     NO_JOINT,
     NO_KEYPOINTS,
@@ -17,7 +20,13 @@ from data_prep.captures.release_capture import (
 )
 from dhm.errors import BadInputError
 from dhm.formats.hand_template import write_hand_model
-from dhm.formats.release_annotations import Keypoints, KrtCamera, write_keypoints, write_krt
+from dhm.formats.release_annotations import (
+    Keypoints,
+    KrtCamera,
+    read_krt,
+    write_keypoints,
+    write_krt,
+)
 from tests.formats.samples import small_template
 
 CAMERAS = ("400002", "400009", "410001")
@@ -172,20 +181,44 @@ def test_subject_1_names_right_hand_sequences_differently(capture):
     assert found.skipped[NOT_RIGHT_HAND] == 1
 
 
-def test_a_frame_twice_is_refused(capture):
+def test_a_second_picture_of_a_frame_is_left_out(capture):
     write_image(capture, 4, "0005_RT_b", "400002", "image3.jpg")
-    with pytest.raises(
-        BadInputError, match=r"image3.jpg: found frame 3 a second time, after image0003"
-    ):
-        read_release_capture(capture, 4)
+    found = read_release_capture(capture, 4)
+    assert len(found.views) == 4 and found.skipped[SECOND_PICTURE] == 1
+    said = found.faults[SECOND_PICTURE]
+    assert "image3.jpg: found frame 3 a second time, after image0003" in said
 
 
-def test_an_unknown_camera_is_refused_only_where_it_is_used(capture):
+def test_images_of_an_unknown_camera_are_left_out_where_it_is_used(capture):
     write_image(capture, 4, "0002_LT_a", "400555", "image0003.jpg")
-    read_release_capture(capture, 4)
+    assert not read_release_capture(capture, 4).faults
     write_image(capture, 4, "0005_RT_b", "400555", "image0003.jpg")
-    with pytest.raises(BadInputError, match=r"KRT_512: found no camera 400555, which has .*jpg"):
-        read_release_capture(capture, 4)
+    found = read_release_capture(capture, 4)
+    assert len(found.views) == 4 and found.skipped[NO_CAMERA] == 1
+    assert "KRT_512: found no camera 400555, which has" in found.faults[NO_CAMERA]
+
+
+def test_a_camera_of_pictures_on_their_side_is_left_out(capture):
+    path = capture / "annotations" / "KRT_512"
+    cameras = read_krt(path)
+    cameras["400009"].K[:2, 2] = 250, 160
+    write_krt(path, cameras)
+    found = read_release_capture(capture, 4)
+    assert len(found.views) == 3 and found.skipped[LYING] == 1
+    assert "camera 400009: found the principal point (250, 160)" in found.faults[LYING]
+
+
+def test_lens_coefficients_that_are_not_applied_are_said(capture):
+    assert read_release_capture(capture, 4).notes == ()
+    path = capture / "annotations" / "KRT_512"
+    cameras = read_krt(path)
+    bent = cameras["400009"]._replace(distortion=np.array([-0.31, 0.12, 0.001, -0.0005, -0.02]))
+    write_krt(path, cameras | {"400009": bent, "410001": bent})  # 410001 is not used
+    (note,) = read_release_capture(capture, 4).notes
+    assert re.search(
+        "KRT_512: the lens coefficients of 1 of 2 cameras .* up to [5-9].[0-9] pixels", note
+    )
+    assert "not applied" in note
 
 
 def test_folders_that_are_no_capture_are_refused(capture, tmp_path):
@@ -207,11 +240,12 @@ def test_a_capture_without_a_usable_image_says_why(capture):
         read_release_capture(capture, 4)
 
 
-def test_damaged_annotations_are_refused(capture):
+def test_images_of_a_damaged_keypoint_file_are_left_out(capture):
     path = capture / "annotations" / "keypoints" / "subject_4" / "keypoints0003.pts"
     path.write_text("0 1 2")
-    with pytest.raises(BadInputError, match=r"keypoints0003.pts:1"):
-        read_release_capture(capture, 4)
+    found = read_release_capture(capture, 4)
+    assert len(found.views) == 2 and found.skipped[BAD_KEYPOINTS] == 2
+    assert "keypoints0003.pts:1" in found.faults[BAD_KEYPOINTS]
 
 
 def test_foreign_capture_gives_its_fifteen_images(release_mini):

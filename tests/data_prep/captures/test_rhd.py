@@ -2,14 +2,16 @@
 
 import pickle
 import pickletools
+import re
 
 import numpy as np
 import pytest
 
 from data_prep.captures.datasets import read_dataset
-from data_prep.captures.frames import NO_PICTURE, TOO_FEW_JOINTS
-from data_prep.captures.rhd import read_annotations, read_rhd
+from data_prep.captures.frames import NO_PICTURE, OUTSIDE_CENTRE, TOO_FEW_JOINTS
+from data_prep.captures.rhd import BAD_ANNOTATION, read_annotations, read_rhd
 from data_prep.prepare import prepare
+from data_prep.records.crop import BAD_MASK, BAD_PICTURE, BAD_SHAPE
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
@@ -147,16 +149,25 @@ def test_a_missing_mask_leaves_the_record_without_one(tmp_path):
     assert data.decode_mask("train", 1, data.record("train", 1)) is not None
 
 
-@pytest.mark.parametrize("name", ["color/00000.png", "mask/00001.png"])
-def test_a_damaged_or_misshapen_picture_is_named(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "damaged", "misshapen"),
+    [("color/00000.png", BAD_PICTURE, BAD_SHAPE), ("mask/00001.png", BAD_MASK, BAD_MASK)],
+)
+def test_a_damaged_or_misshapen_picture_is_left_out_and_named(
+    tmp_path, caplog, name, damaged, misshapen
+):
     root = foreign.write_rhd(tmp_path / "rhd", entries())
     path = root / "training" / name
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(BadInputError, match=f"{name}: found a PNG chunk of .* before the end"):
-        prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+    info = prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+    assert info.skipped[damaged] == 1 and info.num_records == {"train": 4, "test": 2}
+    assert re.search(f"1 x {damaged}.*{name}: found a PNG chunk of .* before the end", caplog.text)
     foreign.save(path, np.zeros((200, 320, 3), np.uint8))
-    with pytest.raises(BadInputError, match=rf"{name}: found 200 rows"):
-        prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+    info = prepare(root, 1, tmp_path / "out", dataset="rhd", image_size=64)
+    assert info.skipped[misshapen] == 1 and info.num_records == {"train": 4, "test": 2}
+    assert re.search(f"{name}: found 200 rows", caplog.text)
+    for record in range(4):
+        assert PreparedData(tmp_path / "out").image("train", record).any()
 
 
 def test_a_mirrored_picture_of_another_size_is_refused(tmp_path):
@@ -212,7 +223,19 @@ def test_damaged_entries_are_named(tmp_path, template, case):
     change(wrong["training"][7])
     (root / "training" / "anno_training.pickle").write_bytes(pickle.dumps(wrong["training"], 3))
     with pytest.raises(BadInputError, match=rf"anno_training\.pickle: found.*{message}"):
-        read_rhd(root, template)
+        read_annotations(root / "training" / "anno_training.pickle")
+    capture = read_rhd(root, template)
+    assert capture.skipped[BAD_ANNOTATION] == 1
+    assert re.search(rf"anno_training\.pickle: found.*{message}", capture.faults[BAD_ANNOTATION])
+    frames = [v.frame for v in capture.views if v.sequence.startswith("training")]
+    assert sorted(frames) == [0, 1, 9]
+
+
+def test_a_camera_whose_principal_point_is_outside_is_left_out(tmp_path, template):
+    wrong = entries()
+    wrong["training"][0]["K"] = np.array([[0.9, 0, 0.5], [0, 0.9, -40], [0, 0, 1]])
+    root = foreign.write_rhd(tmp_path, wrong)
+    assert read_rhd(root, template).skipped[OUTSIDE_CENTRE] == 1
 
 
 @pytest.mark.parametrize("content", [{}, [], {"a": {}}, {-1: {}}, {10**5: {}}, {3: []}])
@@ -257,7 +280,7 @@ def test_missing_files_and_wrong_options_are_named(tmp_path, root, template):
     for color in root.glob("*/color"):
         color.rename(color.with_name("elsewhere"))
     try:
-        with pytest.raises(BadInputError, match=r"found no usable hand \(.*'annotation without"):
+        with pytest.raises(BadInputError, match=r"found no usable hand \(.* x annotation without"):
             read_rhd(root, template)
     finally:
         for color in root.glob("*/elsewhere"):

@@ -78,9 +78,9 @@ def test_dropped_pixels_are_counted(planned):
 def test_records_are_in_order_and_agree_with_the_index(planned, tmp_path):
     splits = {"train": planned[9:], "test": planned[:9]}
     counts = []
-    written = write_dataset(tmp_path, splits, 4, 2, counts.append)
-    assert sum(counts) == len(planned)
-    index = build_index(splits, written)
+    done = write_dataset(tmp_path, splits, 4, 2, counts.append)
+    assert sum(counts) == len(planned) and done.planned == splits
+    index = build_index(*done)
     builder = tfds.builder_from_directory(tmp_path / "records")
     for split, views in splits.items():
         columns, source = index.splits[split], builder.as_data_source(split)
@@ -97,8 +97,8 @@ def test_records_are_in_order_and_agree_with_the_index(planned, tmp_path):
 
 
 def test_the_same_frame_number_in_two_sequences_is_two_frames(planned, tmp_path):
-    written = write_dataset(tmp_path, {"train": planned}, 4, 2, lambda _: None)
-    columns = build_index({"train": planned}, written).splits["train"]
+    done = write_dataset(tmp_path, {"train": planned}, 4, 2, lambda _: None)
+    columns = build_index(*done).splits["train"]
     keys = [(planned_view.view.sequence, planned_view.view.frame) for planned_view in planned]
     for i, key in enumerate(keys):
         for j, other in enumerate(keys):
