@@ -65,6 +65,7 @@ class ManoModel:
         hands_components: Principal components of the pose, one a row, radians.
         hands_mean: Mean pose: axis-angle vectors of the 15 finger joints, radians.
         tip_vertices: Fingertips' vertices: thumb, index, middle, ring, pinky.
+        side: Which hand it is, "left" or "right"; None where nothing tells.
     """
 
     v_template: Float[np.ndarray, "v 3"]
@@ -77,6 +78,7 @@ class ManoModel:
     hands_components: Float[np.ndarray, "45 45"]
     hands_mean: Float[np.ndarray, " 45"]
     tip_vertices: tuple[int, ...]
+    side: str | None = None
 
     @property
     def num_vertices(self) -> int:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data_prep.studio.anatomy.rig import pose_rig
 from data_prep.studio.template.registration import Registration, population_member, random_pose
 from dhm.formats.mano_pickle import write_mano
+from dhm.formats.mano_side import RIGHT
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
 from dhm.types import ManoModel
 
@@ -85,6 +86,7 @@ def build_linear_hand(
         hands_components=components,
         hands_mean=hands_mean,
         tip_vertices=_tips(rest),
+        side=RIGHT,
     )
 
 

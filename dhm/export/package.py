@@ -25,6 +25,7 @@ from dhm.errors import BadInputError
 from dhm.formats.hand_template import read_template, write_template
 from dhm.formats.json_file import read_json, write_json
 from dhm.formats.mano_pickle import read_mano, write_mano
+from dhm.formats.mano_side import RIGHT
 from dhm.networks.build import ModelSettings, build_linear_model, build_model
 from dhm.networks.hand_model import CORRECTIVES, HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
@@ -108,7 +109,7 @@ def load_model(folder: str | Path) -> tuple[HandModel | LinearHandModel, dict[st
         _read_checked(folder / name, digests[name])
     template, linear = read_template(folder / TEMPLATE_FILE), folder / LINEAR_FILE
     if linear.exists():
-        model = build_linear_model(read_mano(linear), template, settings)
+        model = build_linear_model(read_mano(linear, RIGHT), template, settings)
     else:
         model = build_model(template, settings)
     variables = read_params(folder / PARAMS_FILE, digests[PARAMS_FILE])

@@ -5,6 +5,8 @@ objects of chumpy, which current versions of Python cannot install. Their global
 (see `restricted_pickle`), from which the arrays are built here.
 """
 
+import dataclasses
+import logging
 import pickle
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +16,15 @@ from jaxtyping import Float, Int
 from scipy.sparse import csc_matrix
 
 from dhm.errors import BadInputError
+from dhm.formats.mano_side import (
+    LEFT,
+    MIRROR,
+    SIDES,
+    has_other_shapes,
+    right_hand_file,
+    side_of_name,
+    side_of_shape,
+)
 from dhm.formats.restricted_pickle import (
     ARRAY_GLOBALS,
     INSTANCE_GLOBALS,
@@ -23,6 +34,8 @@ from dhm.formats.restricted_pickle import (
     load_dictionary,
 )
 from dhm.types import ManoModel
+
+log = logging.getLogger(__name__)
 
 NUM_JOINTS = 16
 """The wrist and three a finger."""
@@ -50,19 +63,70 @@ _MANO_VERTICES = 778
 _MANO_TIPS = (744, 320, 443, 554, 671)
 
 
-def read_mano(path: str | Path) -> ManoModel:
+def read_mano(path: str | Path, side: str | None = None) -> ManoModel:
     """Reads a model file of MANO's form; metres become millimetres, weights are normalised.
 
     The fingertips are the vertices of the key `tip_vertices`. MANO's own files lack it; they are
     recognised by their 778 vertices.
 
+    Which hand it is follows from the key `side`, else from the shape at rest, else from the file's
+    name. A left hand's file that has the right hand's shape directions, as MANO's own has, is
+    mended: their x changes sign, and a warning says so. They are compared with those of the right
+    hand's file where it lies beside (MANO_RIGHT.pkl beside MANO_LEFT.pkl), else with the template.
+
+    Args:
+        path: The file.
+        side: The hand that it must be, "left" or "right"; either by default.
+
     Raises:
         BadInputError: The file is missing, truncated or damaged; it refers to anything but arrays
-            of NumPy, SciPy and chumpy (nothing of it runs); or it lacks an entry, or has one of
-            another shape, with a number that is not finite, or that makes no hand.
+            of NumPy, SciPy and chumpy (nothing of it runs); it lacks an entry, or has one of
+            another shape, with a number that is not finite, or that makes no hand; or it is the
+            other hand's.
     """
     path = Path(path)
+    model = _with_side(path, _read_model(path))
+    if side is not None and model.side not in (None, side):
+        raise BadInputError(path, f"the model of a {model.side} hand", f"that of a {side} hand")
+    return _with_own_shapes(path, model) if model.side == LEFT else model
+
+
+def _read_model(path: Path) -> ManoModel:
+    """Reads a file as it is; the side is the one that its key says, or None."""
     return _Entries(path, load_dictionary(path, _ADMITTED, _ONLY, _EXPECTED)).model()
+
+
+def _with_side(path: Path, model: ManoModel) -> ManoModel:
+    if model.side is not None:
+        return model
+    by_shape, by_name = side_of_shape(model), side_of_name(path)
+    if None not in (by_shape, by_name) and by_shape != by_name:
+        log.warning("%s: by its shape a %s hand, and taken as one", path, by_shape)
+    return dataclasses.replace(model, side=by_shape or by_name)
+
+
+def _with_own_shapes(path: Path, left: ManoModel) -> ManoModel:
+    """Mends a left hand with the right hand's shape directions."""
+    beside, right = right_hand_file(path), None
+    if beside != path and beside.is_file():
+        try:
+            right = _read_model(beside)
+        except BadInputError as error:
+            log.warning("%s cannot be compared with the right hand: %s", path, error)
+    wrong = has_other_shapes(left, right)
+    if wrong is None:
+        log.warning(
+            "%s: nothing tells whether the shape directions of this left hand are its own or the "
+            "right hand's, as in MANO's file; they are taken as they are. With the right hand's "
+            "file beside it, as %s, the two are compared.", path, right_hand_file(path).name,
+        )  # fmt: skip
+    if not wrong:
+        return left
+    log.warning(
+        "%s: the shape directions of this left hand are the right hand's, a known fault of MANO's "
+        "file; the sign of their x is changed", path,
+    )  # fmt: skip
+    return dataclasses.replace(left, shapedirs=left.shapedirs * MIRROR[:, None])
 
 
 def write_mano(path: str | Path, model: ManoModel) -> None:
@@ -85,6 +149,7 @@ def write_mano(path: str | Path, model: ManoModel) -> None:
         "hands_components": np.asarray(model.hands_components, np.float64),
         "hands_mean": np.asarray(model.hands_mean, np.float64),
         "tip_vertices": np.array(model.tip_vertices, np.int64),
+        **({"side": model.side} if model.side else {}),
         **_STYLES,
     }
     with Path(path).open("wb") as file:
@@ -114,7 +179,15 @@ class _Entries:
             hands_components=self.floats("hands_components", _NUM_ANGLES, _NUM_ANGLES),
             hands_mean=self.floats("hands_mean", _NUM_ANGLES),
             tip_vertices=self.tips(count),
+            side=self.side(),
         )
+
+    def side(self) -> str | None:
+        """Returns the entry of our own files that MANO's lack."""
+        side = self._entries.get("side")
+        if side not in (None, *SIDES):
+            self._refuse(f"side {brief(side)}", f"{' or '.join(map(repr, SIDES))}")
+        return side
 
     def floats(self, key: str, *shape: int | None) -> Float[np.ndarray, "..."]:
         """Returns an entry as float64 of a shape, None for any length."""

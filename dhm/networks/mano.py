@@ -138,7 +138,8 @@ def mano(
 ) -> ManoOutput:
     """Computes the posed hand of a shape, in the model's frame.
 
-    A left hand takes the left hand's model.
+    A left hand takes the left hand's model (`model.side`), whose shape directions
+    `dhm.formats.mano_pickle.read_mano` checks.
 
     Args:
         model: The linear model.

@@ -145,11 +145,14 @@ class _FilePrediction(NamedTuple):
                     return None
             return self._locate(where, image, of_frame)
 
-        times = predict_video(
+        is_film = isinstance(detection, VideoDetections)
+        found = predict_video(
             self.predictor, path, self.out, stem, locate, focal_px=self.options.focal_px,
             mesh_every=self.options.mesh_every, refine=self.refine, overlay=self.options.overlay,
+            num_described=len(detection.frames) if is_film else None,
         )  # fmt: skip
-        return f"{path}: {times.mean_ms:.1f} ms a frame (95 % under {times.p95_ms:.1f})"
+        times = f"{found.mean_ms:.1f} ms a frame (95 % under {found.p95_ms:.1f})"
+        return f"{path}: {times}. {' '.join(found.notes)}".rstrip()
 
     def _locate(
         self, where: str, image: UInt8[np.ndarray, "h w 3"], detection: Detection | None

@@ -32,11 +32,18 @@ Locate = Callable[[str, int, UInt8[np.ndarray, "h w 3"]], LocatedHand | None]
 """Locates the hand of a frame, given its name, number and picture; None if there is no hand."""
 
 
-class FrameTimes(NamedTuple):
-    """Milliseconds a frame to find the hand, without reading, drawing and writing."""
+class VideoSummary(NamedTuple):
+    """What there is to say of a video's results.
+
+    Attributes:
+        mean_ms: Milliseconds a frame to find the hand, without reading, drawing and writing.
+        p95_ms: Their 95th percentile.
+        notes: Sentences for the reader, those of the .json.
+    """
 
     mean_ms: float
     p95_ms: float
+    notes: tuple[str, ...]
 
 
 def predict_video(
@@ -50,7 +57,8 @@ def predict_video(
     mesh_every: int = 0,
     refine: Adjust | None = None,
     overlay: bool = True,
-) -> FrameTimes:
+    num_described: int | None = None,
+) -> VideoSummary:
     """Writes <stem>_overlay.mp4, <stem>.json and, if asked for, meshes in <stem>_meshes/.
 
     The times of the frames, in the filter and in the results, are those of the file.
@@ -65,6 +73,7 @@ def predict_video(
         mesh_every: Write the mesh of every n-th frame; 0 writes none.
         refine: Changes the angles given the keypoints, before the filter.
         overlay: Whether <stem>_overlay.mp4 is written.
+        num_described: Number of frames that the keypoints file describes, if it does.
 
     Raises:
         BadInputError: If the file is no video, or no frame shows a hand.
@@ -94,18 +103,21 @@ def predict_video(
             raise BadInputError(path, "a video without a frame that decodes", "a video")
         if side is None:
             raise BadInputError(path, f"no hand in {len(frames)} frames", "a video of a hand")
+    notes = _notes(reader, frames, num_described)
     content = {
         "source": str(path), "fps": reader.fps, "side": side,
         "units": {"joints": "mm", "angles": "rad", "meshes": "mm (.obj), m (.glb)"},
         "joint_names": list(template.joint_names),
         "angle_names": list(angle_names(template, smooth.num_angles)),
         "K": None if K is None else np.asarray(K).tolist(),
-        "notes": _time_notes(reader, frames),
+        "notes": notes,
         "frames": frames,
     }  # fmt: skip
     write_whole(out / f"{stem}.json", (json.dumps(content) + "\n").encode())
     milliseconds = 1e3 * np.array(seconds)
-    return FrameTimes(float(milliseconds.mean()), float(np.percentile(milliseconds, 95)))
+    return VideoSummary(
+        float(milliseconds.mean()), float(np.percentile(milliseconds, 95)), tuple(notes)
+    )
 
 
 def _predict_frame(
@@ -125,9 +137,17 @@ def _predict_frame(
     return found._replace(hand=smooth.place(found.hand))
 
 
-def _time_notes(reader: VideoReader, frames: list[dict[str, Any]]) -> list[str]:
-    """Returns what the reader of the results has to know of the frames' times."""
+def _notes(
+    reader: VideoReader, frames: list[dict[str, Any]], num_described: int | None
+) -> list[str]:
+    """Returns what the reader of the results has to know of the frames and their times."""
     notes = []
+    if num_described not in (None, len(frames)):
+        notes.append(
+            f"The keypoints file describes {num_described} frames, the video has {len(frames)}: "
+            "frame by frame they may not belong together, as where the keypoints were found on "
+            "frames of a constant rate and the film has a variable one."
+        )
     steps = np.diff([frame["time_s"] for frame in frames])
     if len(steps) and steps.max() > 1.5 * steps.min():
         notes.append(

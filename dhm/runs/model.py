@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from dhm.data.prepared_data import PreparedData
 from dhm.formats.mano_pickle import read_mano
+from dhm.formats.mano_side import RIGHT
 from dhm.networks.build import build_linear_model, build_model
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
@@ -46,7 +47,8 @@ def make_model(
     """
     settings = network_settings(config)
     if configuration.mode(config) is configuration.Mode.LINEAR:
-        linear = read_mano(Path(config.mano.path) if config.mano.path else source.linear_model())
+        file = Path(config.mano.path) if config.mano.path else source.linear_model()
+        linear = read_mano(file, RIGHT)  # all records are right hands
         return build_linear_model(linear, data.template, settings, axis_name, encoder_dtype)
     template = decoder_template(config, data.template)
     return build_model(template, settings, axis_name, encoder_dtype)

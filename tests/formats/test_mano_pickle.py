@@ -40,6 +40,8 @@ def _entries(**changes):
 
 def _assert_same(found, expected):
     for field in dataclasses.fields(ManoModel):
+        if field.name == "side":  # tests/formats/test_mano_side.py
+            continue
         ours, theirs = getattr(found, field.name), getattr(expected, field.name)
         assert type(ours) is type(theirs), field.name
         np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-15, err_msg=field.name)

@@ -68,6 +68,13 @@ def test_refined_angles_are_nearer_to_the_keypoints_and_the_true_joints(predicto
     assert (np.diff(pixels, axis=1) < 0).all()
 
 
+def test_the_refinement_is_compiled_before_the_first_picture(predictor):
+    refine = Refinement(predictor)
+    assert refine._angles._cache_size() == 1
+    refine(*_scene(predictor, 0)[1:3])
+    assert refine._angles._cache_size() == 1
+
+
 def test_too_few_keypoints_leave_the_angles_unchanged(predictor, refine):
     _, predicted, seen, _ = _scene(predictor, 0)
     few = seen._replace(confidence=np.where(np.arange(22) < 3, 1.0, 0.0))

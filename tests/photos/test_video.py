@@ -193,7 +193,9 @@ def test_frames_without_a_hand_are_kept_and_restart_the_filter(
     file.write_text(json.dumps({"clip.mp4": {"K": K, "frames": frames}}))
     options = PredictOptions(keypoints=file)
     assert predict_files(predictor, [video], tmp_path / "out", options) == 0
-    found = json.loads((tmp_path / "out" / "clip.json").read_text())["frames"]
+    content = json.loads((tmp_path / "out" / "clip.json").read_text())
+    assert "describes 20 frames, the video has 24" in content["notes"][0]
+    found = content["frames"]
     missing = [frame["frame"] for frame in found if frame["hand"] is None]
     assert missing == [9, 20, 21, 22, 23]
     assert {frame["hand"]["frame_of_reference"] for frame in found[:9]} == {"camera"}
