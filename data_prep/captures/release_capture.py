@@ -39,6 +39,7 @@ RANGE_OF_MOTION = "range-of-motion sequence"
 NOT_COLOUR = "camera not a colour camera (40*)"
 NO_KEYPOINTS = "frame without a keypoint file"
 NO_JOINT = "frame without a joint of the right hand"
+NO_SCAN_FRAME = "scan whose frame is not clear"
 BAD_KEYPOINTS = "frame whose keypoint file cannot be used"
 _REASONS = (NOT_RIGHT_HAND, RANGE_OF_MOTION, NOT_COLOUR, NO_KEYPOINTS, NO_JOINT)
 
@@ -67,7 +68,7 @@ def read_release_capture(
 
     Raises:
         BadInputError: The folder is no capture, lacks the subject or has no usable image of it,
-            or KRT_512, the hand model or the names of the scans cannot be used.
+            or KRT_512 or the hand model cannot be used.
     """
     root = Path(root)
     images_folder = _images_folder(root, subject)
@@ -75,8 +76,8 @@ def read_release_capture(
     own = root / "hand_model"
     template = read_template(template_file) if template_file else read_hand_model(own)
     cameras = read_krt(annotations / "KRT_512")
-    frames = _FrameFiles(annotations, subject, template.joint_names)
     left_out = LeftOut(_REASONS)
+    frames = _FrameFiles(annotations, subject, template.joint_names, left_out)
     views: dict[tuple[str, int, str], CaptureView] = {}
     for image in _list_images(images_folder):
         try:
@@ -128,10 +129,13 @@ def _distortion_notes(path: Path, cameras: dict[str, KrtCamera]) -> tuple[str, .
 class _FrameFiles:
     """A subject's annotation files by frame number; reads each keypoint file once."""
 
-    def __init__(self, annotations: Path, subject: int, joint_names: tuple[str, ...]):
+    def __init__(
+        self, annotations: Path, subject: int, joint_names: tuple[str, ...], left_out: LeftOut
+    ):
         self._keypoints = annotations / "keypoints" / f"subject_{subject}"
         self._depthmaps = annotations / "depthmaps" / f"subject_{subject}"
-        self._scans = _scans_by_frame(annotations / "3D_scans_decimated" / f"subject_{subject}")
+        scans = annotations / "3D_scans_decimated" / f"subject_{subject}"
+        self._scans = _scans_by_frame(scans, left_out)
         self._joint_names = joint_names
         self._joints: dict[int, tuple[np.ndarray, np.ndarray] | FaultyItemError | None] = {}
 
@@ -230,11 +234,15 @@ def _view(image: _Image, camera: KrtCamera, frames: _FrameFiles) -> CaptureView:
     )
 
 
-def _scans_by_frame(folder: Path) -> dict[int, Path]:
-    """Finds one mesh a frame: its number is the last one in the file's or its folder's name."""
+def _scans_by_frame(folder: Path, left_out: LeftOut) -> dict[int, Path]:
+    """Finds one mesh a frame: its number is the last one in the file's or its folder's name.
+
+    A mesh without a number is left out, and so are all of a frame that has several.
+    """
     if not folder.is_dir():
         return {}
     scans: dict[int, Path] = {}
+    several: set[int] = set()
     for path in data_paths(folder, "**/*"):
         if path.suffix.lower() not in SCAN_SUFFIXES:
             continue
@@ -242,9 +250,15 @@ def _scans_by_frame(folder: Path) -> dict[int, Path]:
         outer = path.parent.name if path.parent != folder else ""
         numbers = re.findall("[0-9]+", path.stem) or re.findall("[0-9]+", outer)
         if not numbers:
-            raise BadInputError(path, "no frame number in its name", "a name such as 001207.ply")
+            expected = "a name such as 001207.ply"
+            refusal = BadInputError(path, "no frame number in its name", expected)
+            left_out.add_fault(NO_SCAN_FRAME, refusal)
+            continue
         frame = int(numbers[-1])
         if frame in scans:
-            raise BadInputError(path, f"a second scan of frame {frame}", f"only {scans[frame]}")
+            refusal = BadInputError(path, f"a second scan of frame {frame}", f"only {scans[frame]}")
+            left_out.add_fault(NO_SCAN_FRAME, refusal)
+            several.add(frame)
+            continue
         scans[frame] = path
-    return scans
+    return {frame: path for frame, path in scans.items() if frame not in several}

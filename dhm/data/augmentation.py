@@ -351,7 +351,19 @@ def _read_folder(folder: Path, short: int) -> list[UInt8[np.ndarray, "h w 3"]]:
                  len(paths) / MAX_BACKGROUNDS)  # fmt: skip
         chosen = np.linspace(0, len(paths) - 1, MAX_BACKGROUNDS).round().astype(int)
         paths = [paths[i] for i in chosen]
-    return [_shrink(read_picture(path), short) for path in paths]
+    pictures, refused = [], []
+    for path in paths:
+        try:
+            pictures.append(_shrink(read_picture(path), short))
+        except BadInputError as error:
+            refused.append(str(error))
+    if len(refused) > len(pictures):
+        found = f"{len(refused)} of {len(paths)} pictures that cannot be read (first: {refused[0]})"
+        raise BadInputError(folder, found, "at most half of the backgrounds")
+    if refused:
+        log.warning("%d of %d backgrounds in %s cannot be read and are left out, first: %s",
+                    len(refused), len(paths), folder, refused[0])  # fmt: skip
+    return pictures
 
 
 def _shrink(picture: UInt8[np.ndarray, "h w 3"], short: int) -> UInt8[np.ndarray, "h w 3"]:

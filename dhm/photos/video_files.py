@@ -16,7 +16,7 @@ from dhm.formats.mp4_times import set_frame_times
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 _CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV can write
 _FALLBACK_FPS = 30.0
-_SAME_STEP_S = 1e-3  # containers round the times of a constant rate to their units
+_SAME_TIME_S = 1e-3  # containers round the times of a constant rate to their units
 
 
 class VideoFrame(NamedTuple):
@@ -124,8 +124,8 @@ class VideoWriter:
         if self._writer is None:
             return
         self.release()
-        steps = np.diff(self._seconds)
-        if np.allclose(steps, 1 / self._fps, rtol=0, atol=_SAME_STEP_S):
+        constant = self._seconds[0] + np.arange(len(self._seconds)) / self._fps
+        if np.allclose(self._seconds, constant, rtol=0, atol=_SAME_TIME_S):
             return
         try:
             set_frame_times(self._path, self._seconds)

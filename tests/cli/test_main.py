@@ -162,8 +162,14 @@ def test_the_flags_of_predict(calls):
     assert main(words.split()) == 0
     (given,) = calls
     assert (given.bbox, given.focal, given.mesh_every) == ("-3,2,50,45", 900.0, 5)
-    assert given.left and given.refine
+    assert given.left and given.refine and given.meshes and given.overlay
     assert (given.keypoints, given.detector) == (Path("k.json"), Path("d.task"))
+
+
+def test_predict_can_leave_out_meshes_and_overlay(calls):
+    words = "--no-meshes --no-overlay --workdir r --images p --out o"
+    assert main(["predict", *words.split()]) == 0
+    assert not calls[0].meshes and not calls[0].overlay
 
 
 def test_a_sweep_hands_settings_and_files_on(calls):

@@ -404,3 +404,15 @@ def test_empty_missing_and_damaged_folders_are_refused(tmp_path):
     (tmp_path / "a.jpg").write_text("no picture")
     with pytest.raises(BadInputError, match=r"a\.jpg: found a picture that does not decode"):
         Backgrounds(32, tmp_path)
+
+
+def test_backgrounds_that_cannot_be_read_are_left_out_up_to_half_of_them(tmp_path, caplog):
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((90, 90, 3), 50, np.uint8))
+    (tmp_path / "2.jpg").write_bytes(b"damaged")
+    assert (Backgrounds(64, tmp_path).draw(np.random.default_rng(0)) == 50).all()
+    assert "1 of 3 backgrounds" in caplog.text and "2.jpg: found" in caplog.text
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(b"damaged")
+    with pytest.raises(BadInputError, match=r"found 3 of 5 pictures .*0.jpg.*at most half"):
+        Backgrounds(64, tmp_path)

@@ -137,6 +137,22 @@ def test_all_picture_formats_give_the_same_prediction(predictor, photos, tmp_pat
     assert content["phone"]["crop"] == content["deep"]["crop"]
 
 
+def test_meshes_and_overlay_can_be_left_out(predictor, photos, tmp_path):
+    picture, contents = photos / "deep.png", {}
+    for meshes, overlay, files in (
+        (True, True, {"deep.obj", "deep.glb", "deep_overlay.png", "deep.json"}),
+        (False, True, {"deep_overlay.png", "deep.json"}),
+        (True, False, {"deep.obj", "deep.glb", "deep.json"}),
+        (False, False, {"deep.json"}),
+    ):
+        out = tmp_path / f"{meshes}_{overlay}"
+        options = BOX._replace(meshes=meshes, overlay=overlay)
+        assert predict_files(predictor, [picture], out, options) == 0
+        assert {path.name for path in out.iterdir()} == files
+        contents[out] = (out / "deep.json").read_text()
+    assert len(set(contents.values())) == 1
+
+
 def test_the_network_sees_the_crop_of_the_training_data(predictor, photos, tmp_path):
     """Angles and mesh in the files are those of a crop by the preparation."""
     predict_files(predictor, [photos / "deep.png"], tmp_path / "out", BOX)

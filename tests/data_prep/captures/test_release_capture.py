@@ -13,6 +13,7 @@ from data_prep.captures.release_capture import (
     K_SIZE,
     NO_JOINT,
     NO_KEYPOINTS,
+    NO_SCAN_FRAME,
     NOT_COLOUR,
     NOT_RIGHT_HAND,
     RANGE_OF_MOTION,
@@ -156,16 +157,21 @@ def test_files_that_systems_leave_are_no_data(capture):
         read_release_capture(capture, 7)
 
 
-def test_two_scans_of_a_frame_are_refused(capture):
+def test_scans_whose_frame_is_not_clear_are_left_out(capture):
     folder = capture / "annotations" / "3D_scans_decimated" / "subject_4"
     folder.mkdir(parents=True)
     (folder / "scan.ply").touch()
-    with pytest.raises(BadInputError, match=r"scan.ply: found no frame number in its name"):
-        read_release_capture(capture, 4)
+    (folder / "000012.ply").touch()
+    found = read_release_capture(capture, 4)
+    assert found.skipped[NO_SCAN_FRAME] == 1
+    assert "scan.ply: found no frame number in its name" in found.faults[NO_SCAN_FRAME]
     (folder / "scan.ply").rename(folder / "000003.ply")
     (folder / "scan3.ply").touch()
-    with pytest.raises(BadInputError, match=r"scan3.ply: found a second scan of frame 3"):
-        read_release_capture(capture, 4)
+    found = read_release_capture(capture, 4)
+    assert found.skipped[NO_SCAN_FRAME] == 1
+    assert "scan3.ply: found a second scan of frame 3" in found.faults[NO_SCAN_FRAME]
+    scans = {view.frame: view.scan_path for view in found.views}
+    assert scans == {3: None, 12: folder / "000012.ply", 70000: None}
 
 
 def test_subject_1_names_right_hand_sequences_differently(capture):
