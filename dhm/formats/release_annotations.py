@@ -9,7 +9,6 @@ import pickle
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -33,7 +32,7 @@ KEYPOINT_NAMES: tuple[str, ...] = tuple(
 
 
 _LINES_PER_CAMERA = 8
-_OPENCV_COEFFICIENTS = (4, 5, 8, 12, 14)
+_MOST_COEFFICIENTS = 8  # of the lens: k1, k2, p1, p2, k3 to k6, in OpenCV's order
 _DEPTH_MAP = "a pickled 2-D NumPy array of depths in mm"
 
 
@@ -103,24 +102,31 @@ def largest_shift_px(camera: KrtCamera, size: tuple[int, int]) -> float | None:
     """Returns how far the lens moves the pixels of a picture's border at most.
 
     Args:
-        camera: The camera, its coefficients in OpenCV's order: k1, k2, p1, p2, k3, ...
+        camera: The camera, its coefficients in OpenCV's order: k1, k2, p1, p2, k3 to k6.
         size: (height, width) of the picture that K belongs to.
 
     Returns:
-        Pixels; None where the coefficients are of no number that OpenCV has a model for.
+        Pixels; None where there are more coefficients.
     """
-    if len(camera.distortion) not in _OPENCV_COEFFICIENTS:
+    if len(camera.distortion) > _MOST_COEFFICIENTS:
         return None
+    missing = _MOST_COEFFICIENTS - len(camera.distortion)
+    k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(camera.distortion, (0, missing))
     height, width = size
     along, down = np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9)
     border = np.concatenate(
         [np.stack(np.broadcast_arrays(u, v), axis=1)
          for u, v in ((along, 0), (along, height - 1), (0, down), (width - 1, down))]
     )  # fmt: skip
-    rays = np.column_stack([border, np.ones(len(border))]) @ np.linalg.inv(camera.K).T
-    zero = np.zeros(3)
-    seen, _ = cv2.projectPoints(rays, zero, zero, camera.K, camera.distortion)
-    return float(np.linalg.norm(seen[:, 0] - border, axis=1).max())
+    x, y, _ = np.linalg.inv(camera.K) @ np.column_stack([border, np.ones(len(border))]).T
+    r2 = x * x + y * y
+    numerator = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    with np.errstate(all="ignore"):  # coefficients that are no lens's
+        radial = numerator / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        dx = x * (radial - 1) + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        dy = y * (radial - 1) + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+        shift = camera.K[:2, :2] @ np.stack([dx, dy])
+        return float(np.linalg.norm(shift, axis=0).max())
 
 
 def write_krt(path: str | Path, cameras: dict[str, KrtCamera]) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dhm.errors import BadInputError
-from dhm.formats.mp4_times import set_frame_times
 from dhm.photos.predict import PredictOptions, predict_files
 from dhm.photos.video import OneEuroFilter
 from dhm.photos.video_files import VideoReader, whole_video
@@ -123,22 +122,6 @@ def test_frames_without_a_time_of_their_own_follow_the_average_rate(video, monke
     found = [frame.seconds for frame in reader]
     np.testing.assert_allclose(found, np.arange(24) / FPS)
     assert reader.num_untimed == 23
-
-
-def test_times_are_refused_that_do_not_fit_the_film(phone_film, video, tmp_path):
-    data = phone_film.read_bytes()
-    path = tmp_path / "a.mp4"
-    for content, seconds, message in (
-        (data, PHONE[:-1], "13 frames for 12 times"),
-        (data, -PHONE, "a duration of -"),
-        (data, 1e9 * PHONE, "a duration of "),
-        (data[:-1], PHONE, "no index at the end"),
-        (b"", PHONE, "no index at the end"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=message):
-            set_frame_times(path, list(seconds))
-        assert path.read_bytes() == content
 
 
 def test_a_film_without_overlay_has_the_same_results(predictor, phone_film, tmp_path, no_overlay):
