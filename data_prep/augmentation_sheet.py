@@ -18,6 +18,7 @@ from data_prep.studio.stage.settings import StudioSettings
 from dhm.data.augmentation import Augmentation, Backgrounds, InputView, augment
 from dhm.data.prepared_data import PreparedData
 from dhm.data.schema import TRAIN
+from dhm.formats.paths import existing, refuse_overwriting, require_writable_place
 
 ROWS = {
     "original": {},
@@ -106,11 +107,17 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, help="records with masks or depth maps")
     parser.add_argument("--backgrounds", default="", help="folder of pictures; made up by default")
     options = parser.parse_args()
+    out = existing(options.out)
+    require_writable_place("OUT", out)
+    backgrounds = existing(options.backgrounds) if options.backgrounds else ""
+    prepared = existing(options.prepared) if options.prepared else None
+    folders = [folder for folder in (prepared, backgrounds) if folder]
+    refuse_overwriting("OUT", [out], (), folders)
     with tempfile.TemporaryDirectory() as folder:
-        data = PreparedData(options.prepared) if options.prepared else _filmed(Path(folder))
+        data = PreparedData(prepared) if prepared else _filmed(Path(folder))
         records = np.linspace(0, data.num_train - 1, COLUMNS).round().astype(int).tolist()
-        picture = sheet(data, records, Backgrounds(data.image_size, options.backgrounds))
-    iio.imwrite(options.out, picture, quality=88)
+        picture = sheet(data, records, Backgrounds(data.image_size, backgrounds))
+    iio.imwrite(out, picture, quality=88)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from dhm.data.schema import (
 )
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.hand_template import write_template
+from dhm.formats.paths import existing, refuse_removing
 from dhm.formats.scan import read_scan
 from dhm.geometry.hand_rig import REQUIRED_JOINTS
 
@@ -107,21 +108,25 @@ def prepare(
         The info of the folder.
 
     Raises:
-        BadInputError: The capture, a pattern or the folder cannot be used, or more than
-            `faulty_share` of the pictures cannot.
+        BadInputError: The capture, a pattern or the folder cannot be used, the folder is, or has in
+            it, what the records are made of, or more than `faulty_share` of the pictures cannot be
+            used.
     """
+    capture, out = existing(capture), existing(out)
+    template = template and existing(template)
+    refuse_removing("--out", out, [capture, *([template] if template else [])])
     frames = read_dataset(
-        dataset, Path(capture), template, subject=subject, every=every, foreground=foreground
+        dataset, capture, template, subject=subject, every=every, foreground=foreground
     )
     names = frames.template.joint_names
     if missing := [name for name in REQUIRED_JOINTS if name not in names]:
-        file = template or Path(capture) / "hand_model" / "skeleton.txt"
+        file = template or capture / "hand_model" / "skeleton.txt"
         raise BadInputError(file, f"no joint {missing[0]!r}", f"all of {REQUIRED_JOINTS}")
     test_sequences, train_sequences = official_split(dataset, test_sequences, train_sequences)
     options = PrepareOptions(
         subject, image_size, test_sequences, train_sequences, workers, faulty_share
     )
-    return prepare_views(frames, Path(capture), Path(out), options)
+    return prepare_views(frames, capture, out, options)
 
 
 def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOptions) -> PreparedInfo:

@@ -39,8 +39,8 @@ ALLOWED = {
                           "dhm.data"},
     "configs": set(),
     # The command line alone knows both.
-    "dhm.cli": {"dhm.errors", "dhm.runs", "dhm.studies", "dhm.photos", "dhm.evidence",
-                "dhm.training", "data_prep"},
+    "dhm.cli": {"dhm.errors", "dhm.formats", "dhm.runs", "dhm.studies", "dhm.photos",
+                "dhm.evidence", "dhm.training", "data_prep"},
     "launch": {"dhm.cli"},
     # The library's face, which imports what is asked for.
     "dhm.__init__": _MODEL | {"dhm.losses", "dhm.export"},

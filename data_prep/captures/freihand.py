@@ -16,8 +16,10 @@ import numpy as np
 from jaxtyping import Float
 
 from data_prep.captures.frames import (
+    MIN_JOINTS,
     NO_PICTURE,
     NUM_JOINTS,
+    TOO_FEW_JOINTS,
     WRIST_THEN_PALM_TO_TIP,
     Capture,
     CaptureView,
@@ -30,7 +32,7 @@ from data_prep.captures.frames import (
 )
 from data_prep.captures.left_out import LeftOut
 from dhm.errors import BadInputError
-from dhm.formats.json_file import json_numbers, read_json
+from dhm.formats.json_file import json_numbers, json_points, read_json
 from dhm.types import HandTemplate
 
 VERSIONS = ("gs", "hom", "sample", "auto")
@@ -67,23 +69,26 @@ def read_freihand(root: str | Path, template: HandTemplate, *, every: int = 1) -
         found = f"{len(points)} frames"
         raise BadInputError(points_file, found, f"{len(all_K)}, as training_K.json")
     pictures = {path.name for path in (root / "training" / "rgb").glob("*.jpg")}
-    views, left_out = [], LeftOut((NO_PICTURE,))
+    views, left_out = [], LeftOut((NO_PICTURE, TOO_FEW_JOINTS))
     for frame in range(0, len(points), every):
         try:
             with faulty_as(BAD_ANNOTATION):
                 K = _intrinsics(f"{K_file}, frame {frame}", all_K[frame])
-                xyz = json_numbers(f"{points_file}, frame {frame}", points[frame], (NUM_JOINTS, 3))
+                where = f"{points_file}, frame {frame}"
+                xyz, known = json_points(where, points[frame], (NUM_JOINTS, 3))
         except FaultyItemError as error:
             left_out.add_fault(error.reason, error)
             continue
-        first = _view(root / "training", template, frame, K, xyz)
+        first = _view(root / "training", template, frame, K, xyz, known)
         for version, camera in enumerate(VERSIONS):
             name = f"{frame + len(points) * version:08d}.jpg"
-            if name in pictures:
+            if name not in pictures:
+                left_out.add(NO_PICTURE)
+            elif known.sum() < MIN_JOINTS:
+                left_out.add(TOO_FEW_JOINTS)
+            else:
                 path = first.image_path.with_name(name)
                 views.append(replace(first, camera=camera, image_path=path))
-            else:
-                left_out.add(NO_PICTURE)
     if not views:
         found = f"no usable picture ({left_out.describe()})"
         raise BadInputError(root / "training" / "rgb", found, "<ID:08d>.jpg of FreiHAND")
@@ -92,10 +97,14 @@ def read_freihand(root: str | Path, template: HandTemplate, *, every: int = 1) -
 
 
 def _view(
-    training: Path, template: HandTemplate, frame: int, K: np.ndarray, points: np.ndarray
+    training: Path,
+    template: HandTemplate,
+    frame: int,
+    K: np.ndarray,
+    points: np.ndarray,
+    known: np.ndarray,
 ) -> CaptureView:
     """Returns the view of a frame's first version."""
-    known = np.ones(NUM_JOINTS, bool)
     joints, valid = as_template_joints(
         template.joint_names, WRIST_THEN_PALM_TO_TIP, 1000 * points, known
     )

@@ -36,7 +36,7 @@ from data_prep.captures.frames import (
 )
 from data_prep.captures.left_out import LeftOut
 from dhm.errors import BadInputError
-from dhm.formats.json_file import json_field, json_numbers, read_json
+from dhm.formats.json_file import json_field, json_numbers, json_points, read_json
 from dhm.types import HandTemplate
 
 SPLITS = ("train", "val", "test")
@@ -223,10 +223,9 @@ class _Split:
             entry = json_field(where, frames, str(picture.frame), dict)
             where = f"{where}, frame {picture.frame}"
             valid = _flags(where, entry)
-            points = json_numbers(
-                f"{where}, world_coord", entry.get("world_coord"), (2 * NUM_JOINTS, 3), needed=valid
-            )
-            self._frames[key] = points, valid
+            value, shape = entry.get("world_coord", "nothing"), (2 * NUM_JOINTS, 3)
+            points, measured = json_points(f"{where}, world_coord", value, shape, needed=valid)
+            self._frames[key] = points, valid & measured
         return self._frames[key]
 
     def _camera(self, picture: _Picture, is_left: bool) -> Pinhole:
@@ -266,6 +265,7 @@ def _flags(where: str, entry: dict) -> Bool[np.ndarray, " 42"]:
     value = entry.get("joint_valid")
     if isinstance(value, list):
         value = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in value]
+        value = [0 if v is None or v != v else v for v in value]  # null, NaN: not measured
     flags = json_numbers(f"{where}, joint_valid", value, (2 * NUM_JOINTS,), "42 flags, 0 or 1")
     if not np.isin(flags, (0, 1)).all():
         raise BadInputError(f"{where}, joint_valid", f"{value}", "42 flags, 0 or 1")

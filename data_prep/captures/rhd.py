@@ -62,14 +62,17 @@ class RhdAnnotation(NamedTuple):
     """The annotation of one picture.
 
     Attributes:
-        points: Joints in the camera's frame, mm: the left hand's 21, then the right hand's.
+        points: Joints in the camera's frame, mm: the left hand's 21, then the right hand's; 0 where
+            not known.
         visible: Whether the picture shows each joint.
         K: Intrinsics.
+        known: Whether each joint was measured.
     """
 
     points: Float[np.ndarray, "42 3"]
     visible: Bool[np.ndarray, " 42"]
     K: Float[np.ndarray, "3 3"]
+    known: Bool[np.ndarray, " 42"]
 
 
 def read_rhd(
@@ -149,7 +152,9 @@ def _annotation(path: Path, number: int, entry: Any) -> RhdAnnotation:
     if not (K[0, 0] > 0 and K[1, 1] > 0 and np.allclose(K[2], [0, 0, 1])):
         raise BadInputError(path, f"picture {number}: K = {K.tolist()}", "intrinsics of a camera")
     require_camera(f"{path}, picture {number}", K, SIZE)
-    return RhdAnnotation(1000 * xyz, uv_vis[:, 2] > 0.5, K)
+    known = ~np.isnan(xyz).any(axis=1)
+    points = np.where(known[:, None], 1000 * xyz, 0.0)
+    return RhdAnnotation(points, known & (uv_vis[:, 2] > 0.5), K, known)
 
 
 def _array(path: Path, number: int, entry: dict, name: str) -> Float[np.ndarray, "n m"]:
@@ -162,7 +167,8 @@ def _array(path: Path, number: int, entry: dict, name: str) -> Float[np.ndarray,
         raise BadInputError(path, f"{where}: {error}", f"an array {list(shape)}") from None
     if array.shape != shape:
         raise BadInputError(path, f"{where} {list(array.shape)}", f"an array {list(shape)}")
-    usable = np.abs(array) < _MAX_MAGNITUDE  # False for NaN
+    # NaN stands for a joint that was not measured, but for no part of K.
+    usable = (np.abs(array) < _MAX_MAGNITUDE) | (np.isnan(array) & (name != "K"))
     if not usable.all():
         raise BadInputError(path, f"{where} with {array[~usable][0]}", "finite numbers")
     return array
@@ -177,7 +183,7 @@ def _views(
         if f"{number:05d}.png" not in pictures:
             left_out.add(NO_PICTURE)
             continue
-        points, visible, K = annotations[number]
+        points, visible, K, known = annotations[number]
         for hand, side in enumerate(("left", "right")):
             joints = slice(hand * NUM_JOINTS, (hand + 1) * NUM_JOINTS)
             if visible[joints].sum() < MIN_JOINTS:
@@ -185,7 +191,9 @@ def _views(
                 continue
             labels = _PERSON_LABELS if foreground == PERSON else _LABELS[side]
             mask = MaskFile(folder / "mask" / f"{number:05d}.png", *labels)
-            yield _view(folder, template, number, K, points[joints], side == "left", mask)
+            yield _view(
+                folder, template, number, K, points[joints], known[joints], side == "left", mask
+            )
 
 
 def _view(
@@ -194,17 +202,15 @@ def _view(
     number: int,
     K: np.ndarray,
     points: np.ndarray,
+    known: np.ndarray,
     is_left: bool,
     mask: MaskFile,
 ) -> CaptureView:
     camera = Pinhole(K.astype(np.float32), SIZE, np.eye(4, dtype=np.float32))
     if is_left:
         camera, points = mirror_camera(camera), mirror_points(points)
-    # A rendered hand's hidden joints are annotated, too.
-    annotated = np.ones(NUM_JOINTS, bool)
-    joints, valid = as_template_joints(
-        template.joint_names, WRIST_THEN_TIP_TO_PALM, points, annotated
-    )
+    # A rendered hand's hidden joints are known, too.
+    joints, valid = as_template_joints(template.joint_names, WRIST_THEN_TIP_TO_PALM, points, known)
     return CaptureView(
         sequence=folder.name + (LEFT if is_left else ""),
         frame=number,

@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 
 from data_prep.captures.frames import Capture, CaptureView
-from dhm.data.schema import INFO_FILE, SCHEMA_VERSION, PreparedInfo, check_files, read_info
+from dhm.data.schema import (
+    CONTENTS,
+    INFO_FILE,
+    SCHEMA_VERSION,
+    PreparedInfo,
+    check_files,
+    read_info,
+)
 from dhm.errors import BadInputError
-from dhm.files import data_paths, keep_no_data
+from dhm.files import keep_no_data
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +73,13 @@ def replaced_when_done(out: Path) -> Iterator[Path]:
         out: The folder; if it exists it must be empty or a prepared folder.
 
     Raises:
-        BadInputError: `out` is a file or has other contents.
+        BadInputError: `out` is a file or has other contents, which would be lost.
     """
     if out.exists() and not out.is_dir():
         raise BadInputError(out, "a file", "a folder to write, or none yet")
-    if out.is_dir() and not (out / INFO_FILE).is_file() and data_paths(out):
-        raise BadInputError(
-            out, "a folder with other contents", "a prepared folder, an empty one or none yet"
-        )
+    if out.is_dir() and (other := _other_contents(out)):
+        found = f"a folder with other contents ({other})"
+        raise BadInputError(out, found, "a prepared folder, an empty one or none yet")
     building, old = (out.parent / f".{out.name}.{suffix}" for suffix in ("building", "old"))
     for leftover in (building, old):
         _remove(leftover)
@@ -88,6 +94,13 @@ def replaced_when_done(out: Path) -> Iterator[Path]:
         out.rename(old)
     building.rename(out)
     _remove(old)
+
+
+def _other_contents(out: Path) -> str | None:
+    """Returns the name of something in a folder that no preparation has written."""
+    names = [path.name for path in sorted(out.iterdir())]
+    own = CONTENTS if INFO_FILE in names else ()
+    return next((name for name in names if name not in own and not name.startswith(".")), None)
 
 
 def _add_view(digest, view: CaptureView, root: Path) -> None:

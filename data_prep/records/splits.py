@@ -9,6 +9,7 @@ from data_prep.records.crop import CropPlan, Unusable, plan_crop
 from data_prep.records.hand_dataset import PlannedView
 from dhm.data.schema import TEST, TRAIN
 from dhm.errors import BadInputError
+from dhm.formats.paths import composed
 
 NO_SPLIT = "sequence in neither split"
 
@@ -86,12 +87,14 @@ def plan_splits(
 
 
 def _select(names: Sequence[str], pattern: Pattern, where: str) -> tuple[str, ...]:
+    shown = {name: composed(name) for name in names}  # whichever Unicode form the disk gives
     if not isinstance(pattern, str):
-        if unknown := [name for name in pattern if name not in names]:
+        wanted = {composed(name) for name in pattern}
+        if unknown := sorted(wanted - set(shown.values())):
             raise BadInputError(where, f"unknown sequences {unknown}", f"some of {list(names)}")
-        return tuple(name for name in names if name in pattern)
+        return tuple(name for name in names if shown[name] in wanted)
     try:
-        chosen = tuple(name for name in names if re.search(pattern, name))
+        chosen = tuple(name for name in names if re.search(composed(pattern), shown[name]))
     except re.error as error:
         raise BadInputError(where, f"{pattern!r} ({error})", "a regular expression") from error
     if not chosen:

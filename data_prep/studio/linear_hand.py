@@ -24,6 +24,7 @@ from data_prep.studio.anatomy.rig import pose_rig
 from data_prep.studio.template.registration import Registration, population_member, random_pose
 from dhm.formats.mano_pickle import write_mano
 from dhm.formats.mano_side import RIGHT
+from dhm.formats.paths import existing, require_writable_place
 from dhm.geometry.hand_rig import FINGERS, JOINT_NAMES, MANO_JOINTS
 from dhm.types import ManoModel
 
@@ -226,9 +227,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("file", type=Path, help="file to write, a .pkl")
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
     options = parser.parse_args(arguments)
+    file = existing(options.file)
+    require_writable_place("FILE", file)
     model = build_linear_hand(workers=options.workers)
-    write_mano(options.file, model)
-    print(f"{options.file}: {len(model.v_template)} vertices")
+    write_mano(file, model)
+    print(f"{file}: {len(model.v_template)} vertices")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from data_prep.studio.stage.cameras import look_at, pinhole_camera, render_views
 from data_prep.studio.stage.lighting import diffuse_light, specular_light, studio_lighting
 from data_prep.studio.stage.sensors import dark_background, photograph
 from data_prep.studio.template.hand_template import hand_template
+from dhm.formats.paths import existing
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
 from dhm.geometry.transforms import euler_angles_to_matrix
@@ -221,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Writes the sheets."""
     parser = argparse.ArgumentParser(prog="data_prep.studio.sheets", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    out = parser.parse_args(arguments).out
+    out = existing(parser.parse_args(arguments).out)
     out.mkdir(parents=True, exist_ok=True)
     for name, sheet in (
         ("template", template_sheet),

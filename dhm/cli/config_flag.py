@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dhm.cli.flags import CONFIG, UsageError
 from dhm.cli.installation import has_clone
 from dhm.errors import DhmError
+from dhm.formats.paths import existing
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -58,10 +59,10 @@ def read_config(words: Sequence[str]) -> GivenConfig | None:
     from absl import flags
     from ml_collections import config_flags
 
-    from dhm.runs.config_file import expand_home, load_config
+    from dhm.runs.config_file import load_config, resolve_paths
 
     has_clone()  # config files import others of configs/
-    file = Path(first.partition("=")[2]).expanduser()
+    file = existing(first.partition("=")[2])
     values = flags.FlagValues()
     argv = ["dhm", *settings]
     try:
@@ -75,7 +76,7 @@ def read_config(words: Sequence[str]) -> GivenConfig | None:
         raise ConfigError(f"{file}: {_message(error)}") from error
     if surplus:
         raise UsageError(f"{surplus[0]}: neither a flag nor the value of one")
-    expand_home(config)
+    resolve_paths(config)
     return GivenConfig(config, file, tuple(settings), keys)
 
 

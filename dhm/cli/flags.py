@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dhm.errors import BadInputError
+from dhm.formats.paths import existing
+
 CONFIG = "--config"
 SETTING = "--config."
 _SETTINGS = (SETTING, "--noconfig.")
@@ -42,13 +45,16 @@ class Command(NamedTuple):
 
 
 def given_path(text: str) -> Path:
-    """A path of the command line, whose `~` is the home of the user."""
-    return Path(text).expanduser()
+    """A path of the command line: with the home of the user for `~`, in its disk's Unicode form."""
+    try:
+        return existing(text)
+    except BadInputError as error:  # argparse takes a ValueError for one of its own
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _given_text(text: str) -> str:
     """A path, or a pattern of paths, that has to stay text."""
-    return str(Path(text).expanduser()) if text.startswith("~") else text
+    return str(given_path(text)) if text.startswith("~") else text
 
 
 def _number(kind: type, low: float) -> Callable[[str], Any]:

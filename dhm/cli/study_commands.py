@@ -58,9 +58,12 @@ def _ablate(arguments: Namespace) -> int:
 
 
 def _benchmark(arguments: Namespace) -> int:
-    step_ms = _step_times(arguments.step_ms)
+    step_ms, given = _step_times(arguments.step_ms), ()
     if arguments.workdir is not None:
         import dhm
+        from dhm.runs.folder import files_of_run
+
+        given = files_of_run(arguments.workdir)
 
         template = dhm.load(arguments.workdir).template
     elif has_clone():
@@ -75,7 +78,7 @@ def _benchmark(arguments: Namespace) -> int:
 
     benchmark(
         template, _toy_records if has_clone() else None, arguments.what, arguments.json, step_ms,
-        arguments.picture, arguments.batch,
+        arguments.picture, arguments.batch, given,
     )  # fmt: skip
     return 0
 

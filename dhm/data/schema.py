@@ -36,6 +36,8 @@ INDEX_FILE = "index.npz"
 TEMPLATE_FILE = "template.npz"
 RECORDS_FOLDER = "records"
 SCANS_FOLDER = "scans"
+CONTENTS = (INFO_FILE, INDEX_FILE, TEMPLATE_FILE, RECORDS_FOLDER, SCANS_FOLDER)
+"""All that is in a prepared folder."""
 
 Scan = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 """Vertices in world mm, and triangles."""

@@ -19,6 +19,7 @@ from dhm.evidence.units import UNIT_FIELDS, Units, read_units
 from dhm.fitting.evidence import depth_points, spread_sample
 from dhm.formats.json_file import MAX_MAGNITUDE, json_numbers
 from dhm.formats.npz import read_npy
+from dhm.formats.paths import existing, home_expanded
 from dhm.formats.picture import read_depth_picture
 from dhm.formats.release_annotations import read_depth_pickle
 
@@ -84,6 +85,7 @@ def read_camera(
     if not isinstance(content, dict):
         raise BadInputError(where, f"a {type(content).__name__}", f"an object with {_FIELDS}")
     refuse_unknown_fields(where, content, _FIELDS)
+    content = {key: value for key, value in content.items() if value is not None}
     units = read_units(where, content, units)
     K, T = read_intrinsics(where, content.get("K")), _read_extrinsics(where, content, units)
     points = read_points(where, "points", content.get("points", {}), joint_names, 2)
@@ -104,14 +106,14 @@ def read_camera(
 
 
 def read_path(where: str | Path, value: Any, folder: Path) -> Path:
-    """Returns the path of a file that an evidence file names, relative to `folder`.
+    """Returns the path of a file that evidence names, relative to `folder`, or to a home with `~`.
 
     Raises:
-        BadInputError: If it is no text that can be a path.
+        BadInputError: If it is no text that can be a path, or several files have such a name.
     """
     if not isinstance(value, str) or not _is_possible_path(value):
         raise BadInputError(where, repr(value)[:80], "the path of a file")
-    return folder / value
+    return existing(folder / home_expanded(value))
 
 
 def _is_possible_path(text: str) -> bool:
@@ -168,7 +170,10 @@ def _skin_points(where: str, depth: np.ndarray, K: np.ndarray, T: np.ndarray) ->
 
 
 def _read_depth(where: str, value: Any, folder: Path) -> Float[np.ndarray, "h w"]:
-    """Reads a depth map, 0 = background: 16-bit PNG, .npy, the capture's .pkl, or an array."""
+    """Reads a depth map: 16-bit PNG, .npy, the capture's .pkl, or an array.
+
+    0 is the background, NaN a pixel that was not measured.
+    """
     if isinstance(value, np.ndarray):
         return _checked_depth(where, value)
     path = read_path(where, value, folder)
@@ -188,7 +193,7 @@ def _checked_depth(where: str, depth: np.ndarray) -> Float[np.ndarray, "h w"]:
         expected = f"a depth map of at most {_MAX_PIXELS} pixels"
         raise BadInputError(where, f"{depth.size} pixels", expected)
     depth = depth.astype(np.float64)
-    depth[np.isnan(depth)] = 0  # not measured
+    depth[np.isnan(depth)] = 0  # not measured, as the background
     if not ((depth >= 0) & (depth < MAX_MAGNITUDE)).all():
         raise BadInputError(where, "a depth that is negative or infinite", "depths >= 0, or NaN")
     return depth

@@ -21,6 +21,7 @@ from dhm.evidence.cameras import (
 )
 from dhm.evidence.keypoints import (
     in_template_order,
+    is_unmeasured,
     read_points,
     read_side,
     refuse_unknown_fields,
@@ -78,23 +79,42 @@ class FrameEvidence(NamedTuple):
 
 
 class EvidenceFile(NamedTuple):
-    """The frames of a file, and whether they follow each other in time."""
+    """The frames of a file that can be fitted.
+
+    Attributes:
+        frames: The frames.
+        sequence: Whether they follow each other in time.
+        numbers: The place of each in the file.
+        num_frames: Number of frames in the file.
+        refused: Why other frames cannot be used; those of which nothing was measured are not here.
+    """
 
     frames: tuple[FrameEvidence, ...]
     sequence: bool
+    numbers: tuple[int, ...] = (0,)
+    num_frames: int = 1
+    refused: tuple[BadInputError, ...] = ()
+
+
+class _NothingMeasuredError(BadInputError):
+    """A frame of which nothing was measured."""
 
 
 def read_evidence(path: Path, joint_names: Sequence[str]) -> EvidenceFile:
     """Reads a .json or .npz evidence file and the depth maps and scans that it names.
+
+    A frame that cannot be used costs no other: it is left out, with the reason in `refused`. What
+    was not measured may be left out or null; of a joint or keypoint the confidence may be 0, or a
+    number NaN.
 
     Args:
         path: The file.
         joint_names: The template's joint names.
 
     Raises:
-        BadInputError: If the file is missing or damaged, has an unknown joint or field, a number
-            that is not finite, an invalid rotation, or too little evidence to place a hand; the
-            message names the frame.
+        BadInputError: If the file is missing or damaged, has an unknown field, or none of its
+            frames can be used: with an unknown joint or field, an infinite number, an invalid
+            rotation, or too little evidence to place a hand; the message names the frame.
     """
     is_npz = path.suffix.lower() == ".npz"
     content = _read_arrays(path, joint_names) if is_npz else read_json(path, _EXPECTED)
@@ -105,18 +125,35 @@ def read_evidence(path: Path, joint_names: Sequence[str]) -> EvidenceFile:
         return EvidenceFile((frame,), False)
     if not isinstance(entries, list) or not entries:
         raise BadInputError(path, f"frames of a {type(entries).__name__}", "a list of frames")
+    sequence = _read_flag(path, content, "sequence")
     shared = {key: content[key] for key in _FRAME_FIELDS if key in content}
-    frames = []
+    frames: dict[int, FrameEvidence] = {}
+    refused: list[BadInputError] = []
     for number, entry in enumerate(entries):
-        where = f"{path}, frame {number}"
-        if not isinstance(entry, dict):
-            raise BadInputError(where, f"a {type(entry).__name__}", _EXPECTED)
-        merged = shared | entry
-        if "cameras" in shared and "cameras" in entry:
-            merged["cameras"] = _merge(shared["cameras"], entry["cameras"], levels=2)
-        name = f"{path.stem}_{number:04d}"
-        frames.append(_read_frame(where, name, merged, path.parent, joint_names))
-    return EvidenceFile(tuple(frames), _read_flag(path, content, "sequence"))
+        name, where = f"{path.stem}_{number:04d}", f"{path}, frame {number}"
+        try:
+            merged = _merged_frame(where, shared, entry)
+            frames[number] = _read_frame(where, name, merged, path.parent, joint_names)
+        except BadInputError as error:
+            refused.append(error)
+    if not frames:
+        raise refused[0]
+    refused = [error for error in refused if not isinstance(error, _NothingMeasuredError)]
+    return EvidenceFile(
+        tuple(frames.values()), sequence, tuple(frames), len(entries), tuple(refused)
+    )
+
+
+def _merged_frame(where: str, shared: dict, entry: Any) -> dict:
+    """Returns a frame's fields with the shared ones for those that it lacks."""
+    if entry is None:
+        raise _NothingMeasuredError(where, "null", _EXPECTED)
+    if not isinstance(entry, dict):
+        raise BadInputError(where, f"a {type(entry).__name__}", _EXPECTED)
+    merged = shared | entry
+    if "cameras" in shared and "cameras" in entry:
+        merged["cameras"] = _merge(shared["cameras"], entry["cameras"], levels=2)
+    return merged
 
 
 def _merge(shared: Any, own: Any, levels: int) -> Any:
@@ -135,12 +172,14 @@ def _read_frame(
 ) -> FrameEvidence:
     refuse_unknown_fields(where, entry, _FRAME_FIELDS)
     units = read_units(where, entry)
-    joints = read_points(where, "joints", entry.get("joints", {}), joint_names, 3)
-    cameras = entry.get("cameras", {})
+    joints = read_points(where, "joints", entry.get("joints"), joint_names, 3)
+    cameras = {} if entry.get("cameras") is None else entry["cameras"]
     if not isinstance(cameras, dict):
         raise BadInputError(where, f"cameras of a {type(cameras).__name__}", "cameras by name")
     views, skin = [], []
     for camera, content in cameras.items():
+        if content is None:
+            continue
         place = f"{where}, camera {camera}"
         view, camera_skin = read_camera(place, camera, content, folder, joint_names, units)
         views.append(view)
@@ -170,11 +209,13 @@ def _require_enough(where: str | Path, frame: FrameEvidence) -> None:
             f"{MIN_JOINTS} joints given or seen by two cameras, {_MIN_KEYPOINTS} keypoints in one "
             "camera, or a start with other evidence"
         )
-        raise BadInputError(where, found, expected)
+        raise (BadInputError if has_any else _NothingMeasuredError)(where, found, expected)
 
 
 def _read_flag(where: str | Path, entry: dict, key: str) -> bool:
-    value = entry.get(key, False)
+    value = entry.get(key)
+    if value is None:
+        return False
     if not isinstance(value, bool):
         raise BadInputError(where, f"{key} = {value!r}", "true or false")
     return value
@@ -245,11 +286,13 @@ def _read_arrays(path: Path, joint_names: Sequence[str]) -> dict:
 
 def _array_frame(arrays: Arrays, frame: int, count: int, order: list[str]) -> dict:
     def array(name: str, kinds: str, *shape: int | None) -> np.ndarray:
-        return arrays.of(name, kinds, count, *shape)[frame]
+        return arrays.measured(name, kinds, count, *shape)[frame]
 
     def points(name: str, confidence: str, *shape: int) -> tuple[np.ndarray, np.ndarray]:
         has_confidence = confidence in names
-        weights = array(confidence, "f", *shape[:-1]) if has_confidence else np.ones(shape[:-1])
+        weights = np.ones(shape[:-1])
+        if has_confidence:
+            weights = array(confidence, "f", *shape[:-1])
         return array(name, "f", *shape), weights
 
     names, num_joints, content = arrays.names, len(order), {}
@@ -263,7 +306,7 @@ def _array_frame(arrays: Arrays, frame: int, count: int, order: list[str]) -> di
         if key in names:
             shape = (num_cameras, side, side)
             is_shared = arrays[key].ndim == 3
-            values = arrays.of(key, "f", *shape) if is_shared else array(key, "f", *shape)
+            values = arrays.measured(key, "f", *shape) if is_shared else array(key, "f", *shape)
             for camera, value in zip(cameras, values, strict=True):
                 camera[key] = value
     if "keypoints" in names:
@@ -274,13 +317,17 @@ def _array_frame(arrays: Arrays, frame: int, count: int, order: list[str]) -> di
         depth_maps = array("depth", "fiu", num_cameras, None, None)
         for camera, depth in zip(cameras, depth_maps, strict=True):
             camera["depth"] = depth
-    return content | {"cameras": {str(index): camera for index, camera in enumerate(cameras)}}
+    used = {str(index): camera for index, camera in enumerate(cameras) if not _is_absent(camera)}
+    return content | {"cameras": used}
+
+
+def _is_absent(camera: dict) -> bool:
+    """Returns whether a frame has neither the calibration nor a point or depth map of a camera."""
+    seen = [point for point in camera.get("points", {}).values() if not is_unmeasured(point, 2)]
+    return np.isnan(camera["K"]).all() and not seen and "depth" not in camera
 
 
 def _by_name(order: list[str], points: np.ndarray, weights: np.ndarray) -> dict[str, list[float]]:
-    """Returns points by name, without those of confidence 0."""
-    return {
-        name: [*point, weight]
-        for name, point, weight in zip(order, points.tolist(), weights.tolist(), strict=True)
-        if weight != 0
-    }
+    """Returns points by name, with their confidence."""
+    rows = zip(order, points.tolist(), weights.tolist(), strict=True)
+    return {name: [*point, weight] for name, point, weight in rows}

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from dhm.errors import DhmError
+from dhm.errors import BadInputError, DhmError
 from dhm.evidence.cameras import CameraView, error_prefix
 from dhm.evidence.files import EvidenceFile, FrameEvidence, read_evidence
 from dhm.evidence.fitter import FrameFitter
-from dhm.evidence.input_files import process_files
+from dhm.evidence.input_files import Processed, process_files
+from dhm.evidence.outline import frame_ending, outline_evidence
 from dhm.evidence.plausibility import Residuals, check_evidence, check_fit, principal_point_doubt
 from dhm.export.hand_files import (
     CAMERA,
@@ -29,6 +30,7 @@ from dhm.export.hand_files import (
 from dhm.export.overlay import draw_hand
 from dhm.export.package import load_model
 from dhm.fitting.evidence_fit import FittedHand
+from dhm.formats.paths import existing, home_expanded
 from dhm.formats.photo import read_photo
 from dhm.types import HandTemplate
 
@@ -38,7 +40,8 @@ _EXPORT_FOLDER = "export"
 def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) -> int:
     """Fits a trained hand to each frame of evidence files and writes the files of `write_hand`.
 
-    A file that cannot be used is refused with the reason; the others are processed all the same.
+    A file or frame that cannot be used is refused with the reason; the others are processed all
+    the same.
 
     Args:
         workdir: Folder of a run with an exported model.
@@ -47,44 +50,53 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         left: Whether hands are left hands where their file does not say.
 
     Returns:
-        The number of refused files.
+        The number of refused files and frames.
 
     Raises:
-        BadInputError: If there is no exported model, or it is a linear model, with other angles.
+        BadInputError: If there is no exported model, it is a linear model, with other angles, or a
+            result would be written over an input.
     """
-    model, variables = load_model(workdir / _EXPORT_FOLDER)
+    export, out = existing(workdir) / _EXPORT_FOLDER, home_expanded(out)
+    model, variables = load_model(export)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
     joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])
 
-    def fit_file(path: Path, stem: str) -> str:
+    def fit_file(path: Path, stem: str) -> Processed:
         content = read_evidence(path, model.template.joint_names)
         side = LEFT if left else RIGHT
         frames = tuple(frame._replace(side=frame.side or side) for frame in content.frames)
         content = content._replace(frames=frames)
-        places = [f"{path}, frame {i}" if len(frames) > 1 else path for i in range(len(frames))]
-        doubts = [
-            check_evidence(place, frame, joints_zero)
-            for place, frame in zip(places, frames, strict=True)
-        ]
-        with error_prefix(path):
-            pictures = [_first_picture(frame) for frame in frames]
+        content, checked = _checked(path, content, joints_zero)
         fitted = jax.device_get(fitter(content))
-        _require_finite(path, content, fitted)
-        hands = []
-        for i, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
+        refused, hands = list(content.refused), []
+        for i, (frame, before) in enumerate(zip(content.frames, checked, strict=True)):
             one: FittedHand = jax.tree.map(lambda x, i=i: x[i], fitted)
+            if not all(np.isfinite(values).all() for values in one.pose):
+                refused.append(DhmError(f"{path}: the fit of {frame.name} gives NaN or infinity"))
+                continue
             vertices, joints = (np.asarray(x[0]) for x in decode(jnp.asarray(one.pose.theta)[None]))
             hand = _as_predicted(path, frame, one, vertices, joints)
-            found = check_fit(places[i], frame, placed_points(hand.joints, hand), _residuals(one))
-            hands.append(hand._replace(doubts=(*doubts[i], *found, *_picture_doubts(picture))))
-        for i, (hand, picture) in enumerate(zip(hands, pictures, strict=True)):
-            name = stem if len(frames) == 1 else f"{stem}_{i:04d}"
-            overlay = picture and _draw_overlay(picture, hand, model.template)
-            write_hand(out, name, hand, model.template, overlay)
-        return f"{path}: {_summary(fitted)}{_in_words(hands)}"
+            try:
+                placed = placed_points(hand.joints, hand)
+                after = check_fit(_place(path, content, i), frame, placed, _residuals(one))
+            except BadInputError as error:
+                refused.append(error)
+                continue
+            hands.append(hand._replace(doubts=(*before.doubts, *after)))
+            name = stem + frame_ending(content.numbers[i], content.num_frames)
+            picture = before.picture
+            overlay = picture and _draw_overlay(picture, hands[-1], model.template)
+            write_hand(out, name, hands[-1], model.template, overlay)
+        if not hands:
+            raise refused[-1]
+        num_empty = content.num_frames - len(content.frames) - len(content.refused)
+        empty = f", {num_empty} without evidence" if num_empty else ""
+        line = f"{path}: {_summary(fitted)}{empty}{_in_words(hands)}"
+        return Processed(line, tuple(refused))
 
-    return process_files(evidence, out, fit_file)
+    files = [outline_evidence(existing(path)) for path in evidence]
+    return process_files(files, out, fit_file, closed=(export,))
 
 
 class _Picture(NamedTuple):
@@ -92,18 +104,51 @@ class _Picture(NamedTuple):
     image: UInt8[np.ndarray, "h w 3"]
 
 
+class _Checked(NamedTuple):
+    """A frame's picture and what is doubtful about its evidence."""
+
+    picture: _Picture | None
+    doubts: tuple[str, ...]
+
+
+def _checked(
+    path: Path, content: EvidenceFile, joints_zero: Float[np.ndarray, "j 3"]
+) -> tuple[EvidenceFile, list[_Checked]]:
+    """Reads the pictures of the frames and checks their evidence; leaves out what is refused.
+
+    Raises:
+        BadInputError: If no frame is left.
+    """
+    checked, refused = {}, []
+    for i, frame in enumerate(content.frames):
+        try:
+            doubts = check_evidence(_place(path, content, i), frame, joints_zero)
+            with error_prefix(path):
+                picture = _first_picture(frame)
+        except BadInputError as error:
+            refused.append(error)
+        else:
+            checked[i] = _Checked(picture, (*doubts, *_picture_doubts(picture)))
+    if not checked:
+        raise refused[0]
+    content = content._replace(
+        frames=tuple(content.frames[i] for i in checked),
+        numbers=tuple(content.numbers[i] for i in checked),
+        refused=(*content.refused, *refused),
+    )
+    return content, list(checked.values())
+
+
+def _place(path: Path, content: EvidenceFile, index: int) -> str:
+    """Returns the place of a frame, for messages."""
+    return f"{path}, frame {content.numbers[index]}" if content.num_frames > 1 else str(path)
+
+
 def _first_picture(frame: FrameEvidence) -> _Picture | None:
     for view in frame.views:
         if view.image is not None:
             return _Picture(view, read_photo(view.image).image)
     return None
-
-
-def _require_finite(path: Path, content: EvidenceFile, fitted: FittedHand) -> None:
-    """Refuses a fit that diverged, before anything of the file is written."""
-    for i, frame in enumerate(content.frames):
-        if not all(np.isfinite(values[i]).all() for values in fitted.pose):
-            raise DhmError(f"{path}: the fit of {frame.name} gives NaN or infinity")
 
 
 def _as_predicted(

@@ -1,15 +1,43 @@
 """The input files of `predict` and `fit`: found by pattern, named, and processed one by one."""
 
-import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from dhm.errors import BadInputError, DhmError, Interrupted
+from dhm.formats.paths import existing, matching, name_key, refuse_overwriting, require_folder
 
 log = logging.getLogger(__name__)
+
+
+class InputFile(NamedTuple):
+    """A file to process.
+
+    Attributes:
+        path: The file.
+        results: Endings of the names of its results, such as ".json" or "_0001.obj".
+        reads: Other files that it names.
+    """
+
+    path: Path
+    results: tuple[str, ...]
+    reads: tuple[Path, ...] = ()
+
+
+class Processed(NamedTuple):
+    """What became of a file.
+
+    Attributes:
+        message: A line that sums it up.
+        refused: Why parts of it, such as frames, were left out.
+    """
+
+    message: str
+    refused: tuple[DhmError, ...] = ()
 
 
 def find_files(flag: str, texts: Sequence[str]) -> list[Path]:
@@ -17,70 +45,107 @@ def find_files(flag: str, texts: Sequence[str]) -> list[Path]:
 
     Args:
         flag: Name of the command line's flag, for messages.
-        texts: Names of files, folders, or patterns with `*`, `?` and `[...]`.
+        texts: Names of files, folders, or patterns as `dhm.formats.paths.matching` reads them.
 
     Raises:
         BadInputError: If one of them stands for no file.
     """
-    found: dict[Path, None] = {}
-    for text in map(os.path.expanduser, texts):
-        if Path(text).is_dir():
-            paths = [path for path in Path(text).iterdir() if not path.name.startswith(".")]
-        elif Path(text).is_file():  # its name may have brackets
-            paths = [Path(text)]
+    found: dict[str, Path] = {}
+    for text in texts:
+        path = existing(text)
+        if path.is_dir():
+            paths = [one for one in path.iterdir() if not one.name.startswith(".")]
+        elif path.is_file():  # its name may have brackets
+            paths = [path]
         else:
-            paths = [Path(name) for name in glob.glob(text, recursive=True)]
+            paths = matching(text)
         paths = [path for path in paths if path.is_file()]
         if not paths:
             raise BadInputError(flag, repr(text), "files that are there, a pattern or a folder")
-        found |= dict.fromkeys(sorted(paths))
-    return list(found)
+        for path in sorted(paths):
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
 
 
-def unique_stems(paths: Sequence[Path]) -> list[str]:
-    """Returns a name for the results of each file: its stem, or a longer name where two share one.
+def name_results(files: Sequence[InputFile]) -> list[str]:
+    """Returns the first part of the names of each file's results, so that no two are one file.
 
-    Names that differ by case alone count as equal, as they do on some file systems.
+    It is the file's stem, or a longer name where the results of two files would share a name. Names
+    count as one that are one file on some file system: in another case or Unicode form.
     """
-    stems = Counter(path.stem.casefold() for path in paths)
+    stems = Counter(name_key(file.path.stem) for file in files)
     names: list[str] = []
     taken: set[str] = set()
-    for path in paths:
-        is_single = stems[path.stem.casefold()] == 1
-        base = name = path.stem if is_single else path.name.replace(".", "_")
-        number = 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{base}_{number}"
-        taken.add(name.casefold())
+    for file in files:
+        is_single = stems[name_key(file.path.stem)] == 1
+        for name in _candidates(file.path, is_single):
+            results = {name_key(name + ending) for ending in file.results}
+            if not results & taken:
+                break
+        taken |= results
         names.append(name)
     return names
 
 
-def process_files(paths: Sequence[Path], out: Path, process: Callable[[Path, str], str]) -> int:
+def _candidates(path: Path, is_single: bool) -> Iterator[str]:
+    if is_single:
+        yield path.stem
+    long = path.name.replace(".", "_")
+    yield long
+    yield from (f"{long}_{number}" for number in count(2))
+
+
+def process_files(
+    files: Sequence[InputFile],
+    out: Path,
+    process: Callable[[Path, str], Processed],
+    *,
+    given: Iterable[Path] = (),
+    closed: Iterable[Path] = (),
+) -> int:
     """Processes files one by one; logs each result, each refusal with its reason, and a summary.
 
     Args:
-        paths: The files.
-        out: Folder of the results, for the summary.
-        process: Takes a file and the stem of its results' names and returns a line to log. A
-            `DhmError` refuses the file; the others are processed all the same.
+        files: The files.
+        out: Folder of the results, which is made if need be.
+        process: Takes a file and the first part of its results' names. A `DhmError` refuses the
+            file; the others are processed all the same.
+        given: Other files that the command was given, over which no result is written.
+        closed: Folders that it was given, into which none is written.
 
     Returns:
-        The number of refused files.
+        The number of refused files and parts.
+
+    Raises:
+        BadInputError: If a result would be written over one of the files; nothing is written.
     """
+    names = name_results(files)
+    read = [path for file in files for path in (file.path, *file.reads)]
+    results = [
+        out / (name + ending) for file, name in zip(files, names, strict=True)
+        for ending in file.results
+    ]  # fmt: skip
+    require_folder("--out", out)
+    refuse_overwriting("--out", results, [*read, *given], closed)
+    out.mkdir(parents=True, exist_ok=True)
     refused: list[DhmError] = []
-    for path, stem in zip(paths, unique_stems(paths), strict=True):
+    num_done = 0
+    for file, name in zip(files, names, strict=True):
         try:
-            message = process(path, stem)
+            done = process(file.path, name)
         except Interrupted:
             raise
         except DhmError as error:
             refused.append(error)
             log.warning("refused: %s", error)
         else:
-            log.info("%s", message)
-    log.info("%d of %d done, in %s", len(paths) - len(refused), len(paths), out)
+            num_done += 1
+            named = "" if name == file.path.stem else f" (results: {name})"
+            log.info("%s%s", done.message, named)
+            for error in done.refused:
+                log.warning("refused: %s", error)
+            refused += done.refused
+    log.info("%d of %d done, in %s", num_done, len(files), out)
     if refused:
         log.warning("%d refused:", len(refused))
         for error in refused:

@@ -14,6 +14,7 @@ from dhm.errors import BadInputError
 from dhm.export.package import CONFIG_FILE, MODEL_FILE, load_model, read_description, save_model
 from dhm.fitting import FittedPose
 from dhm.formats.json_file import read_json
+from dhm.formats.paths import existing, home_expanded, refuse_overwriting, require_folder
 from dhm.geometry.hand_rig import MANO_JOINTS, dof_names, joint_limits
 from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import HandModel
@@ -32,11 +33,13 @@ class HandSpec:
         model: The Flax module.
         settings: Sizes of its networks.
         config: The config of the run that trained it, as plain values.
+        folder: The folder that it was loaded from.
     """
 
     model: HandModel | LinearHandModel
     settings: ModelSettings
     config: dict[str, Any]
+    folder: Path | None = None
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["spec"])
@@ -105,7 +108,7 @@ class Hand:
         """Fits angles and root transform to 3D joints, within the anatomical limits.
 
         Args:
-            joints: Positions in the order of `joint_names`, mm.
+            joints: Positions in the order of `joint_names`, mm; NaN where none was measured.
             valid: Which of them are known, at least three; all if None. Its batch axes broadcast
                 against those of `joints`.
 
@@ -127,10 +130,22 @@ class Hand:
         return Hand(variables, self.spec)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the files that `dhm.load` reads into a folder, which is made if need be."""
+        """Writes the files that `dhm.load` reads into a folder, which is made if need be.
+
+        Raises:
+            BadInputError: If the hand was loaded from the folder, or the folder is that of a run
+                or has other files of these names, which would be lost.
+        """
+        folder = home_expanded(folder)
+        require_folder("folder", folder)
+        if self.spec.folder is not None:
+            refuse_overwriting("folder", [folder], [self.spec.folder])
+        if (folder / CONFIG_FILE).exists() and not (folder / MODEL_FILE).exists():
+            expected = "an exported model to replace, another folder or none yet"
+            raise BadInputError(folder, f"{CONFIG_FILE} of something else", expected)
         linear = self.model.linear if isinstance(self.model, LinearHandModel) else None
         save_model(
-            Path(folder).expanduser(), self.variables, self.template, self.spec.settings,
+            folder, self.variables, self.template, self.spec.settings,
             self.spec.config, linear,
         )  # fmt: skip
 
@@ -204,7 +219,7 @@ def load(path: str | Path) -> Hand:
         BadInputError: If there is no exported model, or its files are damaged or do not belong
             together.
     """
-    folder = Path(path).expanduser()
+    folder = existing(path)
     if not (folder / MODEL_FILE).is_file():
         if not (folder / EXPORT_FOLDER).is_dir():
             found = f"a folder without {MODEL_FILE}" if folder.is_dir() else "no such folder"
@@ -214,7 +229,7 @@ def load(path: str | Path) -> Hand:
     model, variables = load_model(folder)
     settings, _ = read_description(folder / MODEL_FILE)
     config = read_json(folder / CONFIG_FILE, "the config of the run")
-    return Hand(variables, HandSpec(model, settings, config))
+    return Hand(variables, HandSpec(model, settings, config, folder))
 
 
 def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:
@@ -261,6 +276,8 @@ def _decode(hand: Hand, theta: Array, T_world_model: Array) -> HandOutput:
 
 @jax.jit
 def _fit(hand: Hand, joints: Array, valid: Array) -> FittedPose:
+    measured = ~jnp.isnan(joints).any(axis=-1)
+    joints, valid = jnp.where(measured[..., None], joints, 0.0), valid & measured
     batch = jnp.broadcast_shapes(joints.shape[:-2], valid.shape[:-1])
     fitted = hand.model.apply(
         hand.variables, _flat(joints, batch, 2), _flat(valid, batch, 1), method="fit"

@@ -118,6 +118,11 @@ def describe_hand(hand: PredictedHand, template: HandTemplate) -> dict[str, Any]
     return result | (hand.details or {})
 
 
+def result_endings(overlay: bool) -> tuple[str, ...]:
+    """Returns the endings of the names of what `write_hand` writes."""
+    return (".obj", ".glb", ".json", *(("_overlay.png",) if overlay else ()))
+
+
 def write_hand(
     folder: Path,
     stem: str,

@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dhm.errors import BadInputError
 
@@ -33,16 +33,27 @@ def read_json(path: Path, expected: str, kind: type = dict) -> Any:
         kind: `dict` or `list`.
 
     Raises:
-        BadInputError: The file is missing, or is not JSON of that kind.
+        BadInputError: The file is missing, is not JSON of that kind, or an object in it has two
+            values of one name.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), object_pairs_hook=_unambiguous)
     except FileNotFoundError as error:
         raise BadInputError(path, "no such file", expected) from error
     except (ValueError, RecursionError) as error:
         raise BadInputError(path, f"damaged JSON ({error})", expected) from error
     if not isinstance(content, kind):
         raise BadInputError(path, f"JSON of a {type(content).__name__}", expected)
+    return content
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object; Python's own would keep the last of two values of one name."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} twice in one object")
     return content
 
 
@@ -118,6 +129,41 @@ def json_numbers(
         found = f"{array[needed][~usable][0]} in {_shown(value)}"
         raise BadInputError(where, found, f"{expected}, each finite and below {MAX_MAGNITUDE:g}")
     return array
+
+
+def json_points(
+    where: str | Path,
+    value: Any,
+    shape: tuple[int, int],
+    expected: str = "",
+    needed: Any = Ellipsis,
+) -> tuple[Float[np.ndarray, "n d"], Bool[np.ndarray, " n"]]:
+    """Returns points of which some may not be measured: null, or with a null or NaN coordinate.
+
+    Args:
+        where: The place, for error messages.
+        value: A list of points; null if none is measured.
+        shape: Number of points and of coordinates.
+        expected: What the value should be, for error messages; by default numbers of the shape.
+        needed: Index of the points that are used; all by default.
+
+    Returns:
+        The points, 0 where not measured or needed, and which of them are measured and needed.
+
+    Raises:
+        BadInputError: The lists do not form such an array, or a measured number is infinite or
+            reaches MAX_MAGNITUDE.
+    """
+    missing = [None] * shape[1]
+    if value is None:
+        value = [missing] * shape[0]
+    if isinstance(value, list):
+        value = [missing if point is None else point for point in value]
+    points = json_numbers(where, value, shape, expected, needed=np.zeros(shape, bool))
+    measured = np.zeros(len(points), bool)
+    measured[needed] = ~np.isnan(points[needed]).any(axis=1)
+    json_numbers(where, value, shape, expected, needed=measured)
+    return np.where(measured[:, None], points, 0.0), measured
 
 
 def _shown(value: Any) -> str:

@@ -77,14 +77,35 @@ class Arrays:
             BadInputError: There is no such array, it has another kind or shape, or numbers that
                 are not finite.
         """
+        array = self._shaped(name, kinds, shape)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BadInputError(self._path, f"{name} with NaN or infinity", "finite numbers")
+        return array
+
+    def measured(self, name: str, kinds: str, *shape: int | None) -> np.ndarray:
+        """Returns an array of measurements, in which NaN stands for one that was not made.
+
+        Args:
+            name: The array's name.
+            kinds: Accepted NumPy dtype kinds.
+            shape: The lengths of its axes, None for any length.
+
+        Raises:
+            BadInputError: There is no such array, it has another kind or shape, or infinity in it.
+        """
+        array = self._shaped(name, kinds, shape)
+        if array.dtype.kind == "f" and np.isinf(array).any():
+            expected = "finite numbers, or NaN where nothing was measured"
+            raise BadInputError(self._path, f"{name} with infinity", expected)
+        return array
+
+    def _shaped(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:
         array = self[name]
         lengths = zip(array.shape, shape, strict=False)
         fits = array.ndim == len(shape) and all(want in (None, have) for have, want in lengths)
         if array.dtype.kind not in kinds or not fits:
             found = f"{name} as {array.dtype} {list(array.shape)}"
             raise BadInputError(self._path, found, f"one of {kinds!r} {list(shape)}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise BadInputError(self._path, f"{name} with NaN or infinity", "finite numbers")
         return array
 
 

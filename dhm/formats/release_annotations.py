@@ -143,8 +143,8 @@ class Keypoints(NamedTuple):
     """The joints of one frame, at the indices of `KEYPOINT_NAMES`.
 
     Attributes:
-        points: World mm; 0 where not annotated.
-        valid: Whether the file has the joint.
+        points: World mm; 0 where not measured.
+        valid: Whether the joint was measured: the file has it with a score and views above 0.
         score: Detection scores summed over the views.
         num_views: Number of views the joint was triangulated from.
     """
@@ -158,23 +158,29 @@ class Keypoints(NamedTuple):
 def read_keypoints(path: str | Path) -> Keypoints:
     """Reads a .pts file: `index x y z score_sum view_count` a line, in any order.
 
+    A joint with a score of 0, no views, or NaN in its line was not measured.
+
     Raises:
-        BadInputError: The file is empty, a line is truncated, a number is not finite, or an
-            index is unknown or comes twice.
+        BadInputError: The file is empty, a line is truncated, a number is infinite, or an index is
+            unknown or comes twice.
     """
     lines = read_lines(path)
     if not lines:
         raise BadInputError(path, "no keypoint", "a line `index x y z score views` for each joint")
     table = np.zeros((len(KEYPOINT_NAMES), 5))
-    valid = np.zeros(len(KEYPOINT_NAMES), bool)
+    listed = np.zeros(len(KEYPOINT_NAMES), bool)
     for line in lines:
         index = line.int(line.tokens[0], "a keypoint's index")
-        if not 0 <= index < len(valid):
-            raise line.refusal(f"keypoint {index}", f"an index from 0 to {len(valid) - 1}")
-        if valid[index]:
+        if not 0 <= index < len(listed):
+            raise line.refusal(f"keypoint {index}", f"an index from 0 to {len(listed) - 1}")
+        if listed[index]:
             raise line.refusal(f"keypoint {index} a second time", "each keypoint once")
+        listed[index] = True
+        if any(token.lower() in ("nan", "+nan", "-nan") for token in line.tokens[1:]):
+            line = line._replace(tokens=[line.tokens[0], *("0" for _ in line.tokens[1:])])
         table[index] = line.floats(1, 5, "a keypoint (x y z score views)")
-        valid[index] = True
+    valid = (table[:, 3:] > 0).all(axis=1)
+    table[~valid, :3] = 0
     return Keypoints(table[:, :3], valid, table[:, 3], table[:, 4])
 
 

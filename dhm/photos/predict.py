@@ -8,16 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from dhm.errors import BadInputError
-from dhm.evidence.input_files import find_files, process_files
-from dhm.evidence.keypoints import Detection, VideoDetections, read_keypoints_file
-from dhm.export.hand_files import CAMERA, write_hand
+from dhm.errors import BadInputError, DhmError
+from dhm.evidence.input_files import InputFile, Processed, find_files, process_files
+from dhm.evidence.keypoints import Detection
+from dhm.evidence.keypoints_file import KeypointsFile, VideoDetections
+from dhm.export.hand_files import CAMERA, result_endings, write_hand
 from dhm.export.overlay import draw_hand
+from dhm.formats.paths import existing, home_expanded
 from dhm.formats.photo import read_photo
 from dhm.photos.detectors import HandDetector, largest
 from dhm.photos.locate import HOW_TO_LOCATE, BoxOrWhole, LocatedHand, locate_hand
 from dhm.photos.predictor import Adjust, Predictor, Refinement, predict_hand
-from dhm.photos.video import predict_video
+from dhm.photos.video import predict_video, video_endings
 from dhm.photos.video_files import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -72,42 +74,60 @@ def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOpt
     if options.bbox is None and options.keypoints is None and options.detector is None:
         raise BadInputError("predict", "no option that locates the hands", HOW_TO_LOCATE)
     paths = find_files("--images", images)
-    return predict_files(Predictor(workdir / _EXPORT_FOLDER), paths, out, options)
+    workdir = existing(workdir)
+    predictor = Predictor(workdir / _EXPORT_FOLDER)
+    return predict_files(predictor, paths, out, options, closed=(workdir / _EXPORT_FOLDER,))
 
 
 def predict_files(
-    predictor: Predictor, paths: Sequence[Path], out: Path, options: PredictOptions
+    predictor: Predictor,
+    paths: Sequence[Path],
+    out: Path,
+    options: PredictOptions,
+    closed: Sequence[Path] = (),
 ) -> int:
-    """The same as `predict`, with a loaded model and the paths of files."""
-    detections = {}
+    """The same as `predict`, with a loaded model and the paths of files.
+
+    Args:
+        predictor: The model.
+        paths: Pictures and videos.
+        out: Folder of the results.
+        options: The rest.
+        closed: Folders into which no result is written.
+
+    Returns:
+        The number of refused files.
+    """
+    out, detections, given = home_expanded(out), None, []
     if options.keypoints is not None:
-        detections = read_keypoints_file(options.keypoints, predictor.template.joint_names)
-        _warn_unused(detections, paths, options.keypoints)
+        file = existing(options.keypoints)
+        detections = KeypointsFile(file, predictor.template.joint_names, paths)
+        given.append(file)
+        if unused := detections.unused:
+            names = ", ".join(unused[:5]) + ", ..." * (len(unused) > 5)
+            log.warning("%s: no picture for %s", file, names)
+    files = [InputFile(path, _result_endings(path, options.mesh_every)) for path in paths]
     refine = Refinement(predictor) if options.refine else None
-    out.mkdir(parents=True, exist_ok=True)
-    return process_files(paths, out, _FilePrediction(predictor, out, options, refine, detections))
+    process = _FilePrediction(predictor, out, options, refine, detections)
+    return process_files(files, out, process, given=given, closed=closed)
 
 
-def _warn_unused(detections: dict, paths: Sequence[Path], file: Path) -> None:
-    used = {name for path in paths for name in (str(path), path.name)}
-    unused = [name for name in detections if name not in used]
-    if unused:
-        names = ", ".join(unused[:5]) + ", ..." * (len(unused) > 5)
-        log.warning("%s: no picture for %s", file, names)
+def _result_endings(path: Path, mesh_every: int) -> tuple[str, ...]:
+    is_video = path.suffix.lower() in VIDEO_SUFFIXES
+    return video_endings(mesh_every) if is_video else result_endings(overlay=True)
 
 
 class _FilePrediction(NamedTuple):
-    """Writes the results of a picture or video; returns a line that sums them up."""
+    """Writes the results of a picture or video."""
 
     predictor: Predictor
     out: Path
     options: PredictOptions
     refine: Adjust | None
-    detections: dict[str, Detection | VideoDetections]
+    detections: KeypointsFile | None
 
-    def __call__(self, path: Path, stem: str) -> str:
-        # Under its path as given, or under its bare name.
-        detection = self.detections.get(str(path), self.detections.get(path.name))
+    def __call__(self, path: Path, stem: str) -> Processed:
+        detection = None if self.detections is None else self.detections.of(path)
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return self._video(path, stem, detection)
         if isinstance(detection, VideoDetections):
@@ -115,7 +135,7 @@ class _FilePrediction(NamedTuple):
             raise BadInputError(self.options.keypoints, found, "one hand's keypoints")
         return self._picture(path, stem, detection)
 
-    def _picture(self, path: Path, stem: str, detection: Detection | None) -> str:
+    def _picture(self, path: Path, stem: str, detection: Detection | None) -> Processed:
         photo, template = read_photo(path), self.predictor.template
         located = self._locate(str(path), photo.image, detection)
         if located is None:
@@ -133,26 +153,46 @@ class _FilePrediction(NamedTuple):
         write_hand(self.out, stem, hand, template, overlay, self.options.meshes)
         error = f", {hand.reprojection_error_px:.1f} px from the keypoints" if is_placed else ""
         doubts = f" DOUBTFUL: {' '.join(hand.doubts)}" if hand.doubts else ""
-        return f"{path}: {hand.side} hand{error}. {' '.join(hand.notes)}{doubts}"
+        line = f"{path}: {hand.side} hand{error}. {' '.join(hand.notes)}{doubts}"
+        return Processed(line)
 
-    def _video(self, path: Path, stem: str, detection: Detection | VideoDetections | None) -> str:
+    def _video(
+        self, path: Path, stem: str, detection: Detection | VideoDetections | None
+    ) -> Processed:
+        refused: list[DhmError] = []
+
         def locate(where: str, number: int, image: np.ndarray) -> LocatedHand | None:
-            of_frame = detection
-            if isinstance(detection, VideoDetections):
-                has_entry = number < len(detection.frames)
-                of_frame = detection.frames[number] if has_entry else None
-                if of_frame is None and self.options.detector is None:
-                    return None
-            return self._locate(where, image, of_frame)
+            if not isinstance(detection, VideoDetections):
+                return self._locate(where, image, detection)
+            try:
+                return self._locate_by_entry(where, image, detection.of(number))
+            except BadInputError as error:  # of this frame alone
+                refused.append(error)
+                return None
 
         is_film = isinstance(detection, VideoDetections)
-        found = predict_video(
-            self.predictor, path, self.out, stem, locate, focal_px=self.options.focal_px,
-            mesh_every=self.options.mesh_every, refine=self.refine, overlay=self.options.overlay,
-            num_described=len(detection.frames) if is_film else None,
-        )  # fmt: skip
+        try:
+            found = predict_video(
+                self.predictor, path, self.out, stem, locate, focal_px=self.options.focal_px,
+                mesh_every=self.options.mesh_every, refine=self.refine,
+                overlay=self.options.overlay,
+                num_described=len(detection.frames) if is_film else None,
+            )  # fmt: skip
+        except BadInputError as error:
+            raise (refused or [error])[0] from error
         times = f"{found.mean_ms:.1f} ms a frame (95 % under {found.p95_ms:.1f})"
-        return f"{path}: {times}. {' '.join(found.notes)}".rstrip()
+        return Processed(f"{path}: {times}. {' '.join(found.notes)}".rstrip(), tuple(refused))
+
+    def _locate_by_entry(
+        self, where: str, image: UInt8[np.ndarray, "h w 3"], detection: Detection | None
+    ) -> LocatedHand | None:
+        """Locates the hand of a frame that may have none, or nothing measured of it."""
+        is_empty = detection is None or (detection.box is None and not detection.keypoints)
+        if is_empty and self.options.bbox is None:
+            if self.options.detector is None:
+                return None
+            detection = None
+        return self._locate(where, image, detection)
 
     def _locate(
         self, where: str, image: UInt8[np.ndarray, "h w 3"], detection: Detection | None

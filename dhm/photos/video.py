@@ -46,6 +46,11 @@ class VideoSummary(NamedTuple):
     notes: tuple[str, ...]
 
 
+def video_endings(mesh_every: int) -> tuple[str, ...]:
+    """Returns the endings of the names of what `predict_video` writes."""
+    return (".json", "_overlay.mp4", *(("_meshes",) if mesh_every else ()))
+
+
 def predict_video(
     predictor: Predictor,
     path: Path,

@@ -10,8 +10,12 @@ from ml_collections import ConfigDict
 
 from dhm.errors import BadInputError
 from dhm.formats.json_file import flat_fields, read_json
+from dhm.formats.paths import existing
 from dhm.runs.folder import CONFIG_FILE
 
+# Settings that are paths of files or folders.
+_PATHS = ("capture", "prepared", "encoder.weights", "decoder.trained", "decoder.trained_by",
+          "mano.path", "augment.backgrounds")  # fmt: skip
 # Settings that configs of this version do not have, and the values that they are fixed to. The
 # config of a run may still have them.
 _FIXED = {
@@ -37,15 +41,19 @@ def load_config(path: Path) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config()
-    expand_home(config)
+    resolve_paths(config)
     return config
 
 
-def expand_home(config: ConfigDict) -> None:
-    """Puts the home of the user for a `~` that a path in the config begins with."""
+def resolve_paths(config: ConfigDict) -> None:
+    """Puts the paths of the config as the disk has them: `~` expanded, in its Unicode form.
+
+    Raises:
+        BadInputError: If a path begins with `~user` of nobody, or several files have its name.
+    """
     for key, value in flat_fields(config.to_dict()).items():
-        if isinstance(value, str) and (value == "~" or value.startswith("~/")):
-            config.update_from_flattened_dict({key: str(Path(value).expanduser())})
+        if key in _PATHS and value and (path := existing(value)) != Path(value):
+            config.update_from_flattened_dict({key: str(path)})
 
 
 def plain_config(config: ConfigDict) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Names of the files and folders of a run; `metrics.json` is `dhm.evaluation.metrics_file`'s."""
 
+from pathlib import Path
+
 CONFIG_FILE = "config.json"
 """The config that the run is trained with."""
 
@@ -29,3 +31,16 @@ REPORT_FILE = "report.html"
 
 SWEEP_LOG_FILE = "sweep.log"
 """What the run printed, if a sweep or an ablation started it."""
+
+RESULT_FOLDERS = (
+    CHECKPOINTS_FOLDER, TENSORBOARD_FOLDER, REPLAY_FOLDER, PROFILE_FOLDER, EXPORT_FOLDER
+)  # fmt: skip
+"""All folders of a run."""
+
+_FILES = (CONFIG_FILE, DATA_FILE, LOCK_FILE, REPORT_FILE, SWEEP_LOG_FILE, "metrics.json")
+
+
+def files_of_run(workdir: Path) -> list[Path]:
+    """Returns the files of a run, which no other command may replace."""
+    own = (path for name in RESULT_FOLDERS for path in (workdir / name).rglob("*"))
+    return [*(workdir / name for name in _FILES), *own]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dhm.errors import BadInputError, DhmError, Interrupted
 from dhm.evaluation.metrics_file import METRICS_FILE, OVERALL, read_metrics
+from dhm.formats.paths import name_key
 from dhm.runs.folder import SWEEP_LOG_FILE
 from dhm.training.interrupt import on_signal
 
@@ -138,7 +139,7 @@ def _check(configs: Sequence[Path]) -> None:
     for config in configs:
         if not config.is_file():
             raise BadInputError(config, "no such file", "a config file")
-        if sum(other.stem == config.stem for other in configs) > 1:
+        if sum(name_key(other.stem) == name_key(config.stem) for other in configs) > 1:
             raise BadInputError(config, "two configs of this name", "one: it names the workdir")
 
 

@@ -47,6 +47,7 @@ from dhm.runs.workdir import (
     claim_workdir,
     require_checkpoint,
     require_same_model,
+    require_separate,
     trained_variables,
 )
 from dhm.training.processes import is_first, leave, wait_for_all
@@ -69,6 +70,7 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path, source: DataSou
         DhmError: If the config, the data or the workdir cannot be used, or another process trains
             in the workdir.
     """
+    require_separate(config, workdir)
     with ExitStack() as stack:
         if "train" in tasks:
             configuration.check_config(config, jax.device_count())

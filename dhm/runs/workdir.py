@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.json_file import flat_fields, write_json
+from dhm.formats.paths import refuse_overwriting, refuse_removing
 from dhm.runs.config_file import noted_config, plain_config
-from dhm.runs.folder import CHECKPOINTS_FOLDER, CONFIG_FILE, DATA_FILE
+from dhm.runs.folder import CHECKPOINTS_FOLDER, CONFIG_FILE, DATA_FILE, RESULT_FOLDERS
 from dhm.training.checkpoint import Checkpoints
 
 # A run may be continued with other values of these.
@@ -20,6 +21,20 @@ _FREE_ON_RESUME = ("train.epochs", "train.log_every", "train.keep_checkpoints", 
                    "export", "profile")  # fmt: skip
 # A trained model may be measured and exported with other values of everything but these.
 _SHAPES_THE_MODEL = ("subject", "encoder", "decoder", "mano", "data.image_size")
+
+
+def require_separate(config: ConfigDict, workdir: Path) -> None:
+    """Refuses a workdir whose results would replace what the config names.
+
+    Raises:
+        BadInputError: If it is one of the config's folders, or has one in a folder of its own.
+    """
+    named = (config.capture, config.prepared, config.encoder.weights, config.decoder.trained,
+             config.mano.path, config.augment.backgrounds)  # fmt: skip
+    inputs = [Path(name) for name in named if name]
+    refuse_overwriting("--workdir", [workdir], inputs)
+    for folder in RESULT_FOLDERS:
+        refuse_removing("--workdir", workdir / folder, inputs)
 
 
 def claim_workdir(config: ConfigDict, workdir: Path) -> None:

@@ -9,7 +9,6 @@ command; its times mean nothing.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -24,6 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dhm.errors import BadInputError
+from dhm.formats.json_file import write_json
+from dhm.formats.paths import existing, require_writable_place
 from dhm.geometry.hand_rig import joint_limits
 from dhm.networks.build import ModelSettings
 from dhm.networks.hand_model import HandModel
@@ -279,19 +281,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="the JSON file")
+    parser.add_argument("--out", default="gpu.json", help="the JSON file")
     parser.add_argument("--small", action="store_true", help="sizes for a CPU")
     parser.add_argument("--record", action="store_true", help="only record the CPU's depth maps")
     options = parser.parse_args(arguments)
     if options.record:
         record()
         return 0
+    try:
+        out = existing(options.out)
+        require_writable_place("--out", out)
+    except BadInputError as error:
+        parser.error(str(error))
     hardware = machine() | {"commit": _commit(), "small": options.small}
     print(", ".join(f"{name} {value}" for name, value in hardware.items()), flush=True)
     rows, content = measure(Accelerator(SMALL if options.small else FULL).parts())
     print(format_table("GPU" if not options.small else "small sizes", rows), flush=True)
-    options.out.write_text(json.dumps({"machine": hardware, "parts": content}, indent=1) + "\n")
-    print(f"\n{options.out}")
+    write_json(out, {"machine": hardware, "parts": content})
+    print(f"\n{out}")
     return int(any(part["error"] for part in content.values()))
 
 

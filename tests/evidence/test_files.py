@@ -151,7 +151,7 @@ FLIP = [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]
         ({}, "0 joints in space and at most 0 keypoints"),
         ({"joints": {"wrist": [0, 0, 1], "index1": [1, 2, 3]}}, "2 joints in space"),
         ({"joints": JOINTS | {"nose": [0, 0, 0]}}, "joint 'nose'"),
-        ({"joints": JOINTS | {"ring1": [0, float("nan"), 0]}}, "ring1: found"),
+        ({"joints": JOINTS | {"ring1": [0, float("inf"), 0]}}, "ring1: found"),
         ({"joints": JOINTS | {"ring1": [0, 0]}}, "ring1: found"),
         ({"joints": JOINTS | {"ring1": [0, 0, 0, 1.5]}}, "confidence 1.5"),
         ({"joints": [1, 2]}, "joints of a list"),
@@ -172,8 +172,8 @@ FLIP = [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]
         ({"joints": JOINTS, "scan": "a\0.ply"}, "the path of a file"),
         ({"joints": JOINTS, "scan": "a" * 300 + ".ply"}, "the path of a file"),
         ({"frames": {}}, "frames of a dict"),
-        ({"frames": [{"joints": JOINTS}, 3]}, "frame 1: found a int"),
-        ({"frames": [{"joints": JOINTS}, {}]}, "frame 1: found 0 joints"),
+        ({"frames": [3, 4]}, "frame 0: found a int"),
+        ({"frames": [{}, None]}, "frame 0: found 0 joints"),
         ({"joints": JOINTS, "start": {"angles_rad": {"x": 1}}}, "angle 'x'"),
         ({"joints": JOINTS, "start": {"angles_rad": {}, "T_frame_model": 3}}, "found 3"),
         ({"joints": JOINTS, "start": {"angles_rad": [0.3]}}, "angles_rad of a list"),
@@ -199,6 +199,84 @@ def test_invalid_content_is_refused_with_its_place(content, message, tmp_path):
         read_evidence(_write(tmp_path, content), NAMES)
     assert message in str(refusal.value)
     assert str(tmp_path / "a.json") in str(refusal.value)  # whatever file it names
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "missing", [None, [NAN, NAN, NAN, 0], [None, None, None, 0], [-1, -1, -1, 0], [1, 2, NAN]]
+)
+def test_joints_and_keypoints_that_were_not_measured_are_left_out(missing, tmp_path):
+    pixel = missing and missing[1:]
+    camera = {"K": K, "points": _points() | {NAMES[1]: pixel}, "depth": None, "R": None,
+              "image": None, "K_depth": None}  # fmt: skip
+    content = {"joints": JOINTS | {"ring1": missing}, "cameras": {"a": camera, "b": None},
+               "scan": None, "side": None, "start": None, "fit_scale": None}  # fmt: skip
+    (frame,) = read_evidence(_write(tmp_path, content), NAMES).frames
+    assert (frame.confidence > 0).sum() == 3
+    (view,) = frame.views
+    assert view.confidence[1] == 0 and np.isfinite(view.keypoints).all()
+    assert np.isfinite(frame.joints).all()
+
+
+def test_one_bad_frame_costs_no_other(tmp_path):
+    good, bad = {"joints": JOINTS}, {"joints": {"nose": [0, 0, 0]}}
+    empty = {"joints": {"wrist": [0, 0, 0, 0]}}
+    content = {"sequence": True, "frames": [bad, good, None, empty, 3, good, {"scan": "no.ply"}]}
+    read = read_evidence(_write(tmp_path, content), NAMES)
+    assert read.numbers == (1, 5) and [f.name for f in read.frames] == ["a_0001", "a_0005"]
+    assert (read.num_frames, read.sequence) == (7, True)
+    places = [str(error).split("a.json, ")[1] for error in read.refused]
+    assert [place[:7] for place in places] == ["frame 0", "frame 4", "frame 6"]
+
+
+def test_arrays_may_have_nan_where_nothing_was_measured(tmp_path):
+    joints = np.random.default_rng(0).normal(size=(4, len(NAMES), 3))
+    confidence = np.ones(joints.shape[:2])
+    joints[0, 3], confidence[0, 4], confidence[0, 5] = np.nan, 0, np.nan
+    joints[1] = np.nan
+    keypoints = np.full((4, 2, len(NAMES), 2), np.nan)
+    keypoints[:, 0, :6] = 20
+    keypoints[1] = np.nan
+    cameras = np.tile(np.array(K), (4, 2, 1, 1))
+    cameras[2, 1] = np.nan  # without keypoints: no camera
+    cameras[3, 0] = np.nan  # with keypoints: refused
+    arrays = {"joints": joints, "joint_confidence": confidence, "keypoints": keypoints}
+    np.savez(tmp_path / "a.npz", **arrays, K=cameras)
+    read = read_evidence(tmp_path / "a.npz", NAMES)
+    assert read.numbers == (0, 2) and read.num_frames == 4
+    (refused,) = read.refused
+    assert "frame 3, camera 0: found nan" in str(refused)
+    first, third = read.frames
+    assert np.flatnonzero(first.confidence == 0).tolist() == [3, 4, 5]
+    assert [(view.confidence > 0).sum() for view in first.views] == [6, 0]
+    assert [view.name for view in third.views] == ["0"]
+
+
+def test_nan_in_a_depth_map_is_no_point(tmp_path):
+    depth = np.where(_depth() == 0, np.nan, _depth())
+    joints = np.random.default_rng(0).normal(size=(1, len(NAMES), 3))
+    np.savez(tmp_path / "a.npz", joints=joints, depth=depth[None, None], K=np.array(K)[None])
+    np.save(tmp_path / "d.npy", depth)
+    np.save(tmp_path / "zero.npy", _depth())
+    content = {"joints": JOINTS, "cameras": {"a": {"K": K, "depth": "d.npy"}}}
+    expected = {"joints": JOINTS, "cameras": {"a": {"K": K, "depth": "zero.npy"}}}
+    (same,) = read_evidence(_write(tmp_path, expected, "b.json"), NAMES).frames
+    for path in (_write(tmp_path, content), tmp_path / "a.npz"):
+        (frame,) = read_evidence(path, NAMES).frames
+        assert len(frame.points)
+        np.testing.assert_array_equal(frame.points, same.points)
+
+
+def test_files_are_found_whichever_unicode_form_their_names_have(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x").mkdir()
+    write_ply(tmp_path / "ha\u0308nd.ply", TEMPLATE.v_template, TEMPLATE.faces)
+    for name in ("h\u00e4nd.ply", "~/h\u00e4nd.ply", "./x/../h\u00e4nd.ply"):
+        path = _write(tmp_path, {"joints": JOINTS, "scan": name})
+        (frame,) = read_evidence(path, NAMES).frames
+        assert len(frame.points)
 
 
 def _with_depth(**camera):
@@ -242,7 +320,8 @@ def test_depth_maps_of_impossible_size_or_scale_are_refused(tmp_path):
     [
         ({}, "arrays []"),
         ({"joints": np.zeros((2, 21, 3))}, "joints as"),
-        ({"joints": np.full((2, 22, 3), np.nan)}, "NaN or infinity"),
+        ({"joints": np.full((2, 22, 3), np.nan)}, "frame 0: found 0 joints in space"),
+        ({"joints": np.full((2, 22, 3), np.inf)}, "joints with infinity"),
         ({"joint": np.zeros((2, 22, 3))}, "'joint'"),
         ({"joints": np.float64(3)}, "joints as float64 []"),
         ({"joints": np.zeros((2, 22, 3)), "sequence": np.zeros(2, bool)}, "sequence as bool [2]"),

@@ -148,6 +148,16 @@ def test_absent_keypoints_are_invalid(tmp_path):
     assert not keypoints.points[~keypoints.valid].any()
 
 
+def test_keypoints_that_no_view_measured_are_invalid(tmp_path):
+    path = tmp_path / "keypoints0001.pts"
+    rows = ["0 0 0 0 0 0", "1 5 6 7 3.5 0", "2 5 6 7 0 3", "3 nan NaN 7 3.5 3", "4 5 6 7 nan 3",
+            "5 5 6 7 0.5 1"]  # fmt: skip
+    path.write_text("\n".join(rows))
+    keypoints = read_keypoints(path)
+    assert np.flatnonzero(keypoints.valid).tolist() == [5]
+    assert not keypoints.points[:5].any()
+
+
 def test_written_keypoints_are_read_back(tmp_path):
     rng = np.random.default_rng(0)
     valid = rng.random(42) < 0.7

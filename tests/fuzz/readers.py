@@ -27,7 +27,7 @@ from dhm.data import schema
 from dhm.data.prepared_data import PreparedData, Records
 from dhm.errors import BadInputError
 from dhm.evidence.files import read_evidence
-from dhm.evidence.keypoints import read_keypoints_file
+from dhm.evidence.keypoints_file import KeypointsFile, VideoDetections
 from dhm.export import package
 from dhm.formats.hand_template import (
     read_hand_model,
@@ -123,8 +123,7 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
     add("keypoints", "keypoints.pts", keypoints.encode(), read_keypoints)
     entry = {"keypoints": {"wrist": [4, 5.5, 0.5]}, "K": synthetic.K.tolist(), "side": "left"}
     hands = json.dumps({"a.jpg": entry, "v.mp4": {"frames": [entry, None]}}).encode()
-    read_hands = partial(read_keypoints_file, joint_names=JOINT_NAMES)
-    add("keypoints of photos", "photos.json", hands, read_hands)
+    add("keypoints of photos", "photos.json", hands, _read_hands)
     camera = KrtCamera(synthetic.K, np.zeros(5), np.eye(4))
     write_krt(folder / "KRT", {"400001": camera, "400002": camera})
     found["cameras"] = Reader(folder / "KRT", partial(read_krt, folder / "KRT"))
@@ -136,6 +135,15 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
     for path in sorted(model.iterdir()):
         found[f"hand model, {path.name}"] = Reader(path, partial(read_hand_model, model))
     return found
+
+
+def _read_hands(path: Path) -> None:
+    file = KeypointsFile(path, JOINT_NAMES)
+    for name in file.unused:
+        hands = file[name]
+        if isinstance(hands, VideoDetections):
+            for number in range(len(hands.frames)):
+                hands.of(number)
 
 
 def _of_data_sets(folder: Path) -> dict[str, Reader]:

@@ -7,10 +7,10 @@ from configs import demo, tiny
 from dhm.errors import BadInputError
 from dhm.runs.config_file import (
     config_from_plain,
-    expand_home,
     load_config,
     noted_config,
     plain_config,
+    resolve_paths,
 )
 from tests.conftest import REPOSITORY
 
@@ -26,7 +26,7 @@ def test_paths_may_begin_with_the_home_of_the_user():
     config = tiny.get_config()
     config.capture, config.decoder.trained = "~/capture", "runs/~/export"
     config.data.test_sequences = "~fist"
-    expand_home(config)
+    resolve_paths(config)
     assert config.capture == str(Path.home() / "capture")
     assert (config.decoder.trained, config.data.test_sequences) == ("runs/~/export", "~fist")
 

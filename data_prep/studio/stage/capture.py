@@ -41,6 +41,7 @@ from dhm.files import data_paths, keep_no_data
 from dhm.formats.hand_template import write_hand_model
 from dhm.formats.json_file import read_json
 from dhm.formats.npz import Arrays
+from dhm.formats.paths import existing
 from dhm.formats.release_annotations import read_krt, write_krt
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def write_capture(settings: StudioSettings, root: Path, workers: int = 2) -> Pat
     check_settings(settings)
     if workers < 1:
         raise BadInputError("workers", str(workers), "at least 1 process")
-    root = Path(root)
+    root = existing(root)
     with hold(root.parent / f".{root.name}.lock"):
         if _is_complete(settings, root):
             log.info("%s is complete", root)

@@ -111,6 +111,8 @@ def _check(variants: Sequence[str], seeds: int, subjects: Sequence[int]) -> None
         raise BadInputError("--seeds", str(seeds), "1 or more")
     if not subjects or min(subjects) < 1 or len(set(subjects)) < len(subjects):
         raise BadInputError("--subjects", repr(list(subjects)), "different numbers from 1 on")
+    if len(set(variants)) < len(variants):
+        raise BadInputError("--variants", repr(list(variants)), "different variants")
     for name in variants:
         if name not in VARIANTS:
             raise BadInputError("--variants", repr(name), f"some of {', '.join(VARIANTS)}")

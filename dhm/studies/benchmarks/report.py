@@ -1,13 +1,14 @@
 """`python launch.py benchmark`: every part's table, and all rows as JSON."""
 
 import itertools
-import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dhm.errors import BadInputError
+from dhm.formats.json_file import write_json
+from dhm.formats.paths import refuse_overwriting, require_writable_place
 from dhm.studies.benchmarks.model_parts import benchmark_inference, benchmark_losses
 from dhm.studies.benchmarks.rasterizer import benchmark_rasterizer
 from dhm.studies.benchmarks.scaling import benchmark_scaling
@@ -41,6 +42,7 @@ def benchmark(
     step_ms: tuple[float, float] | None = None,
     picture: Path | None = None,
     batch_size: int | None = None,
+    given: Sequence[Path] = (),
 ) -> None:
     """Measures the parts, prints the table of each, and writes all rows as JSON.
 
@@ -53,13 +55,21 @@ def benchmark(
         step_ms: As in `benchmark_scaling`.
         picture: As in `benchmark_step`.
         batch_size: As in `benchmark_step`.
+        given: Files that the hand comes from, over which no result is written.
 
     Raises:
-        BadInputError: If there is no such part.
+        BadInputError: If there is no such part, or a result would be written over a file of
+            `given` or over the other result.
         OSError: If the file cannot be written.
     """
     if what not in (ALL, *TITLES):
         raise BadInputError("--what", repr(what), f"one of {', '.join([*TITLES, ALL])}")
+    results = {"--json": json_file, "--picture": picture}
+    for flag, file in results.items():
+        if file is not None:  # before minutes of measuring
+            require_writable_place(flag, file)
+            others = [one for name, one in results.items() if name != flag and one is not None]
+            refuse_overwriting(flag, [file], [*given, *others])
     if prepare is None and what == _INPUT:
         raise BadInputError("--what", what, "another part: there is nothing to prepare records of")
     measure = {
@@ -80,7 +90,7 @@ def benchmark(
         print("\n" + format_table(TITLES[part], rows), flush=True)
     if json_file is not None:
         content = {"machine": hardware, **{part: plain_rows(rows) for part, rows in tables.items()}}
-        json_file.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(json_file, content)
 
 
 def _input_rows(prepare: Callable[[Path], Path]) -> list[BenchmarkRow]:

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from data_prep.captures.frames import NO_PICTURE
+from data_prep.captures.frames import NO_PICTURE, TOO_FEW_JOINTS
 from data_prep.captures.freihand import BAD_ANNOTATION, TEST_SEQUENCES, VERSIONS, read_freihand
 from data_prep.prepare import PrepareOptions, main, prepare_views
 from data_prep.records.splits import assign_sequences
@@ -90,11 +90,26 @@ def test_a_missing_picture_is_counted_and_a_missing_mask_is_none(tmp_path, templ
     (root / "training" / "rgb" / "00000003.jpg").unlink()
     (root / "training" / "mask" / "00000000.jpg").unlink()
     capture = read_freihand(root, template)
-    assert capture.skipped == {NO_PICTURE: 1}
+    assert capture.skipped == {NO_PICTURE: 1, TOO_FEW_JOINTS: 0}
     assert [(v.frame, v.camera, v.mask is None) for v in capture.views] == [
         (0, "auto", True), (0, "gs", True), (0, "hom", True), (0, "sample", True),
         (1, "auto", False), (1, "gs", False), (1, "sample", False),
     ]  # fmt: skip
+
+
+def test_joints_that_were_not_measured_are_invalid(tmp_path, template):
+    root = foreign.write_freihand(tmp_path)
+    path = root / "training_xyz.json"
+    content = json.loads(path.read_text())
+    content[0][0], content[0][1][2], content[1] = None, float("nan"), None
+    path.write_text(json.dumps(content))
+    capture = read_freihand(root, template)
+    assert capture.skipped == {NO_PICTURE: 0, TOO_FEW_JOINTS: 4}
+    assert {view.frame for view in capture.views} == {0}
+    view = capture.views[0]
+    missing = {name for name, valid in zip(template.joint_names, view.joint_valid, strict=True)
+               if not valid}  # fmt: skip
+    assert missing == {"wrist", "thumb1", "thumb0"} and np.isfinite(view.joints).all()
 
 
 def _rewrite(path, change):
@@ -119,8 +134,8 @@ DAMAGE = {
 DAMAGED_FRAMES = {
     "twenty joints": ("xyz", _put(1, [[0, 0, 1]] * 20), "frame 1: found "),
     "ragged": ("xyz", _put(1, [[0, 0, 1]] * 20 + [[0, 1]]), "frame 1: found "),
-    "null": ("xyz", _put(1, None), "frame 1: found None"),
-    "NaN": ("xyz", _put(0, [[0, 0, float("nan")]] * 21), "frame 0: found nan in "),
+    "null": ("K", _put(1, None), "frame 1: found None"),
+    "infinite": ("xyz", _put(0, [[0, 0, float("inf")]] * 21), "frame 0: found inf in "),
     "huge": ("xyz", _put(0, [[0, 0, 10**400]] * 21), "frame 0: found "),
     "text": ("K", _put(1, "K"), "frame 1: found 'K'"),
     "negative focal length": ("K", _put(1, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "frame 1: "),

@@ -131,6 +131,25 @@ def test_invalid_joints_may_have_any_coordinates(tmp_path, template):
     assert not view.joint_valid[thumb1] and not view.joints[thumb1].any()
 
 
+def test_joints_that_were_not_measured_are_invalid(tmp_path, template):
+    root = foreign.write_interhand(tmp_path)
+
+    def spoil(joints):
+        entry = joints["0"]["1000"]
+        entry["world_coord"][2], entry["world_coord"][20][0] = None, float("nan")
+        entry["joint_valid"][3] = None
+
+    _change(root, "joint_3d", spoil)
+    capture = read_interhand(root, template)
+    view = next(v for v in capture.views if "train" in v.sequence and v.frame == 1000)
+    missing = {name for name, valid in zip(template.joint_names, view.joint_valid, strict=True)
+               if not valid}  # fmt: skip
+    assert missing == {"thumb0", "thumb1", "thumb2", "wrist"} and np.isfinite(view.joints).all()
+    _change(root, "joint_3d", lambda joints: joints["0"]["1000"].update(world_coord=None))
+    fewer = read_interhand(root, template)
+    assert fewer.skipped[TOO_FEW_JOINTS] > capture.skipped[TOO_FEW_JOINTS]
+
+
 def _annotation(key, value):
     return "data", lambda data: data["annotations"][1].__setitem__(key, value)
 
@@ -200,14 +219,14 @@ ITEMS = {
     ),
     "twice": (_image("camera", "400262"), "frame 1000 a second time", SECOND_PICTURE),
     "20 joints": (_frame("world_coord", [[0, 0, 1]] * 20), "1000, world_coord: found ", NO_FRAME),
-    "NaN": (
-        _frame("world_coord", [[0, 0, NAN]] * 42),
-        "frame 1000, world_coord: found nan in ",
+    "infinite": (
+        _frame("world_coord", [[0, 0, float("inf")]] * 42),
+        "frame 1000, world_coord: found inf in ",
         NO_FRAME,
     ),
     "no coordinates": (
-        _frame("world_coord", None),
-        "frame 1000, world_coord: found None",
+        _frame("world_coord", "none"),
+        "frame 1000, world_coord: found 'none'",
         NO_FRAME,
     ),
     "position": (_camera("campos", [0, 0]), "capture 0, campos of 400262: found ", NO_CAMERA),

@@ -199,15 +199,30 @@ def _with(key, value):
     return lambda entry: entry.__setitem__(key, value)
 
 
+def _infinite(entry):
+    entry["xyz"][3, 1] = np.inf
+
+
 def _nan(entry):
-    entry["xyz"][3, 1] = np.nan
+    entry["K"][0, 2] = np.nan
+
+
+def test_joints_that_were_not_measured_are_invalid(tmp_path, template):
+    wrong = entries()
+    wrong["training"][0]["xyz"][21 + 4, 1] = np.nan
+    capture = read_rhd(foreign.write_rhd(tmp_path, wrong), template)
+    view = next(v for v in capture.views if (v.sequence, v.frame) == ("training", 0))
+    missing = {name for name, valid in zip(template.joint_names, view.joint_valid, strict=True)
+               if not valid}  # fmt: skip
+    assert missing == {"thumb0", "thumb1"} and np.isfinite(view.joints).all()
 
 
 DAMAGE = {
     "no K": (_without("K"), "no K of picture 7"),
     "transposed": (_with("xyz", np.zeros((3, 42))), r"picture 7: xyz \[3, 42\]"),
     "one hand": (_with("uv_vis", np.zeros((21, 3))), r"picture 7: uv_vis \[21, 3\]"),
-    "NaN": (_nan, "picture 7: xyz with nan"),
+    "infinite": (_infinite, "picture 7: xyz with inf"),
+    "NaN in K": (_nan, "picture 7: K with nan"),
     "no focal length": (_with("K", np.diag([0.0, 280, 1])), "picture 7: K = "),
     "not affine": (_with("K", np.full((3, 3), 9.0)), "picture 7: K = "),
     "text": (_with("K", "K"), "picture 7: K: a str instead of an array"),
