@@ -339,3 +339,19 @@ def test_a_rig_without_a_joint_that_the_model_needs_is_refused(release_mini, tmp
     with pytest.raises(BadInputError, match=r"skeleton\.txt: found no joint 'index1'"):
         prepare(tmp_path / "capture", 4, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_input_in_the_output_folder_is_refused(toy_prepared, tmp_path, monkeypatch):
+    capture, own = toy_prepared.parent / "capture", tmp_path / "own"
+    shutil.copytree(toy_prepared, own)
+    template, before = own / "template.npz", (own / "template.npz").read_bytes()
+    for out, given in ((own, {"template": template}), (capture, {}), (capture.parent, {})):
+        with pytest.raises(BadInputError, match=r"--out: found .*, which holds the input"):
+            prepare(capture, 1, out, image_size=32, **given)
+    assert template.read_bytes() == before
+    (own / "notes.txt").touch()
+    with pytest.raises(BadInputError, match=r"other contents \(notes\.txt\)"):
+        prepare(capture, 1, own, image_size=16)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    prepare(capture, 1, "~/made", image_size=16)
+    assert (tmp_path / "made" / "prepared.json").is_file()

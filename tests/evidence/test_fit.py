@@ -140,3 +140,31 @@ def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, 
     assert refused.returncode in (1, 2)
     assert message in refused.stderr + refused.stdout
     assert not (tmp_path / "o").exists()
+
+
+def test_results_replace_no_input_and_no_other_result(hand, exported_run, tmp_path, caplog):
+    joints, _, template = hand
+    named = _named(template.joint_names, joints)
+    folder, scans = tmp_path / "in", tmp_path / "scans"
+    folder.mkdir()
+    scans.mkdir()
+    film, other = folder / "a.json", folder / "a_0000.json"
+    bad = {"joints": {"wrist": None}, "cameras": {"x": {"K": K.tolist(), "image": "none.png"}}}
+    film.write_text(json.dumps({"frames": [{"joints": named}, None, bad, {"joints": named}]}))
+    other.write_text(json.dumps({"joints": named}))
+    (scans / "b.obj").write_text("mine")
+    b = folder / "b.json"
+    b.write_text(json.dumps({"joints": named, "scan": "../scans/b.obj"}))
+    for path, out in ((other, folder), (b, scans), (other, folder / "x" / "..")):
+        with pytest.raises(BadInputError, match=r"--out: found .* over the input"):
+            fit(exported_run, [path], out)
+    with pytest.raises(BadInputError, match="in the input"):
+        fit(exported_run, [other], exported_run / "export")
+    assert (scans / "b.obj").read_text() == "mine" and len(list(folder.iterdir())) == 3
+    with caplog.at_level(logging.INFO, "dhm"):
+        assert fit(exported_run, [film, other], tmp_path / "out") == 1
+    assert "a.json: 2 frames, " in caplog.text and "1 without evidence" in caplog.text
+    assert "frame 2, camera x, " in caplog.text and "2 of 2 done" in caplog.text
+    found = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")}
+    sources = {name: content["source"] for name, content in found.items()}
+    assert sources == {"a_0000": str(film), "a_0003": str(film), "a_0000_json": str(other)}

@@ -191,6 +191,30 @@ def test_a_saved_hand_comes_back(hand, tmp_path, monkeypatch):
     np.testing.assert_array_equal(found.template.v_template, hand.template.v_template)
 
 
+def test_a_hand_is_not_saved_over_what_it_was_loaded_from(run, hand, tmp_path):
+    before = (run / "export" / "params.msgpack").read_bytes()
+    (tmp_path / "link").symlink_to(run)
+    for folder in (run / "export", tmp_path / "link" / "export"):
+        with pytest.raises(BadInputError, match=r"folder: found .*export over the input"):
+            hand.with_variables({}).save(folder)
+    assert (run / "export" / "params.msgpack").read_bytes() == before
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BadInputError, match=r"found config\.json of something else, expected an"):
+        hand.save(tmp_path)
+    assert (tmp_path / "config.json").read_text() == "{}"
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInputError, match="file, a file, expected a folder"):
+        hand.save(tmp_path / "file")
+
+
+def test_joints_that_are_nan_are_not_measured(hand, posed):
+    joints, valid = posed.joints, jnp.arange(posed.joints.shape[-2]) != 5
+    gaps = jnp.where(valid[:, None], joints, jnp.nan)
+    found, expected = hand.fit(gaps), hand.fit(joints, valid)
+    _assert_equal(found, expected)
+    assert np.isfinite(found.theta).all()
+
+
 def test_a_linear_model_is_a_hand_too(linear_hand, tmp_path):
     hand = linear_hand
     assert len(hand.dof_names) == 45

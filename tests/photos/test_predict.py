@@ -288,3 +288,44 @@ def test_a_run_without_an_export_is_refused(photos, tmp_path):
     with pytest.raises(BadInputError, match=r"export/model\.json: found no such file"):
         predict(tmp_path / "none", [str(photos)], tmp_path / "out", BOX)
     assert not (tmp_path / "out").exists()
+
+
+def _in(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_results_are_not_written_over_inputs(predictor, exported_run, photos, tmp_path):
+    keypoints = photos / "plain.json"
+    keypoints.write_text("{}")
+    Image.fromarray(_photo()).save(photos / "grey_overlay.png")
+    before = _in(photos)
+    (tmp_path / "link").symlink_to(photos)
+    options = PredictOptions(bbox=BOX.bbox, keypoints=keypoints)
+    for names, given in ((["plain.jpg"], options), (["grey.jpg", "grey_overlay.png"], BOX)):
+        for out in (photos, tmp_path / "link"):
+            with pytest.raises(BadInputError, match=r"--out: found .* over the input"):
+                predict_files(predictor, [photos / name for name in names], out, given)
+            assert _in(photos) == before
+    model = _in(exported_run / "export")
+    Image.fromarray(_photo()).save(photos / "config.jpg")
+    with pytest.raises(BadInputError, match=r"config\.obj in the input .*export"):
+        predict(exported_run, [str(photos / "config.jpg")], exported_run / "export", BOX)
+    assert _in(exported_run / "export") == model
+
+
+def test_two_pictures_of_one_entry_are_refused(predictor, tmp_path, caplog):
+    named, _ = _keypoints(predictor)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(_photo()).save(tmp_path / folder / "x.png")
+    paths, file = [tmp_path / "a" / "x.png", tmp_path / "b" / "x.png"], tmp_path / "k.json"
+    entry = {"keypoints": named | {"wrist": [float("nan"), None, 0], "index1": None}}
+    file.write_text(json.dumps({"x.png": entry}))
+    options = PredictOptions(keypoints=file)
+    assert predict_files(predictor, paths, tmp_path / "out", options) == 2
+    assert "found the entry 'x.png', which 2 pictures share" in caplog.text
+    bad = {"keypoints": {"nose": [1, 2]}}
+    file.write_text(json.dumps({"./a/x.png": entry, "b/x.png": bad}))
+    assert predict_files(predictor, paths, tmp_path / "out", options) == 1
+    (result,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(result.read_text())["source"] == str(paths[0])

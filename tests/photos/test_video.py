@@ -285,3 +285,18 @@ def test_a_reset_forgets_all_values():
     smooth.reset()
     assert smooth(np.array([9.0]), 0.1) == 9
     assert smooth(np.array([9.0]), 0.1) == 9
+
+
+def test_one_bad_frame_costs_no_other(predictor, video, tmp_path, no_overlay, caplog):
+    entry = {"bbox": [60, 40, 100, 90]}
+    bad = [{"bbox": [1e6, 1e6, 5, 5]}, {"keypoints": {"nose": [1, 2]}}]
+    empty = {"keypoints": {"wrist": [None, None, 0]}}
+    file = tmp_path / "k.json"
+    file.write_text(json.dumps({"clip.mp4": {"frames": [entry, *bad, empty, None, entry]}}))
+    refused = predict_files(predictor, [video], tmp_path / "out", PredictOptions(keypoints=file))
+    assert refused == 2 and "frame 1: found a box" in caplog.text and "'nose'" in caplog.text
+    frames = json.loads((tmp_path / "out" / "clip.json").read_text())["frames"]
+    assert [i for i, frame in enumerate(frames) if frame["hand"] is not None] == [0, 5]
+    file.write_text(json.dumps({"clip.mp4": {"frames": bad}}))
+    assert predict_files(predictor, [video], tmp_path / "no", PredictOptions(keypoints=file)) == 1
+    assert "refused: " in caplog.text and not any((tmp_path / "no").iterdir())

@@ -155,3 +155,23 @@ def test_a_model_of_another_template_is_refused(tmp_path, toy_model):
     jax.tree.map(np.testing.assert_array_equal, restored, dict(variables))
     with pytest.raises(BadInputError, match=f"found a model of {count} vertices, expected 7, "):
         workdir.trained_variables(tmp_path, 7)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("decoder.trained", "run"),
+        ("decoder.trained", "run/export"),
+        ("prepared", "x/../run"),
+        ("mano.path", "run/export/mano.pkl"),
+        ("augment.backgrounds", "run/checkpoints/pictures"),
+    ],
+)
+def test_a_run_does_not_write_over_what_it_is_made_of(key, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny.get_config()
+    workdir.require_separate(config, tmp_path / "run")
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(BadInputError, match=r"--workdir: found .*run"):
+        workdir.require_separate(config, tmp_path / "run")
+    workdir.require_separate(config, tmp_path / "run2")

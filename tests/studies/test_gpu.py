@@ -156,3 +156,10 @@ def test_recording_needs_a_cpu(monkeypatch, tmp_path):
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
     with pytest.raises(BadInputError, match="--record: found gpu, expected a CPU"):
         record(tmp_path / "again.npz")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_it_measures(tmp_path, capsys):
+    for place in (tmp_path, tmp_path / "none" / "gpu.json"):
+        with pytest.raises(SystemExit):
+            gpu.main(["--small", "--out", str(place)])
+        assert "--out: found" in capsys.readouterr().err

@@ -134,6 +134,7 @@ def test_runs_with_other_settings_are_refused(launcher, tmp_path):
     [
         ({"variants": ("full", "no_thumb")}, "no_thumb"),
         ({"variants": ("no_pose",)}, "no_pose without full"),
+        ({"variants": ("full", "full")}, "expected different variants"),
         ({"seeds": 0}, "--seeds"),
         ({"subjects": (1, 1)}, "--subjects"),
         ({"subjects": ()}, "--subjects"),

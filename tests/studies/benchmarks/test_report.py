@@ -97,3 +97,26 @@ def test_batch_size_reaches_the_step(monkeypatch):
 def test_unknown_part_is_refused():
     with pytest.raises(BadInputError, match="--what: found 'speed', expected one of raster, loss"):
         report.benchmark(make_toy_template(300), lambda folder: Path(folder), "speed")
+
+
+@pytest.mark.parametrize(
+    ("json_file", "picture", "message"),
+    [
+        ("a.json", "a.json", "--json: found a.json over the input a.json"),
+        ("model.json", None, "--json: found model.json over the input model.json"),
+        ("b.json", "./model.json", "--picture: found model.json over the input"),
+        ("none/a.json", None, "--json: found none/a.json, expected a file in a folder"),
+        (".", None, "--json: found ., a folder"),
+    ],
+)
+def test_results_are_not_written_over_the_hand_or_each_other(
+    json_file, picture, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("model.json").write_text("mine")
+    picture = picture and Path(picture)
+    with pytest.raises(BadInputError, match=message):
+        report.benchmark(
+            None, None, "losses", Path(json_file), None, picture, given=[Path("model.json")]
+        )
+    assert Path("model.json").read_text() == "mine"
