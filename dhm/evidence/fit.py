@@ -23,6 +23,7 @@ from dhm.export.hand_files import (
     RIGHT,
     WORLD,
     PredictedHand,
+    closed_to_results,
     mirror_transform,
     placed_points,
     write_hand,
@@ -56,8 +57,8 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         BadInputError: If there is no exported model, it is a linear model, with other angles, or a
             result would be written over an input.
     """
-    export, out = existing(workdir) / _EXPORT_FOLDER, home_expanded(out)
-    model, variables = load_model(export)
+    workdir, out = existing(workdir), home_expanded(out)
+    model, variables = load_model(workdir / _EXPORT_FOLDER)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
     joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])
@@ -96,7 +97,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         return Processed(line, tuple(refused))
 
     files = [outline_evidence(existing(path)) for path in evidence]
-    return process_files(files, out, fit_file, closed=(export,))
+    return process_files(files, out, fit_file, closed=closed_to_results(workdir))
 
 
 class _Picture(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dhm.errors import BadInputError, DhmError, Interrupted
+from dhm.formats.json_file import PARTIAL
 from dhm.formats.paths import existing, matching, name_key, refuse_overwriting, require_folder
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def process_files(
         process: Takes a file and the first part of its results' names. A `DhmError` refuses the
             file; the others are processed all the same.
         given: Other files that the command was given, over which no result is written.
-        closed: Folders that it was given, into which none is written.
+        closed: Folders that it was given, into which none is written, and files likewise.
 
     Returns:
         The number of refused files and parts.
@@ -122,8 +123,8 @@ def process_files(
     names = name_results(files)
     read = [path for file in files for path in (file.path, *file.reads)]
     results = [
-        out / (name + ending) for file, name in zip(files, names, strict=True)
-        for ending in file.results
+        out / (name + ending + part) for file, name in zip(files, names, strict=True)
+        for ending in file.results for part in ("", PARTIAL)
     ]  # fmt: skip
     require_folder("--out", out)
     refuse_overwriting("--out", results, [*read, *given], closed)

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 
 from dhm.export.hand import angle_names
 from dhm.formats.glb import encode_glb
-from dhm.formats.json_file import write_json
+from dhm.formats.json_file import PARTIAL, write_json
 from dhm.formats.obj import ObjMesh, write_obj
 from dhm.geometry.mesh import vertex_normals
 from dhm.types import HandTemplate
@@ -118,6 +118,11 @@ def describe_hand(hand: PredictedHand, template: HandTemplate) -> dict[str, Any]
     return result | (hand.details or {})
 
 
+def closed_to_results(workdir: Path) -> tuple[Path, ...]:
+    """Returns what of a run no result may replace: its exported model, config and errors."""
+    return tuple(workdir / name for name in ("export", "config.json", "metrics.json"))
+
+
 def result_endings(overlay: bool) -> tuple[str, ...]:
     """Returns the endings of the names of what `write_hand` writes."""
     return (".obj", ".glb", ".json", *(("_overlay.png",) if overlay else ()))
@@ -185,7 +190,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
+    return path.with_name(path.name + PARTIAL)
 
 
 def _plain(value: Any) -> Any:

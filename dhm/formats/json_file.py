@@ -17,6 +17,9 @@ from dhm.errors import BadInputError
 MAX_MAGNITUDE = 1e7
 """Largest coordinate that a file may hold, in mm or pixels."""
 
+PARTIAL = ".partial"
+"""Ends the name of a file that is being written."""
+
 _KINDS = {
     bool: "true or false", int: "a whole number", float: "a fraction", str: "a text",
     list: "a list", dict: "an object",
@@ -63,7 +66,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(path.name + PARTIAL)
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)
 

@@ -196,11 +196,11 @@ def write_keypoints(path: str | Path, keypoints: Keypoints) -> None:
 
 
 def read_depth_pickle(path: str | Path) -> Float[np.ndarray, "h w"]:
-    """Reads a depth map: float32 mm along the camera's z, 0 = background.
+    """Reads a depth map: float32 mm along the camera's z, 0 = background; NaN becomes 0.
 
     Raises:
         BadInputError: The pickle refers to anything but NumPy's array reconstruction (nothing of
-            it runs), is damaged or truncated, or does not hold finite depths >= 0 in two axes.
+            it runs), is damaged or truncated, or does not hold depths >= 0 in two axes.
     """
     path = Path(path)
     record = load_records(path, ARRAY_GLOBALS, ONLY_ARRAYS, _DEPTH_MAP)
@@ -210,8 +210,10 @@ def read_depth_pickle(path: str | Path) -> Float[np.ndarray, "h w"]:
             raise ValueError(f"shape {brief(depth.shape)}")
     except ValueError as error:
         raise BadInputError(path, f"a damaged pickle ({error})", _DEPTH_MAP) from None
+    if depth.dtype.kind == "f":
+        depth = np.where(np.isnan(depth), 0, depth)  # not measured
     if not ((depth >= 0) & (depth.astype(np.float64) <= MAX_MAGNITUDE)).all():
-        raise BadInputError(path, "a depth that is negative or not finite", "depths >= 0 in mm")
+        raise BadInputError(path, "a depth that is negative or infinite", "depths >= 0 in mm")
     return depth.astype(np.float32)
 
 

@@ -12,7 +12,7 @@ from dhm.errors import BadInputError, DhmError
 from dhm.evidence.input_files import InputFile, Processed, find_files, process_files
 from dhm.evidence.keypoints import Detection
 from dhm.evidence.keypoints_file import KeypointsFile, VideoDetections
-from dhm.export.hand_files import CAMERA, result_endings, write_hand
+from dhm.export.hand_files import CAMERA, closed_to_results, result_endings, write_hand
 from dhm.export.overlay import draw_hand
 from dhm.formats.paths import existing, home_expanded
 from dhm.formats.photo import read_photo
@@ -76,7 +76,7 @@ def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOpt
     paths = find_files("--images", images)
     workdir = existing(workdir)
     predictor = Predictor(workdir / _EXPORT_FOLDER)
-    return predict_files(predictor, paths, out, options, closed=(workdir / _EXPORT_FOLDER,))
+    return predict_files(predictor, paths, out, options, closed_to_results(workdir))
 
 
 def predict_files(
@@ -93,7 +93,7 @@ def predict_files(
         paths: Pictures and videos.
         out: Folder of the results.
         options: The rest.
-        closed: Folders into which no result is written.
+        closed: Files over which, and folders into which, no result is written.
 
     Returns:
         The number of refused files.

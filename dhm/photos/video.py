@@ -48,7 +48,7 @@ class VideoSummary(NamedTuple):
 
 def video_endings(mesh_every: int) -> tuple[str, ...]:
     """Returns the endings of the names of what `predict_video` writes."""
-    return (".json", "_overlay.mp4", *(("_meshes",) if mesh_every else ()))
+    return (".json", "_overlay.mp4", "_overlay.partial.mp4", *(("_meshes",) if mesh_every else ()))
 
 
 def predict_video(

@@ -363,12 +363,21 @@ def test_a_hostile_file_does_not_affect_the_next_read(path):
     np.testing.assert_array_equal(read_depth_pickle(path), DEPTH)
 
 
-@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, 1e300])
+def test_nan_in_a_depth_map_is_background(path):
+    depth = DEPTH.copy()
+    depth[1, 1] = np.nan
+    path.write_bytes(pickle.dumps(depth))
+    expected = DEPTH.copy()
+    expected[1, 1] = 0
+    np.testing.assert_array_equal(read_depth_pickle(path), expected)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.inf, 1e300])
 def test_impossible_depths_are_refused(path, value):
     depth = DEPTH.copy()
     depth[1, 1] = value
     path.write_bytes(pickle.dumps(depth))
-    with pytest.raises(BadInputError, match="a depth that is negative or not finite"):
+    with pytest.raises(BadInputError, match="a depth that is negative or infinite"):
         read_depth_pickle(path)
 
 

@@ -308,6 +308,8 @@ def test_results_are_not_written_over_inputs(predictor, exported_run, photos, tm
             assert _in(photos) == before
     model = _in(exported_run / "export")
     Image.fromarray(_photo()).save(photos / "config.jpg")
+    with pytest.raises(BadInputError, match=r"config\.json in the input .*config\.json"):
+        predict(exported_run, [str(photos / "config.jpg")], exported_run, BOX)
     with pytest.raises(BadInputError, match=r"config\.obj in the input .*export"):
         predict(exported_run, [str(photos / "config.jpg")], exported_run / "export", BOX)
     assert _in(exported_run / "export") == model
