@@ -21,7 +21,7 @@ from dhm.data.schema import (
     read_info,
 )
 from dhm.errors import BadInputError
-from dhm.files import keep_no_data
+from dhm.files import is_data, keep_no_data
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _other_contents(out: Path) -> str | None:
     """Returns the name of something in a folder that no preparation has written."""
     names = [path.name for path in sorted(out.iterdir())]
     own = CONTENTS if INFO_FILE in names else ()
-    return next((name for name in names if name not in own and not name.startswith(".")), None)
+    return next((name for name in names if name not in own and is_data(name)), None)
 
 
 def _add_view(digest, view: CaptureView, root: Path) -> None:

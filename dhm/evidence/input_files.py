@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dhm.errors import BadInputError, DhmError, Interrupted
+from dhm.files import data_paths
 from dhm.formats.json_file import PARTIAL
 from dhm.formats.paths import existing, matching, name_key, refuse_overwriting, require_folder
 
@@ -55,7 +56,7 @@ def find_files(flag: str, texts: Sequence[str]) -> list[Path]:
     for text in texts:
         path = existing(text)
         if path.is_dir():
-            paths = [one for one in path.iterdir() if not one.name.startswith(".")]
+            paths = data_paths(path)
         elif path.is_file():  # its name may have brackets
             paths = [path]
         else:

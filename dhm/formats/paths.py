@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dhm.errors import BadInputError
+from dhm.files import is_data
 
 _MAGIC = frozenset("*?[")
 _ANY_DEPTH = "**"
@@ -121,7 +122,7 @@ def _matching(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
         yield from _matching(folder, rest)
         for name in _names(folder):
             below = folder / name
-            if not name.startswith(".") and below.is_dir() and not below.is_symlink():
+            if is_data(name) and below.is_dir() and not below.is_symlink():
                 yield from _matching(below, parts)
         return
     for name in _matching_names(folder, part):
@@ -136,7 +137,7 @@ def _matching_names(folder: Path, part: str) -> list[str]:
     if same or not _MAGIC & set(part):
         return same
     if not part.startswith("."):
-        names = [name for name in names if not name.startswith(".")]
+        names = [name for name in names if is_data(name)]
     matched = _filtered(names, part)
     return matched or _filtered(names, part.replace("[", "[[]"))
 
