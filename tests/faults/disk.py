@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.runs import Reference, Run, wait_until
+from tests.faults.runs import PATIENCE, Reference, Run, wait_until
 
 
 def can_mount() -> bool:
@@ -80,7 +80,7 @@ def remove_and_resume(reference: Reference, folder: Path) -> str:
 
 def _message(run: Run, process: subprocess.Popen, expected: str) -> str:
     """The last line that a process says, which must be an error message, at its end."""
-    assert process.wait(300) == 1, run.saying
+    assert process.wait(PATIENCE) == 1, run.saying
     said = run.saying
     assert "Traceback" not in said, said
     line = said.strip().splitlines()[-1]

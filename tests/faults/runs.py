@@ -22,7 +22,7 @@ OFTEN = (
     "--config.train.log_every=1",
 )  # fmt: skip
 _OF_THE_CLOCK = {"train/images_per_second", "train/waiting_for_input"}
-_PATIENCE = 300  # seconds
+PATIENCE = 1200  # seconds
 
 
 class Run:
@@ -54,7 +54,7 @@ class Run:
     def finish(self) -> None:
         """Begins or goes on, to the end."""
         with self.process() as process:
-            assert process.wait(_PATIENCE) == 0, self.saying
+            assert process.wait(PATIENCE) == 0, self.saying
 
     @property
     def newest(self) -> int:
@@ -125,7 +125,7 @@ class Reference(Run):
 
 def wait_until(process: subprocess.Popen, happened: Callable[[], bool]) -> None:
     """Waits for something that a process does, or its end."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and not happened():
-        assert time.monotonic() < deadline, f"it did not happen within {_PATIENCE} s"
+        assert time.monotonic() < deadline, f"it did not happen within {PATIENCE} s"
         time.sleep(0.001)

@@ -17,6 +17,7 @@ from tests.training.process_worker import BATCH_FILE, NUM_STEPS, SAVES_EVERY
 from tests.training.toy_step import toy_batch
 
 CLOCK = ("images_per_second", "waiting_for_input")
+_PATIENCE = 1200  # seconds; a machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def _run(
                     stderr=output,
                 )  # fmt: skip
             started.append(process)
-        return [process.wait(300) for process in started]
+        return [process.wait(_PATIENCE) for process in started]
     finally:
         for process in started:
             process.kill()
