@@ -158,14 +158,14 @@ def test_a_damaged_frame_is_left_out_and_named(tmp_path, template, case):
     root = foreign.write_freihand(tmp_path)
     _rewrite(root / f"training_{name}.json", change)
     capture = read_freihand(root, template)
-    assert capture.skipped == {NO_PICTURE: 0, BAD_ANNOTATION: 1}
+    assert capture.skipped == {NO_PICTURE: 0, TOO_FEW_JOINTS: 0, BAD_ANNOTATION: 1}
     assert re.search(rf"training_{name}\.json.*{message}", capture.faults[BAD_ANNOTATION])
     assert len(capture.views) == 4
 
 
 def test_more_than_the_share_of_damaged_frames_is_refused_with_the_counts(tmp_path, template):
     root = foreign.write_freihand(tmp_path / "set")
-    _rewrite(root / "training_xyz.json", _put(0, None))
+    _rewrite(root / "training_xyz.json", _put(0, "none"))
     arguments = (root, tmp_path / "out")
     info = prepare_views(read_freihand(root, template), *arguments, PrepareOptions(1, 32))
     assert info.skipped[BAD_ANNOTATION] == 1 and info.num_records == {"train": 4}
