@@ -147,6 +147,7 @@ FLAGS: Mapping[str, dict[str, Any]] = {
         "help": "MediaPipe's hand_landmarker.task, which finds the hands",
     },
     "--left": {"action": "store_true", "help": "the hands are left ones"},
+    "--right": {"action": "store_true", "help": "the hands are right ones"},
     "--focal": {
         "metavar": "PX",
         "type": _number(float, 1.0),

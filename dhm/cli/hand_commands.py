@@ -1,6 +1,7 @@
 """The commands that apply a trained model: predict and fit."""
 
 from argparse import Namespace
+from contextlib import ExitStack, closing
 
 from dhm.cli.flags import Command, UsageError
 from dhm.cli.process import keep_compiled_programs
@@ -10,6 +11,12 @@ def _require(arguments: Namespace, *flags: str) -> None:
     for flag in flags:
         if getattr(arguments, flag.removeprefix("--")) is None:
             raise UsageError(f"{flag} is missing")
+
+
+def _side(arguments: Namespace) -> str | None:
+    if arguments.left and arguments.right:
+        raise UsageError("--left and --right exclude each other")
+    return "left" if arguments.left else "right" if arguments.right else None
 
 
 def _predict(arguments: Namespace) -> int:
@@ -23,8 +30,7 @@ def _predict(arguments: Namespace) -> int:
     options = PredictOptions(
         bbox=arguments.bbox and parse_bbox(arguments.bbox),
         keypoints=arguments.keypoints,
-        left=arguments.left,
-        detector=arguments.detector and MediapipeDetector(arguments.detector),
+        side=_side(arguments),
         focal_px=arguments.focal,
         mesh_every=arguments.mesh_every,
         refine=arguments.refine,
@@ -32,7 +38,11 @@ def _predict(arguments: Namespace) -> int:
         overlay=arguments.overlay,
     )
     files = [*arguments.images, *arguments.words]
-    return 1 if predict(arguments.workdir, files, arguments.out, options) else 0
+    with ExitStack() as stack:
+        if arguments.detector:
+            detector = stack.enter_context(closing(MediapipeDetector(arguments.detector)))
+            options = options._replace(detector=detector)
+        return 1 if predict(arguments.workdir, files, arguments.out, options) else 0
 
 
 def _fit(arguments: Namespace) -> int:
@@ -55,7 +65,7 @@ HAND_COMMANDS = {
         "--bbox, --keypoints or --detector says where the hands are. " + _REFUSED,
         _predict,
         ("--workdir", "--images", "--out", "--bbox", "--keypoints", "--detector", "--left",
-         "--focal", "--refine", "--mesh-every", "--no-meshes", "--no-overlay"),
+         "--right", "--focal", "--refine", "--mesh-every", "--no-meshes", "--no-overlay"),
         extra="photo",
         words=("FILE", "more pictures and videos"),
         workdir="folder of the run, which was exported",

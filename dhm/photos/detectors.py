@@ -70,6 +70,10 @@ class MediapipeDetector:
             found = f"a file that MediaPipe cannot use ({error})"
             raise BadInputError(model_file, found, "a hand_landmarker.task") from error
 
+    def close(self) -> None:
+        """Ends MediaPipe's threads; left to the end of Python, that fails with a traceback."""
+        self._landmarker.close()
+
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> list[Detection]:
         """Returns all hands of an RGB picture."""
         mp = self._mediapipe

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from dhm.data.crop import MIN_BOX_PX, MIN_JOINTS, clipped_box
 from dhm.errors import BadInputError
 from dhm.evidence.keypoints import Box, Detection, in_template_order
-from dhm.export.hand_files import LEFT, RIGHT
+from dhm.export.hand_files import RIGHT
 from dhm.formats.json_file import MAX_MAGNITUDE
 from dhm.formats.photo import Photo
 
@@ -69,7 +69,7 @@ def locate_hand(
     detection: Detection,
     joint_names: tuple[str, ...],
     bbox: BoxOrWhole | None,
-    left: bool,
+    side: str | None = None,
 ) -> LocatedHand:
     """Combines a detection with the options of the command line.
 
@@ -82,7 +82,7 @@ def locate_hand(
         detection: The hand; may be empty.
         joint_names: The template's joint names.
         bbox: The box to use instead of the detection's, or None.
-        left: Whether the hand is a left hand, whatever the detection says.
+        side: RIGHT or LEFT, whatever the detection says, or None.
 
     Raises:
         BadInputError: If neither box nor keypoints locate the hand, or the crop is outside the
@@ -90,7 +90,7 @@ def locate_hand(
     """
     keypoints, confidence = in_template_order(detection.keypoints, joint_names, 2)
     low, high = _crop_corners(where, size, bbox or detection.box, keypoints[confidence > 0])
-    side = LEFT if left else detection.side or RIGHT
+    side = side or detection.side or RIGHT
     return LocatedHand(side, low, high, keypoints, confidence, detection.K)
 
 

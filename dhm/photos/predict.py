@@ -34,7 +34,7 @@ class PredictOptions(NamedTuple):
         bbox: A box tight around the hand in every picture, "whole", or None.
         keypoints: Keypoints file, or None.
         detector: Finds hands in pictures without an entry in the keypoints file, or None.
-        left: Whether all hands are left hands.
+        side: RIGHT or LEFT for all hands, whatever detector and keypoints file say, or None.
         focal_px: Focal length of all pictures, or None.
         mesh_every: Write the mesh of every n-th frame of a video; 0 writes none.
         refine: Whether the angles are fitted to the keypoints.
@@ -45,7 +45,7 @@ class PredictOptions(NamedTuple):
     bbox: BoxOrWhole | None = None
     keypoints: Path | None = None
     detector: HandDetector | None = None
-    left: bool = False
+    side: str | None = None
     focal_px: float | None = None
     mesh_every: int = 0
     refine: bool = False
@@ -207,4 +207,4 @@ class _FilePrediction(NamedTuple):
             if options.bbox is None:
                 raise BadInputError(where, f"no entry in {options.keypoints}", HOW_TO_LOCATE)
             detection = Detection(None, {}, None)
-        return locate_hand(where, image.shape[:2], detection, names, options.bbox, options.left)
+        return locate_hand(where, image.shape[:2], detection, names, options.bbox, options.side)

@@ -162,8 +162,16 @@ def test_the_flags_of_predict(calls):
     assert main(words.split()) == 0
     (given,) = calls
     assert (given.bbox, given.focal, given.mesh_every) == ("-3,2,50,45", 900.0, 5)
-    assert given.left and given.refine and given.meshes and given.overlay
+    assert given.left and not given.right and given.refine and given.meshes and given.overlay
     assert (given.keypoints, given.detector) == (Path("k.json"), Path("d.task"))
+
+
+def test_the_sides_exclude_each_other(capsys):
+    words = "predict --workdir runs/x --images p --out o --bbox whole --left --right"
+    assert main(words.split()) == 2
+    assert "--left and --right exclude each other" in capsys.readouterr().err
+    assert main([*words.split()[:-2], "--noleft"]) == 2
+    assert "--noleft" in capsys.readouterr().err
 
 
 def test_predict_can_leave_out_meshes_and_overlay(calls):

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import JOINT_NAMES
 from dhm.photos.detectors import MEDIAPIPE_LANDMARKS, Detection, MediapipeDetector, largest
+from tests.launcher import launch_here
 
 
 @dataclass
@@ -39,6 +41,7 @@ class HandLandmarkerResult:
 
 class _Landmarker:
     result = HandLandmarkerResult([], [], [])
+    closed = False
     seen = None
 
     @classmethod
@@ -47,6 +50,9 @@ class _Landmarker:
             raise RuntimeError("Unable to open zip archive.")
         assert options.running_mode == "IMAGE" and options.num_hands > 1
         return cls()
+
+    def close(self):
+        type(self).closed = True
 
     def detect(self, image):
         type(self).seen = image
@@ -100,6 +106,16 @@ def test_landmarks_become_joints_in_pixels(package, model_file, monkeypatch):
 def test_every_landmark_is_a_joint_of_the_hand():
     assert len(set(MEDIAPIPE_LANDMARKS)) == 21
     assert set(MEDIAPIPE_LANDMARKS) == set(JOINT_NAMES) - {"thumb0"}
+
+
+def test_the_command_ends_the_detector(package, model_file, exported_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(_Landmarker, "closed", False)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    done = launch_here(
+        tmp_path, "predict", "--workdir", str(exported_run), "--images", "a.png", "--out", "o",
+        "--detector", str(model_file),
+    )  # fmt: skip
+    assert done.returncode == 1 and _Landmarker.closed  # no hand in the picture
 
 
 def test_a_picture_without_a_hand_gives_no_detection(package, model_file):

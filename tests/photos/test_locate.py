@@ -17,8 +17,8 @@ SIZE = (300, 400)
 EMPTY = Detection(None, {}, None)
 
 
-def _locate(detection, bbox=None, left=False):
-    return locate_hand("a.jpg", SIZE, detection, JOINT_NAMES, bbox, left)
+def _locate(detection, bbox=None, side=None):
+    return locate_hand("a.jpg", SIZE, detection, JOINT_NAMES, bbox, side)
 
 
 def _detection(pixels):
@@ -56,7 +56,8 @@ def test_the_command_line_precedes_the_detections_box_and_that_its_keypoints():
     assert _locate(hand).low.tolist() == [75, 85]
     assert _locate(hand, (200, 100, 100, 60)).low.tolist() == [175, 85]
     assert _locate(hand).side == "left"
-    assert _locate(hand._replace(side="right"), left=True).side == "left"
+    assert _locate(hand, side="right").side == "right"
+    assert _locate(hand._replace(side="right"), side="left").side == "left"
     assert _locate(hand._replace(side=None)).side == "right"
     assert _locate(hand).confidence.sum() == pytest.approx(2.7)
 
