@@ -57,6 +57,8 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether this C library can; any other stays as it is.
     """
+    if sys.platform != "linux":
+        return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

@@ -4,7 +4,6 @@ A workdir is locked while it is trained in, a folder of data while it is made.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import socket
@@ -13,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dhm.errors import DhmError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +29,8 @@ class InUseError(DhmError):
 def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
     """Holds a lock file, which is made if it is missing, for this process alone.
 
-    The system releases the lock when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends. A system without flock,
+    Windows, locks nothing, with a warning.
 
     Args:
         file: The lock file; says which process holds it.
@@ -45,6 +50,10 @@ def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
         yield
         return
     with stream:
+        if fcntl is None:
+            log.warning("this system cannot lock %s: start no second process here", file.parent)
+            yield
+            return
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

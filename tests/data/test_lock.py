@@ -56,6 +56,23 @@ def test_a_lock_is_free_after_use_and_after_an_error(tmp_path):
             pass
 
 
+def test_without_flock_a_warning_stands_for_the_lock(tmp_path):
+    """As on Windows, where the module cannot be imported."""
+    code = """
+import sys, logging
+sys.modules["fcntl"] = None
+logging.basicConfig(format="%(message)s")
+from pathlib import Path
+from dhm.data.lock import hold
+with hold(Path(sys.argv[1]), wait=False):
+    print("inside")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run" / "lock")],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout == "inside\n"
+    assert "this system cannot lock" in done.stderr
+
+
 def test_processes_wait_for_each_other(tmp_path):
     """Processes read a number and write it back one higher after a while: no increment is lost."""
     command = [sys.executable, "-c", _ADD_ONE, str(tmp_path / "count")]
