@@ -66,6 +66,7 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     with caplog.at_level(logging.INFO, "dhm"):
         assert fit(exported_run, [files[0], *files[2:]], out) == 1
         assert fit(exported_run, files[1:2], out, left=True) == 0
+        assert fit(exported_run, files[1:2], tmp_path / "as_right") == 0
     assert "refused" in caplog.text
     assert "'nose'" in caplog.text
     assert "3 of 4 done" not in caplog.text
@@ -88,6 +89,10 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
         centred = trimesh.Trimesh(mesh.vertices - mesh.vertices.mean(axis=0), mesh.faces)
         assert centred.volume > 0  # faces outwards, mirrored or not
         assert (out / f"{name}.glb").is_file()
+    as_right = json.loads((tmp_path / "as_right" / "left.json").read_text())
+    assert as_right["verdict"] == "doubtful"
+    assert "As a left hand it is 0." in as_right["notes"][-1]
+    assert "DOUBTFUL: As a left hand" in caplog.text
     assert found["right"]["reprojection_error_px"] < 1
     assert found["left"]["reprojection_error_px"] is None
     overlay = cv2.imread(str(out / "right_overlay.png"))
