@@ -17,6 +17,7 @@ from dhm.evidence.fitter import FrameFitter
 from dhm.evidence.input_files import Processed, process_files
 from dhm.evidence.outline import frame_ending, outline_evidence
 from dhm.evidence.plausibility import Residuals, check_evidence, check_fit, principal_point_doubt
+from dhm.export.hand import EXPORT_FOLDER
 from dhm.export.hand_files import (
     CAMERA,
     LEFT,
@@ -35,7 +36,6 @@ from dhm.formats.paths import existing, home_expanded
 from dhm.formats.photo import read_photo
 from dhm.types import HandTemplate
 
-_EXPORT_FOLDER = "export"
 # Hands this far from their joints, mm, are compared with the other side, which is named if it is
 # this many times nearer.
 _FAR_FROM_JOINTS, _NEARER = 3.0, 2.0
@@ -61,7 +61,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             result would be written over an input.
     """
     workdir, out = existing(workdir), home_expanded(out)
-    model, variables = load_model(workdir / _EXPORT_FOLDER)
+    model, variables = load_model(workdir / EXPORT_FOLDER)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
     joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])

@@ -12,6 +12,7 @@ from dhm.errors import BadInputError, DhmError
 from dhm.evidence.input_files import InputFile, Processed, find_files, process_files
 from dhm.evidence.keypoints import Detection
 from dhm.evidence.keypoints_file import KeypointsFile, VideoDetections
+from dhm.export.hand import EXPORT_FOLDER
 from dhm.export.hand_files import CAMERA, closed_to_results, result_endings, write_hand
 from dhm.export.overlay import draw_hand
 from dhm.formats.paths import existing, home_expanded
@@ -23,8 +24,6 @@ from dhm.photos.video import predict_video, video_endings
 from dhm.photos.video_files import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
-
-_EXPORT_FOLDER = "export"
 
 
 class PredictOptions(NamedTuple):
@@ -75,7 +74,7 @@ def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOpt
         raise BadInputError("predict", "no option that locates the hands", HOW_TO_LOCATE)
     paths = find_files("--images", images)
     workdir = existing(workdir)
-    predictor = Predictor(workdir / _EXPORT_FOLDER)
+    predictor = Predictor(workdir / EXPORT_FOLDER)
     return predict_files(predictor, paths, out, options, closed_to_results(workdir))
 
 

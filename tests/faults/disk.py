@@ -34,7 +34,7 @@ def fill_and_resume(reference: Reference, folder: Path) -> str:
 
 
 def forbid_and_resume(reference: Reference, folder: Path) -> str:
-    """Checkpoints can no longer be written; then they can again."""
+    """Checkpoints cannot be written for a while."""
     run = Run(reference.home, folder / "forbidden")
     with run.process() as process:
         wait_until(process, lambda: run.newest > 0)
@@ -49,7 +49,7 @@ def forbid_and_resume(reference: Reference, folder: Path) -> str:
 
 
 def refuse_a_read_only_disk(reference: Reference, folder: Path) -> str:
-    """A workdir that could never be written to, and one that no longer can."""
+    """A workdir that is write-protected from the start, and one during training."""
     with _small_disk(folder / "read_only", 100_000_000) as disk:
         run, unborn = Run(reference.home, disk / "run"), Run(reference.home, disk / "unborn")
         with run.process() as process:
