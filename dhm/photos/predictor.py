@@ -80,7 +80,7 @@ class Predictor:
         model, variables = load_model(folder)
         self.model, self.variables = model, variables
         self.template: HandTemplate = model.template
-        self.known_joints = np.asarray(model.joint_mask)
+        self.joint_mask = np.asarray(model.joint_mask)
         self.image_size = _image_size(folder / CONFIG_FILE)
         self._encode, self._decode = compiled(model, variables)
         self.decode(self.encode(self.blank_crop()))
@@ -148,7 +148,7 @@ def predict_hand(
         image, right = mirror_picture(image, right)
     theta = predictor.encode(predictor.crop(image, right.low, right.high))
     # Joints that the model lacks, such as a linear model's base of the thumb, place no hand.
-    confidence = np.where(predictor.known_joints, right.confidence, 0.0)
+    confidence = np.where(predictor.joint_mask, right.confidence, 0.0)
     keypoints = CameraKeypoints(right.keypoints, confidence, right.K)
     if adjust is not None:
         theta = adjust(theta, keypoints)
