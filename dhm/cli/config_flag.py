@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dhm.cli.flags import CONFIG, UsageError
 from dhm.cli.installation import has_clone
-from dhm.errors import DhmError
+from dhm.errors import BadInputError, DhmError
 from dhm.formats.paths import existing
 
 if TYPE_CHECKING:
@@ -97,3 +97,25 @@ def require_equal_signs(settings: Sequence[str]) -> None:
     for word in settings:
         if "=" not in word:
             raise UsageError(f"{word}: write it as --config.key=value")
+
+
+def require_runnable(file: Path, settings: Sequence[str]) -> None:
+    """Refuses a config, with settings, that a run would refuse: before others run for hours.
+
+    Args:
+        file: The config file.
+        settings: "--config.key=value".
+
+    Raises:
+        DhmError: Names the file and the setting.
+    """
+    from dhm.runs.config import check_config, require_used
+
+    given = read_config([f"{CONFIG}={file}", *settings])
+    if given is None:
+        return
+    try:
+        check_config(given.config)
+        require_used(given.config, given.keys)
+    except BadInputError as error:
+        raise ConfigError(f"{file}: {error}") from error

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +21,13 @@ COMMANDS: dict[str, Command] = {**RUN_COMMANDS, **STUDY_COMMANDS, **HAND_COMMAND
 
 _ALL: dict[str | None, Command] = {None: WHOLE_JOB, **COMMANDS}
 _USAGE_CODE = 2
-# What the system says of a full, read-only, foreign or failing disk needs no traceback.
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+# What the system says of a full, read-only, foreign or failing disk, or of a file in the place of a
+# folder, needs no traceback.
+_DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+_NO_BACKEND = "Unable to initialize backend"  # JAX's words for a platform that is not there
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +74,13 @@ def _main(words: list[str]) -> int:
         if isinstance(error, OSError) and error.errno not in _DISK_ERRORS:
             raise
         print(f"error: {error}", file=sys.stderr)
+        return _end(1)
+    except RuntimeError as error:
+        if _NO_BACKEND not in str(error):
+            raise
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        said = " ".join(str(error).split())
+        print(f"error: JAX_PLATFORMS={platforms!r}: {said}", file=sys.stderr)
         return _end(1)
 
 

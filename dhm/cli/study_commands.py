@@ -5,7 +5,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from dhm.cli.config_flag import require_equal_signs
+from dhm.cli.config_flag import require_equal_signs, require_runnable
 from dhm.cli.flags import Command, given_path
 from dhm.cli.installation import has_clone, require_clone
 from dhm.cli.run_commands import data_source
@@ -23,6 +23,8 @@ def _sweep(arguments: Namespace) -> int:
     from dhm.runs.sweep import describe, sweep
 
     configs = [given_path(word) for word in arguments.words]
+    for config in configs:
+        require_runnable(config, arguments.settings)
     runs = arguments.workdir or Path("runs")
     outcomes = sweep(launcher, configs, runs, arguments.settings, each=arguments.jobs)
     print(*(f"{outcome.name}: {describe(outcome)}" for outcome in outcomes), sep="\n")
@@ -45,6 +47,9 @@ def _ablate(arguments: Namespace) -> int:
     except ValueError as error:
         found = ",".join(arguments.subjects)
         raise BadInputError("--subjects", found, "numbers: 1,2") from error
+    for name in variants:
+        changed = [f"--config.{one}" for one in VARIANTS[name].settings] if name in VARIANTS else []
+        require_runnable(given.file, [*given.settings, *changed])
     found = ablate(
         launcher, given.file, plain_config(given.config), workdir, subjects=subjects,
         variants=variants, seeds=arguments.seeds, settings=given.settings, each=arguments.jobs,

@@ -113,7 +113,7 @@ def load_model(folder: str | Path) -> tuple[HandModel | LinearHandModel, dict[st
     else:
         model = build_model(template, settings)
     variables = read_params(folder / PARAMS_FILE, digests[PARAMS_FILE])
-    _check_fit(model, variables, folder / PARAMS_FILE)
+    check_fit(model, variables, folder / PARAMS_FILE, MODEL_FILE)
     return model, jax.tree.map(jnp.asarray, variables)
 
 
@@ -197,7 +197,20 @@ def read_params(path: Path, digest: str) -> dict[str, Any]:
     return variables
 
 
-def _check_fit(model: HandModel | LinearHandModel, variables: dict[str, Any], path: Path) -> None:
+def check_fit(
+    model: HandModel | LinearHandModel, variables: dict[str, Any], path: Path, source: str
+) -> None:
+    """Compares the variables of a file with those that a model has.
+
+    Args:
+        model: The model.
+        variables: Those of the file.
+        path: The file.
+        source: What the model was built by, for the message.
+
+    Raises:
+        BadInputError: If one is missing, superfluous, of another shape or type, or not finite.
+    """
     keys = {"params": jax.random.key(0), "identity": jax.random.key(0)}
     # The encoder is fully convolutional: any input size has the same variables.
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
@@ -208,7 +221,7 @@ def _check_fit(model: HandModel | LinearHandModel, variables: dict[str, Any], pa
             raise BadInputError(
                 path,
                 f"{found.get(name, 'nothing')} for {name}",
-                f"{wanted.get(name, 'nothing')} by {MODEL_FILE}",
+                f"{wanted.get(name, 'nothing')} by {source}",
             )
     for key, leaf in jax.tree_util.tree_leaves_with_path(variables):
         if not np.isfinite(leaf).all():

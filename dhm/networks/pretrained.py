@@ -1,5 +1,6 @@
 """Backbone weights from a local .safetensors file with torchvision's or timm's names."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -16,6 +17,8 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
+# Of the layers that every weight counts in; not torch's counters of batches.
+_LAYER = re.compile(r"layer\d+\.(?!.*num_batches_tracked)")
 
 
 def _torch_name(path: tuple) -> str:
@@ -48,8 +51,8 @@ def load_backbone(file: Path, params: dict, batch_stats: dict) -> tuple[dict, di
         New params and batch_stats, float32.
 
     Raises:
-        BadInputError: If the file is absent or not safetensors, or a tensor is missing, has
-            another shape or is not finite.
+        BadInputError: If the file is absent or not safetensors, a tensor is missing, has another
+            shape or is not finite, or there are layers that the ResNet has not.
     """
     file = Path(file)
     if not file.is_file():
@@ -63,7 +66,12 @@ def load_backbone(file: Path, params: dict, batch_stats: dict) -> tuple[dict, di
         tensors = load_file(file)
     except SafetensorError as error:
         raise BadInputError(file, str(error), "a .safetensors file") from error
-    return jax.tree_util.tree_map_with_path(
+    loaded = jax.tree_util.tree_map_with_path(
         lambda path, leaf: _tensor(_torch_name(path), leaf.shape, tensors, file),
         (params, batch_stats),
     )
+    used = {_torch_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(loaded)}
+    surplus = [name for name in sorted(tensors) if _LAYER.match(name) and name not in used]
+    if surplus:  # all tensors of a ResNet-18 are in a ResNet-34, too
+        raise BadInputError(file, f"the tensor {surplus[0]}", "those of config.encoder.depth alone")
+    return loaded

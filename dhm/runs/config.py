@@ -48,16 +48,24 @@ def _one_of(*values) -> _Rule:
     return _Rule(lambda x: x in values, f"one of {', '.join(map(str, values))}")
 
 
-def _is_pattern(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(isinstance(name, str) and name for name in value)
+def _accepts(rule: _Rule, value: Any) -> bool:
     try:
-        return isinstance(value, str) and bool(re.compile(value))
-    except re.error:
+        return value is not None and bool(rule.accepts(value))
+    except (TypeError, re.error):  # of another type: a text instead of a number
         return False
 
 
-_PATTERN = _Rule(_is_pattern, "a regular expression or a list of names")
+def _is_pattern(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(name, str) and name for name in value)
+    # The text of a list would match every name with one of its letters.
+    return not _TEXT_OF_A_LIST.fullmatch(value) and bool(re.compile(value))
+
+
+_TEXT_OF_A_LIST = re.compile(r"""\s*\[\s*["'].*["']\s*,?\s*\]\s*""")
+_PATTERN = _Rule(
+    _is_pattern, "a regular expression, such as 'a|b', or, in a config file, a list of names"
+)
 _POSITIVE = _Rule(lambda x: math.isfinite(x) and x > 0, "a positive number")
 _SEED = _between(0, 2**32 - 1)  # JAX keeps no more bits
 _SORTED_EPOCHS = _Rule(
@@ -214,7 +222,7 @@ def check_config(config: ConfigDict, num_devices: int = 1) -> None:
         found = "a field that nothing reads" if key in fields else "no such field"
         raise BadInputError(f"config.{key}", found, "the fields of configs/default.py")
     for key, rule in _RULES.items():
-        if fields[key] is None or not rule.accepts(fields[key]):
+        if not _accepts(rule, fields[key]):
             raise BadInputError(f"config.{key}", repr(fields[key]), rule.expected)
     _check_batch(config, num_devices)
     if mode(config) is Mode.ENCODER:
@@ -261,11 +269,25 @@ def require_used(config: ConfigDict, keys: Iterable[str]) -> None:
     Raises:
         BadInputError: Names the first of them.
     """
-    learned = mode(config)
     for key in keys:
-        if key in _UNUSED[learned]:
+        if reason := _without_effect(config, key):
             found = "a setting without effect"
-            raise BadInputError(f"config.{key}", found, f"none, as this run learns {learned.value}")
+            raise BadInputError(f"config.{key}", found, f"none, as {reason}")
+
+
+def _without_effect(config: ConfigDict, key: str) -> str | None:
+    """Why a setting has no effect; None if it has one."""
+    if key in _UNUSED[learned := mode(config)]:
+        return f"this run learns {learned.value}"
+    if key.startswith("studio.") and (config.capture or config.prepared):
+        return f"the data are those of {config.capture or config.prepared}, not the studio's"
+    if key == "dataset" and config.prepared and not config.capture:
+        return f"the records of {config.prepared} are made already"
+    if key == "train.lr_drop_epochs" and config.train.lr_decay == "cosine":
+        return "the learning rate follows a cosine (config.train.lr_decay)"
+    if key == "augment.backgrounds" and not (config.augment.background or config.augment.occlusion):
+        return "no picture gets any (config.augment.background, config.augment.occlusion)"
+    return None
 
 
 def model_settings(config: ConfigDict, decoder: ModelSettings | None = None) -> ModelSettings:

@@ -2,13 +2,14 @@
 
 import importlib.util
 import json
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from dhm.errors import BadInputError
+from dhm.errors import BadInputError, DhmError
 from dhm.formats.json_file import flat_fields, read_json
 from dhm.formats.paths import existing
 from dhm.runs.folder import CONFIG_FILE
@@ -16,6 +17,7 @@ from dhm.runs.folder import CONFIG_FILE
 # Settings that are paths of files or folders.
 _PATHS = ("capture", "prepared", "encoder.weights", "decoder.trained", "decoder.trained_by",
           "mano.path", "augment.backgrounds")  # fmt: skip
+_OF_A_CLONE = ("configs", "data_prep")  # packages that an installation does not have
 # Settings that configs of this version do not have, and the values that they are fixed to. The
 # config of a run may still have them.
 _FIXED = {
@@ -30,19 +32,42 @@ def load_config(path: Path) -> ConfigDict:
     """Runs `get_config()` of a config file.
 
     Raises:
-        BadInputError: If there is no such file, or it is no Python file.
+        BadInputError: If there is no such file, or it is no Python file, fails, or gives no config.
+        ModuleNotFoundError: If it imports other configs, and this is no clone of the project.
     """
     expected = "a config file, e.g. configs/tiny.py"
     if not path.is_file():
-        raise BadInputError(path, "no such file", expected)
+        raise BadInputError(path, "a folder" if path.is_dir() else "no such file", expected)
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise BadInputError(path, "no Python file", expected)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise BadInputError(path, "no function get_config", expected)
+        config = module.get_config()
+    except DhmError:
+        raise
+    except Exception as error:  # whatever the file does
+        if isinstance(error, ModuleNotFoundError) and error.name in _OF_A_CLONE:
+            raise
+        found = " ".join(f"{type(error).__name__}: {error}".split())
+        line = _line(error, spec.origin)
+        raise BadInputError(path, found, "a config file that runs", line) from error
+    if not isinstance(config, ConfigDict):
+        found = f"a {type(config).__name__} as the result of get_config"
+        raise BadInputError(path, found, "a ConfigDict: `return config`")
     resolve_paths(config)
     return config
+
+
+def _line(error: Exception, file: str | None) -> int | None:
+    """Line of a config file that an error came from; None if it is not known."""
+    if isinstance(error, SyntaxError):
+        return error.lineno if error.filename == file else None
+    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
+    return lines[-1] if lines else None
 
 
 def resolve_paths(config: ConfigDict) -> None:

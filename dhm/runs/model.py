@@ -105,4 +105,4 @@ def load_run(
     config = config_from_plain(noted_config(workdir))
     data = require_measured_records(workdir)
     model = make_model(config, data, source)
-    return model, trained_variables(workdir, model.template.num_vertices)[1], data
+    return model, trained_variables(workdir, model)[1], data

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from dhm.data.lock import hold
 from dhm.data.prepared_data import PreparedData
+from dhm.data.schema import TRAIN
 from dhm.evaluation.details import evaluate_details, summarise_details
 from dhm.evaluation.encoders import (
     FORMER,
@@ -45,12 +46,15 @@ from dhm.runs.train_task import long_training_notice, train_task
 from dhm.runs.trained_decoder import make_missing_decoder, network_settings, trained_model
 from dhm.runs.workdir import (
     claim_workdir,
+    common_settings,
+    newest_step,
     require_checkpoint,
+    require_run_folder,
     require_same_model,
-    require_separate,
     trained_variables,
+    was_trained_on,
 )
-from dhm.training.processes import is_first, leave, wait_for_all
+from dhm.training.processes import is_first, leave, require_equal, wait_for_all
 
 log = logging.getLogger(__name__)
 
@@ -70,24 +74,30 @@ def run(tasks: Sequence[str], config: ConfigDict, workdir: Path, source: DataSou
         DhmError: If the config, the data or the workdir cannot be used, or another process trains
             in the workdir.
     """
-    require_separate(config, workdir)
+    require_run_folder(config, workdir)
     with ExitStack() as stack:
         if "train" in tasks:
             configuration.check_config(config, jax.device_count())
+            require_equal("the settings", common_settings(config))
             make_missing_decoder(config, lambda *of: run(("train", "export"), *of, source))
             if is_first():
                 _announce(config)
                 stack.enter_context(hold(workdir / LOCK_FILE, wait=False))
                 claim_workdir(config, workdir)
+            before = newest_step(workdir)
         else:
             configuration.check_config(config)
-            require_checkpoint(workdir)
+            step = require_checkpoint(workdir)
             require_same_model(config, workdir)
         data = _data_of_all(config, source)
         if "train" in tasks:
             train_task(config, workdir, data, source)
         first = is_first()
         leave()
+        if "train" not in tasks:
+            _note_training(workdir, step, data)
+        elif first:
+            _note_older_results(tasks, workdir, before)
         if "evaluate" in tasks and first:
             evaluate_task(config, workdir, data, source)
         if "export" in tasks and first:
@@ -102,7 +112,47 @@ def _data_of_all(config: ConfigDict, source: DataSource) -> PreparedData:
     wait_for_all("the first process has its data")
     data = data or open_records(config, source)
     wait_for_all("all processes have their data")
+    index = data.split_index(TRAIN)
+    names = repr((data.image_size, data.index.sequences, data.index.cameras))
+    require_equal("the records", b"".join([names.encode(), *(ids.tobytes() for ids in index)]))
     return data
+
+
+def _note_older_results(tasks: Sequence[str], workdir: Path, before: int | None) -> None:
+    """Warns of results that a training has left behind, as no task writes them again.
+
+    Args:
+        tasks: Those of this run.
+        workdir: Folder of the run.
+        before: Step at which the training went on.
+    """
+    after = newest_step(workdir)
+    if before is None or before == after:
+        return
+    results = {"evaluate": METRICS_FILE, "export": EXPORT_FOLDER, "report": REPORT_FILE}
+    for task, name in results.items():
+        if task not in tasks and (workdir / name).exists():
+            log.warning(
+                "%s is of step %d or earlier, the training is at %d: `%s` writes it again",
+                workdir / name, before, after, task,
+            )  # fmt: skip
+
+
+def _note_training(workdir: Path, step: int, data: PreparedData) -> None:
+    """Warns if a model was trained on other records than these, or not to the end."""
+    if not was_trained_on(workdir, data.info.fingerprint):
+        log.warning(
+            "%s was trained on other records than those of %s, some of which it may have seen",
+            workdir, data.root,
+        )  # fmt: skip
+        return
+    config = config_from_plain(noted_config(workdir))
+    num_steps = config.train.epochs * configuration.steps_per_epoch(config, data.num_train)
+    if step < num_steps:
+        log.warning(
+            "%s is not trained to the end: its newest checkpoint is of step %d of %d",
+            workdir, step, num_steps,
+        )  # fmt: skip
 
 
 def _announce(config: ConfigDict) -> None:
@@ -132,7 +182,7 @@ def evaluate_task(
         DhmError: If the workdir has no checkpoint.
     """
     model = make_model(config, data, source)
-    step, variables = trained_variables(workdir, model.template.num_vertices)
+    step, variables = trained_variables(workdir, model)
     errors = evaluate(
         model,
         variables,
@@ -205,8 +255,9 @@ def export(workdir: Path, source: DataSource) -> Path:
         DhmError: If the workdir is no run, has no checkpoint, or its data cannot be used.
     """
     config = config_from_plain(noted_config(workdir))
-    require_checkpoint(workdir)
-    return export_task(config, workdir, require_measured_records(workdir), source)
+    step, data = require_checkpoint(workdir), require_measured_records(workdir)
+    _note_training(workdir, step, data)
+    return export_task(config, workdir, data, source)
 
 
 def export_task(config: ConfigDict, workdir: Path, data: PreparedData, source: DataSource) -> Path:
@@ -219,7 +270,7 @@ def export_task(config: ConfigDict, workdir: Path, data: PreparedData, source: D
         DhmError: If the workdir has no checkpoint.
     """
     model = make_model(config, data, source)
-    _, variables = trained_variables(workdir, model.template.num_vertices)
+    _, variables = trained_variables(workdir, model)
     folder = workdir / EXPORT_FOLDER
     linear = model.linear if isinstance(model, LinearHandModel) else None
     # A kept decoder has a hand of its own; a linear one gets the data's joints when it is loaded.

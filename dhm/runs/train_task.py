@@ -12,12 +12,14 @@ from ml_collections import ConfigDict
 from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
+from dhm.data.schema import TRAIN
 from dhm.networks.encoder import ImageEncoder
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
 from dhm.runs import config as configuration
 from dhm.runs.folder import (
     CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
     PROFILE_FOLDER,
     REPLAY_FOLDER,
     TENSORBOARD_FOLDER,
@@ -25,7 +27,7 @@ from dhm.runs.folder import (
 from dhm.runs.model import first_variables, make_training_model
 from dhm.runs.records import DataSource, open_records
 from dhm.runs.trained_decoder import require_same_decoder
-from dhm.runs.workdir import claim_data, newest_step, trained_variables
+from dhm.runs.workdir import changed_settings, claim_data, newest_step, trained_variables
 from dhm.training.loop import TrainFolders, train
 from dhm.training.processes import is_first
 from dhm.training.replay import (
@@ -60,12 +62,15 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData, source: Da
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
     """
     if is_first():
-        claim_data(workdir, data.info.fingerprint)
+        claim_data(config, workdir, data.info.fingerprint)
     model = make_training_model(config, data, source)
     keeps_decoder = configuration.mode(config) is configuration.Mode.ENCODER
     if keeps_decoder and newest_step(workdir) is not None:
-        _, variables = trained_variables(workdir, model.template.num_vertices)
+        _, variables = trained_variables(workdir, model)
         require_same_decoder(variables, config, workdir)
+    if is_first():
+        for note in settings_notes(config, data, newest_step(workdir)):
+            log.warning("%s", note)
     schedule = configuration.schedule(config, data.num_train)
     optimiser = configuration.optimiser(config, schedule)
     state = create_train_state(model, first_variables(config, model), optimiser)
@@ -102,6 +107,42 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData, source: Da
     )
 
 
+def settings_notes(config: ConfigDict, data: PreparedData, step: int | None) -> list[str]:
+    """Returns what of a config will not happen in a training, as sentences for the user.
+
+    Args:
+        config: Of the run.
+        data: Its records.
+        step: Of its newest checkpoint, if there is one.
+    """
+    train = config.train
+    num_steps = configuration.loop_settings(config, data.num_train).num_steps
+    notes = []
+    if step is not None and step > num_steps:
+        notes.append(
+            f"nothing is trained: config.train.epochs = {train.epochs} ends at step {num_steps}, "
+            f"and the run is at step {step}"
+        )
+    late = [epoch for epoch in train.lr_drop_epochs if epoch >= train.epochs]
+    if late and train.lr_decay == "drops":
+        notes.append(
+            f"the learning rate does not drop at {late} (config.train.lr_drop_epochs): there are "
+            f"{train.epochs} epochs, counted from 0"
+        )
+    if train.warmup_steps >= num_steps:
+        notes.append(
+            "the learning rate does not reach its value: config.train.warmup_steps = "
+            f"{train.warmup_steps} of {num_steps} steps"
+        )
+    draws = configuration.num_views(config) and config.loss.depth
+    if draws and data.info.num_without_depth.get(TRAIN) == data.num_train:
+        notes.append(
+            "no training record has a depth map: the depth loss is 0, and joints alone say "
+            "nothing of the skin"
+        )
+    return notes
+
+
 def _step_spec(config: ConfigDict, model: HandModel | LinearHandModel) -> StepSpec:
     settings = configuration.objective_settings(config)
     axis_name = axis_over(jax.device_count())
@@ -121,7 +162,9 @@ def replay(config: ConfigDict, path: Path, source: DataSource) -> None:
         BadInputError: If the file is none, or does not fit the config's model.
     """
     configuration.check_config(config)
-    saved = read_replay(path)
+    saved, workdir = read_replay(path), path.resolve().parent.parent
+    if (workdir / CONFIG_FILE).is_file() and (changed := changed_settings(config, workdir)):
+        log.warning("the run had other values of config.%s", ", config.".join(changed))
     model = make_training_model(config, open_records(config, source), source)
     spec = _step_spec(config, model)
     print(format_terms(step_terms(spec, saved), saved))

@@ -291,7 +291,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         out = existing(options.out)
         require_writable_place("--out", out)
-    except BadInputError as error:
+        if not options.small and (backend := jax.default_backend()) == "cpu":
+            expected = "an accelerator, which JAX does not find here; or --small, to try the command"
+            raise BadInputError("the device", backend, expected)
+    except (BadInputError, RuntimeError) as error:  # RuntimeError: a platform that is not there
         parser.error(str(error))
     hardware = machine() | {"commit": _commit(), "small": options.small}
     print(", ".join(f"{name} {value}" for name, value in hardware.items()), flush=True)

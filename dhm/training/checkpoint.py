@@ -209,7 +209,14 @@ class Checkpoints:
         step = self.latest_step()
         if step is None:
             raise FileNotFoundError(f"no checkpoint under {self._folder}")
-        return self._orbax.restore(self._path(step) / _STATE, args=arguments)
+        try:
+            return self._orbax.restore(self._path(step) / _STATE, args=arguments)
+        except (ValueError, KeyError, TypeError) as error:  # it is whole, by its seal
+            found = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{self._path(step)}: does not fit this model, another version of dhm may have "
+                f"written it ({found})"
+            ) from error
 
     def _path(self, step: int) -> Path:
         return self._folder / str(step)

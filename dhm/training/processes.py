@@ -1,6 +1,8 @@
 """Training with several processes, on one machine or many."""
 
+import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID",
 _OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"
 # Words in errors of collective operations after a process is lost, on CPUs and on GPUs.
 _LOST = ("gloo", "nccl", "coordination service", "heartbeat", "unavailable")
+_ADDRESS = re.compile(r"\S+:\d+")
 _RANK, _SIZE = "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"
 
 
@@ -50,6 +53,8 @@ def join(
         if count < 2:
             return
     else:
+        if not _ADDRESS.fullmatch(coordinator):
+            raise BadInputError("--coordinator", repr(coordinator), "host:port, e.g. node1:1234")
         arguments = (coordinator, *_numbers(process_id, process_count))
     try:
         jax.distributed.initialize(*arguments)
@@ -112,6 +117,27 @@ def wait_for_all(name: str) -> None:
     if jax.process_count() > 1:
         with all_are_needed():
             multihost_utils.sync_global_devices(name)
+
+
+def require_equal(what: str, value: bytes) -> None:
+    """Refuses to train on where the processes do not agree.
+
+    Args:
+        what: What has to be equal, for the message.
+        value: This process's.
+
+    Raises:
+        DhmError: If another process has another value than the first.
+        ProcessLostError: If another process is gone.
+    """
+    if jax.process_count() == 1:
+        return
+    digest = np.frombuffer(hashlib.sha256(value).digest(), np.int32)
+    with all_are_needed():
+        digests = np.asarray(multihost_utils.process_allgather(digest))
+    others = np.flatnonzero((digests != digests[0]).any(axis=1)).tolist()
+    if others:
+        raise DhmError(f"{what} of the processes {others} are not those of process 0")
 
 
 def end(code: int) -> NoReturn:

@@ -44,21 +44,14 @@ def calls(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ("", 2, "error: --config is missing, e.g. --config configs/tiny.py"),
-        ("trian --config TINY", 2, "error: unknown task trian; did you mean train?"),
         ("frobnicate", 2, "error: unknown task frobnicate (flags: "),
-        ("train report --config TINY", 2, "unrecognized arguments: report"),
-        ("train --config TINY --workdirr x", 2, "no flag --workdirr; did you mean --workdir?"),
-        ("train --config TINY --images x", 2, "--images is a flag of predict, not of train"),
         ("report --workdir x --jobs 2", 2, "--jobs is a flag of sweep, ablate, not of report"),
         ("--config TINY --seeds 2", 2, "--seeds is a flag of ablate, not of the whole job"),
         ("predict --config TINY", 2, "--config is a flag of train, evaluate, export, report, "),
-        ("sweep --config TINY", 2, "--config is a flag of train, evaluate, export, report, "),
         ("fit --config.subject=2", 2, "--config.key is a flag of "),
         ("evaluate", 2, "error: --config is missing"),
         ("measure --workdir x", 2, "error: --config is missing"),
         ("ablate", 2, "error: --config is missing"),
-        ("report", 2, "error: --workdir is missing, e.g. --workdir runs/demo"),
         ("export", 2, "error: --workdir is missing, e.g. --workdir runs/demo, or --config"),
         ("predict --workdir x --out o", 2, "error: --images is missing"),
         ("predict --workdir x --images a", 2, "error: --out is missing"),
@@ -67,41 +60,18 @@ def calls(monkeypatch):
         ("predict --focal 0.5", 2, "--focal: found '0.5', expected a number from 1.0 on"),
         ("predict --focal nan", 2, "--focal: found 'nan', expected a number from 1.0 on"),
         ("predict --mesh-every -1", 2, "--mesh-every: found '-1', expected a whole number from 0"),
-        ("benchmark --batch 0", 2, "--batch: found '0', expected a whole number from 1 on"),
         ("sweep --jobs two", 2, "--jobs: found 'two', expected a whole number from 1 on"),
         ("train --config TINY --process-id a", 2, "--process-id: found 'a', expected a whole"),
         ("train --workdir", 2, "--workdir: expected one argument"),
-        ("--config.train.epochs=2", 2, "--config.train.epochs=2: --config is missing"),
-        ("--config TINY --config TINY", 2, "--config is given twice"),
-        ("sweep a.py --config.train.epochs 2", 2, "write it as --config.key=value"),
         ("ablate --config TINY --config.train.epochs 2", 2, "write it as --config.key=value"),
-        ("sweep --config.train.epochs=2", 1, "error: sweep: found no config, expected files"),
-        ("sweep tiny.py", 1, "error: tiny.py: found no such file, expected a config file"),
-        ("benchmark --step-ms 16,6", 1, "--step-ms: found '16,6', expected two times in ms"),
         ("benchmark --step-ms six,16", 1, "--step-ms: found 'six,16', expected two times in ms"),
-        ("ablate --config TINY --subjects one", 1, "--subjects: found one, expected numbers: 1,2"),
-        ("ablate --config TINY --seeds 0", 1, "--seeds: found 0, expected 1 or more"),
-        ("ablate --config TINY --variants full,no_thumb", 1, "--variants: found 'no_thumb'"),
-        ("--config tinny.py", 1, "error: tinny.py: found no such file, expected a config file"),
-        ("--config TINY --config.train.batch_sise=8", 1,
-         "tiny.py: 'batch_sise' Did you mean \"batch_size\" instead of"),
-        ("--config TINY --config.train.batch_size=many", 1, "invalid literal for int()"),
         ("--config TINY --config.train.batch_size", 1, "batch_size"),
-        ("report --workdir nowhere", 1, "error: nowhere/config.json: found no such file"),
-        ("export --workdir nowhere", 1, "error: nowhere/config.json: found no such file"),
-        ("evaluate --config TINY --workdir x", 1, "x holds no checkpoint: train first"),
         ("--config TINY --config.data.image_size=9000", 1,
          "config.data.image_size: found 9000, expected 32 to"),
         ("--config TINY --config.train.batch_size=0", 1,
          "config.train.batch_size: found 0, expected 1 or more"),
         ("--config TINY --config.encoder.depth=51", 1,
          "config.encoder.depth: found 51, expected one of 18, 34"),
-        ("--config TINY --config.capture=nowhere", 1,
-         "config.capture: found nowhere, expected an existing folder"),
-        ("--config TINY --config.decoder.trained=x --config.loss.depth=2.0", 1,
-         "config.loss.depth: found a setting without effect, expected none, as this run learns an"),
-        ("--config TINY --replay gone.msgpack", 1, "error: gone.msgpack: found "),
-        ("train --config TINY --process-id 1", 1, "error: --coordinator: found nothing, expected"),
     ],
 )  # fmt: skip
 def test_wrong_commands_are_refused_in_a_line(words, code, message, capsys, home):
@@ -196,6 +166,9 @@ def test_lists_are_split_at_commas(calls):
     assert (benchmark.what, benchmark.step_ms) == ("scaling", ["6", "16"])
 
 
+@pytest.mark.mistake(
+    "launch.py", "`~` behind an equal sign, which a shell leaves as it is", "understood"
+)
 def test_every_path_may_begin_with_the_home_of_the_user(calls, monkeypatch, home):
     monkeypatch.setenv("HOME", str(home / "me"))
     (home / "me").mkdir()
@@ -350,7 +323,7 @@ def test_the_words_of_a_command_line_are_told_apart():
 
 def test_a_config_file_that_fails_is_named(home):
     (home / "bad.py").write_text("def get_config():\n    raise ValueError('no such luck')\n")
-    with pytest.raises(DhmError, match=r"bad\.py: .*no such luck"):
+    with pytest.raises(DhmError, match=r"bad\.py:2: found ValueError: no such luck"):
         read_config(["--config=bad.py"])
     with pytest.raises(UsageError, match="surplus"):
         read_config([f"--config={TINY}", "surplus"])

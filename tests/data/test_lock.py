@@ -29,6 +29,7 @@ with hold(file.parent / ".lock"):
 """
 
 
+@pytest.mark.mistake("train", "twice at once in one workdir", "refused")
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
     file = tmp_path / "a" / "run" / "lock"
     command = [sys.executable, "-c", _HOLD, str(file)]
@@ -81,6 +82,9 @@ def test_processes_wait_for_each_other(tmp_path):
     assert (tmp_path / "count").read_text() == "3"
 
 
+@pytest.mark.mistake(
+    "prepared data", "in a folder that is read-only", "understood: nothing is written there"
+)
 def test_a_read_only_folder_needs_no_lock_unless_it_must_be_written_to(tmp_path, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise OSError(errno.EROFS, "read-only")

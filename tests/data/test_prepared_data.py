@@ -96,6 +96,9 @@ def test_an_unknown_split_is_refused(prepared):
 
 
 @pytest.mark.parametrize("size", [0, 100, 1 << 16])
+@pytest.mark.mistake(
+    "prepared data", "copied in part, or cut short", "refused, with the file and both sizes"
+)
 def test_a_truncated_file_is_refused(copy, size):
     path = shard(copy)
     whole = path.stat().st_size
@@ -104,6 +107,11 @@ def test_a_truncated_file_is_refused(copy, size):
         PreparedData(copy)
 
 
+@pytest.mark.mistake(
+    "prepared data",
+    "damaged bytes in a record",
+    "refused, with the record; a training passes over a share of them",
+)
 def test_a_flipped_bit_is_found_and_named(copy):
     """Flipped bits are named, or lie where they change nothing."""
     path = shard(copy)
@@ -130,18 +138,25 @@ def test_a_flipped_bit_is_found_and_named(copy):
 
 
 @pytest.mark.parametrize("name", ["index.npz", "template.npz", "records/dataset_info.json"])
+@pytest.mark.mistake("prepared data", "a file that is missing", "refused")
 def test_a_missing_file_is_refused(copy, name):
     (copy / name).unlink()
     with pytest.raises(BadInputError, match=f"{copy / name}: found no such file, expected"):
         PreparedData(copy)
 
 
+@pytest.mark.mistake(
+    "prepared data", "a file that does not belong to it, such as one of notes", "refused"
+)
 def test_an_unexpected_file_is_refused(copy):
     (copy / "records" / "more").write_text("x")
     with pytest.raises(BadInputError, match="more: found 1 bytes, expected no such file"):
         PreparedData(copy)
 
 
+@pytest.mark.mistake(
+    "prepared data", "files of the system, such as .DS_Store", "understood: they are passed over"
+)
 def test_files_that_systems_leave_are_no_part_of_the_folder(copy):
     name = f"._{shard(copy).name}"
     for path in (".DS_Store", "records/.nfs000000000001", f"records/{name}", ".Trashes/a"):

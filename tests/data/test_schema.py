@@ -43,6 +43,7 @@ def lose_a_field(fields):
         (lambda fields: [fields], "found JSON of a list"),
     ],
 )
+@pytest.mark.mistake("prepared data", "of another version", "refused: prepare again")
 def test_infos_of_other_versions_or_fields_are_refused(tmp_path, change, message):
     write_info(tmp_path, INFO)
     path = tmp_path / "prepared.json"
@@ -51,6 +52,9 @@ def test_infos_of_other_versions_or_fields_are_refused(tmp_path, change, message
         read_info(tmp_path)
 
 
+@pytest.mark.mistake(
+    "prepared data", "the capture, or another folder, in place of the prepared one", "refused"
+)
 def test_a_folder_without_or_with_damaged_info_is_refused(tmp_path):
     with pytest.raises(BadInputError, match=r"found no such file, expected a folder written by"):
         read_info(tmp_path)

@@ -32,6 +32,7 @@ def test_metrics_are_read_as_they_were_written(tmp_path):
         ({"worst": [{}]}, "its record and errors"),
     ],
 )
+@pytest.mark.mistake("metrics.json", "numbers as text, NaN, tables that are missing", "refused")
 def test_other_content_is_refused(tmp_path, change, message):
     path = tmp_path / "metrics.json"
     write_metrics(path, GOOD | change)
@@ -40,6 +41,7 @@ def test_other_content_is_refused(tmp_path, change, message):
     assert refused.value.where == str(path)
 
 
+@pytest.mark.mistake("metrics.json", "missing or cut short", "refused: evaluate first")
 def test_a_missing_or_damaged_file_is_refused(tmp_path):
     path = tmp_path / "metrics.json"
     with pytest.raises(BadInputError, match="no such file, expected the errors of the run"):

@@ -138,13 +138,19 @@ def test_published_parameter_count_of_resnet_50():
     assert sum(np.prod(x.shape) for x in jax.tree.leaves(params)) == 25_557_032 - 2_049_000
 
 
+@pytest.mark.mistake(
+    "pretrained weights",
+    "a PyTorch file, tensors with other names, another first layer, NaN",
+    "refused",
+)
 def test_bad_weight_files_are_refused(tmp_path):
     variables, path = _variables(18), tmp_path / "w.safetensors"
     with pytest.raises(BadInputError, match=r"w\.safetensors.*no such file"):
         load_backbone(path, *variables)
-    path.write_bytes(b"\x08")
-    with pytest.raises(BadInputError, match="safetensors file"):
-        load_backbone(path, *variables)
+    for content in (b"\x08", b"", b"PK\x03\x04" + bytes(200), b"version https://git-lfs.github.com"):
+        path.write_bytes(content)
+        with pytest.raises(BadInputError, match="safetensors file"):
+            load_backbone(path, *variables)
     tensors = _random_tensors(18)
     for change, message in (
         ({"layer2.0.conv1.weight": None}, r"no tensor layer2\.0\.conv1\.weight"),
@@ -155,3 +161,34 @@ def test_bad_weight_files_are_refused(tmp_path):
         save_file(changed, path)
         with pytest.raises(BadInputError, match=message):
             load_backbone(path, *variables)
+
+
+@pytest.mark.mistake("pretrained weights", "of another depth", "refused, with the first tensor")
+def test_weights_of_another_depth_are_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for found, depth, message in (
+        (50, 18, r"layer1\.0\.conv1\.weight of shape"),
+        (18, 34, r"no tensor layer1\.2\."),
+        (34, 18, r"the tensor layer1\.2\..*expected those of config\.encoder\.depth"),
+    ):
+        save_file(_random_tensors(found), path)
+        with pytest.raises(BadInputError, match=message):
+            load_backbone(path, *_variables(depth))
+
+
+def test_counters_of_batches_and_a_classifier_are_passed_over(tmp_path):
+    more = {"layer1.0.bn1.num_batches_tracked": np.array(7), "fc.bias": np.zeros(1000, np.float32)}
+    save_file(_random_tensors(18) | more, tmp_path / "w.safetensors")
+    params, _ = load_backbone(tmp_path / "w.safetensors", *_variables(18))
+    assert params["bn1"]["scale"].shape == (64,)
+
+
+@pytest.mark.mistake("pretrained weights", "of half precision", "understood")
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16])
+def test_weights_of_half_precision_are_read(dtype, tmp_path):
+    tensors = _random_tensors(18)
+    half = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+    save_file(half, tmp_path / "w.safetensors")
+    params, _ = load_backbone(tmp_path / "w.safetensors", *_variables(18))
+    assert params["bn1"]["scale"].dtype == np.float32
+    np.testing.assert_allclose(params["bn1"]["scale"], tensors["bn1.weight"], rtol=1e-2)

@@ -187,6 +187,11 @@ def test_metrics_without_data_ask_to_evaluate_again(workdir):
         ("export/model.json", "There is no exported model in export/"),
     ],
 )
+@pytest.mark.mistake(
+    "report",
+    "a run that is not evaluated, not exported, or without its TensorBoard files",
+    "left out, with a sentence on the page",
+)
 def test_a_part_whose_files_are_missing_is_left_out_with_a_sentence(workdir, name, sentence):
     path = workdir / name
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -234,6 +239,9 @@ def test_damaged_metrics_are_refused_by_name(workdir, content, message):
     assert refused.value.where.endswith("metrics.json")
 
 
+@pytest.mark.mistake(
+    "report", "the config of another model", "refused, with the first setting that differs"
+)
 def test_a_config_of_another_model_is_refused(workdir):
     with pytest.raises(BadInputError, match=r"config\.encoder\.width|config\.data\.image_size"):
         tasks.report(tiny.get_config(), workdir)

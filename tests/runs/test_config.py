@@ -48,7 +48,7 @@ BAD = {
     "studio.template": ["tiny"],
     "studio.seed": [-1, 2**32],
     "data.image_size": [31, 0, -256],
-    "data.test_sequences": ["(", "a**", ("RT", ""), ["RT", 3], 7],
+    "data.test_sequences": ["(", "a**", ("RT", ""), ["RT", 3], 7, "['a', 'b']", '["a"]'],
     "data.train_sequences": ["[", ("",), [None]],
     "encoder.depth": [49, 0, -18],
     "encoder.width": [0, -1],
@@ -108,7 +108,7 @@ BAD = {
 }
 GOOD = {
     "subject": [0, 2**32 - 1],
-    "data.test_sequences": ["RT$", ("0001_RT_fist", "0002_RT_wave"), ["a"]],
+    "data.test_sequences": ["RT$", "[ab]", "0001|[0-9]", ("0001_RT_fist", "0002_RT_wave"), ["a"]],
     "encoder.depth": [18, 34, 50, 101, 152],
     "encoder.head_hidden": [(512, 512)],
     "decoder.pose_corrective_input": ["all"],
@@ -183,6 +183,11 @@ def test_there_are_the_promised_configs():
 
 
 @pytest.mark.parametrize(("samples", "devices"), [(5, 1), (64, 1), (5, 8), (12, 8)])
+@pytest.mark.mistake(
+    "train",
+    "mesh_samples that do not divide the batch or the devices",
+    "refused, with the number of devices",
+)
 def test_mesh_samples_divide_the_batch_and_the_devices(samples, devices):
     config = _with("train.mesh_samples", samples)
     config.train.batch_size = 48 if samples == 12 else 32
@@ -247,6 +252,9 @@ def test_a_missing_field_is_refused():
         check_config(config, 1)
 
 
+@pytest.mark.mistake(
+    "train", "a batch that does not divide by the devices", "refused, with their number"
+)
 def test_a_batch_that_does_not_divide_by_the_devices_is_refused():
     config = _with("train.batch_size", 30)
     check_config(config, 3)
@@ -256,6 +264,9 @@ def test_a_batch_that_does_not_divide_by_the_devices_is_refused():
         check_config(config, 4)
 
 
+@pytest.mark.mistake(
+    "train, a trained decoder", "without the joint loss, by which alone it learns", "refused"
+)
 def test_an_encoder_learns_by_the_joint_loss_or_not_at_all():
     config = _with("decoder.trained", "runs/demo/export")
     check_config(config)
@@ -274,6 +285,11 @@ def test_an_encoder_learns_by_the_joint_loss_or_not_at_all():
         ({"decoder.trained": "x"}, "train.mesh_pose", "an encoder alone"),
         ({"decoder.kind": "linear"}, "decoder.correctives", "a fixed linear decoder"),
         ({}, "mano.path", "an encoder and its decoder"),
+        ({"capture": "c"}, "studio.frames", "the data are those of c, not the studio's"),
+        ({"prepared": "p"}, "studio.cameras", "the data are those of p, not the studio's"),
+        ({"prepared": "p"}, "dataset", "the records of p are made already"),
+        ({"train.lr_decay": "cosine"}, "train.lr_drop_epochs", "follows a cosine"),
+        ({"augment.blur_px": 1.0}, "augment.backgrounds", "no picture gets any"),
     ],
 )
 def test_a_setting_without_effect_is_refused_if_it_is_asked_for(settings, unused, learned):
@@ -426,3 +442,24 @@ def test_the_loop_s_numbers():
         "log_every": 7,
         "profile_steps": (3, 9),
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("train.learning_rate", "1e-4"), ("train.epochs", "35"), ("encoder.head_hidden", 512),
+     ("profile.steps", 3), ("augment.scale", "0.1")],
+)  # fmt: skip
+@pytest.mark.mistake(
+    "config files", "a number as a text, or for a list, under ignore_type", "refused"
+)
+def test_values_of_another_type_are_refused(key, value):
+    with pytest.raises(BadInputError, match=rf"config\.{key}: found {value!r}, expected "):
+        check_config(_with(key, value), 1)
+
+
+def test_settings_of_the_data_take_effect_where_they_are_used():
+    config = default.get_config()
+    config.augment.occlusion = 0.1
+    require_used(config, ["studio.frames", "augment.backgrounds", "train.lr_drop_epochs"])
+    config.capture = config.prepared = "x"
+    require_used(config, ["dataset"])

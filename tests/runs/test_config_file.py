@@ -22,6 +22,7 @@ def test_a_config_file_is_run():
         load_config(REPOSITORY / "README.md")
 
 
+@pytest.mark.mistake("config files", "a path that begins with `~`", "understood")
 def test_paths_may_begin_with_the_home_of_the_user():
     config = tiny.get_config()
     config.capture, config.decoder.trained = "~/capture", "runs/~/export"
@@ -42,6 +43,11 @@ def test_a_config_comes_back_from_plain_values():
     [("decoder", "identity_size", 32), ("loss", "depth_beta", 1.0),
      ("train", "lr_drop_factor", 0.1), ("train", "muon_rate", 0.02)],
 )  # fmt: skip
+@pytest.mark.mistake(
+    "config files",
+    "the config.json of a run of an earlier version, with settings that are fixed by now",
+    "understood; refused if the value was another",
+)
 def test_a_run_s_config_may_have_settings_that_are_fixed_now(tmp_path, section, name, fixed):
     plain = plain_config(tiny.get_config())
     plain[section][name] = fixed

@@ -31,6 +31,11 @@ def test_records_that_exist_are_opened(config, toy_prepared):
         ("data.train_sequences", "fist", "config.data.train_sequences: found 'fist', expected no"),
     ],
 )
+@pytest.mark.mistake(
+    "prepared data",
+    "another subject or image size than the config's, or a split beside `prepared`",
+    "refused, with the records' own",
+)
 def test_settings_that_the_records_contradict_are_refused(config, key, value, message):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(BadInputError, match=message):
@@ -72,6 +77,11 @@ def test_the_records_that_errors_were_measured_on_are_opened(workdir, toy_prepar
         (lambda metrics: metrics["data"].update(fingerprint="x"), "measured on other data than"),
     ],
 )
+@pytest.mark.mistake(
+    "report",
+    "data that moved, changed or were prepared anew since the evaluation",
+    "left out: the page says why and has no pictures; an export is refused",
+)
 def test_records_that_cannot_be_used_come_with_the_reason(workdir, change, reason):
     metrics = json.loads((workdir / "metrics.json").read_text())
     change(metrics)
@@ -82,5 +92,8 @@ def test_records_that_cannot_be_used_come_with_the_reason(workdir, change, reaso
         require_measured_records(workdir)
 
 
+@pytest.mark.mistake(
+    "export", "a run that was not evaluated, without --config", "refused: evaluate first"
+)
 def test_a_run_that_was_not_measured_names_no_records(tmp_path):
     assert "evaluate the run" in measured_records(tmp_path).reason

@@ -97,6 +97,9 @@ def test_a_signal_reaches_what_runs_and_nothing_new_begins(tmp_path, launcher):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.mistake(
+    "sweep", "two configs of one name", "refused before a run begins: the name is the workdir's"
+)
 def test_impossible_lists_are_refused_before_anything_begins(tmp_path, launcher):
     (config,) = _configs(tmp_path, "pass")
     other = tmp_path / "other" / config.name

@@ -1,3 +1,4 @@
+import re
 from itertools import count
 from types import SimpleNamespace
 
@@ -6,7 +7,9 @@ import jax
 import pytest
 
 from configs import demo, subject1, tiny
+from dhm.formats.json_file import write_json
 from dhm.runs import train_task
+from dhm.runs.config_file import plain_config
 
 
 @pytest.mark.parametrize("module", [demo, tiny])
@@ -51,3 +54,75 @@ def test_the_encoder_s_time_is_the_mean_of_a_few_repeats(monkeypatch):
     monkeypatch.setattr(train_task, "ImageEncoder", _Encoder)
     monkeypatch.setattr(train_task, "time", SimpleNamespace(perf_counter=count(0.0, 6.0).__next__))
     assert train_task.encoder_seconds(tiny.get_config()) == 1.0  # three repeats of two images
+
+
+def _records(num_train: int = 24, without_depth: int = 0) -> SimpleNamespace:
+    info = SimpleNamespace(num_without_depth={"train": without_depth})
+    return SimpleNamespace(num_train=num_train, info=info)
+
+
+@pytest.mark.parametrize("module", [demo, tiny, subject1])
+def test_nothing_is_said_of_settings_that_take_effect(module):
+    assert train_task.settings_notes(module.get_config(), _records(24000), None) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "note"),
+    [
+        pytest.param(
+            {"train.epochs": 40}, None, r"rate does not drop at \[48, 55\] .*: there are 40 epochs",
+            marks=pytest.mark.mistake(
+                "train", "fewer epochs, and drops of the learning rate behind them", "warning"
+            ),
+        ),
+        pytest.param(
+            {"train.warmup_steps": 360}, None, "warmup_steps = 360 of 360 steps",
+            marks=pytest.mark.mistake("train", "a warm-up longer than the training", "warning"),
+        ),
+        pytest.param(
+            {}, 400, "nothing is trained: config.train.epochs = 60 ends at step 360, .* step 400",
+            marks=pytest.mark.mistake(
+                "train", "fewer epochs than the run in the workdir has behind it",
+                "warning: nothing is trained",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_what_will_not_happen_is_said(change, step, note):
+    config = tiny.get_config()
+    config.update_from_flattened_dict(change)
+    (found,) = train_task.settings_notes(config, _records(), step)
+    assert re.search(note, found)
+
+
+@pytest.mark.mistake("train", "a hand from records without depth maps", "warning")
+def test_a_hand_without_depth_maps_is_said_to_learn_from_joints():
+    config = tiny.get_config()
+    (found,) = train_task.settings_notes(config, _records(24, without_depth=24), None)
+    assert "no training record has a depth map" in found
+    assert train_task.settings_notes(config, _records(24, without_depth=23), None) == []
+    config.decoder.trained = "x"
+    assert train_task.settings_notes(config, _records(24, without_depth=24), None) == []
+
+
+@pytest.mark.mistake(
+    "train, --replay", "other settings than the run's", "warning, with the settings"
+)  # fmt: skip
+def test_a_step_with_other_settings_than_its_run_is_said_to_have_them(
+    tmp_path, monkeypatch, caplog
+):
+    config = tiny.get_config()
+    write_json(tmp_path / "config.json", plain_config(config))
+    for name in ("make_training_model", "open_records", "_step_spec"):
+        monkeypatch.setattr(train_task, name, lambda *_: None)
+    for name in ("format_terms", "step_terms", "describe", "find_non_finite"):
+        monkeypatch.setattr(train_task, name, lambda *_: "")
+    monkeypatch.setattr(train_task, "read_replay", lambda path: SimpleNamespace(step=7, samples=()))
+    path = tmp_path / "replay" / "step_7.msgpack"
+    config.eval.batch_size = 1
+    train_task.replay(config, path, None)
+    assert not caplog.records
+    config.loss.depth, config.train.encoder_dtype = 2.0, "bfloat16"
+    train_task.replay(config, path, None)
+    (record,) = caplog.records
+    assert "other values of config.loss.depth, config.train.encoder_dtype" in record.getMessage()

@@ -82,6 +82,7 @@ def copy(export, config, tmp_path):
     return folder
 
 
+@pytest.mark.mistake("train, a trained decoder", "the export of a linear model", "refused")
 def test_a_linear_decoder_is_refused(config, copy):
     write_mano(copy / "linear.pkl", random_mano(0))
     with pytest.raises(BadInputError, match=r"config\.decoder\.trained: found .* a linear decoder"):
@@ -89,6 +90,11 @@ def test_a_linear_decoder_is_refused(config, copy):
 
 
 @pytest.mark.parametrize("change", ["name", "order", "parent"])
+@pytest.mark.mistake(
+    "train, a trained decoder",
+    "data with other joints, another order or other parents",
+    "refused, with both",
+)
 def test_a_decoder_of_other_joints_is_refused(config, copy, toy_prepared, change):
     template = read_template(copy / "template.npz")
     names, parents = list(template.joint_names), list(template.parents)
@@ -119,6 +125,7 @@ def test_an_export_has_the_decoder_s_own_hand(
     np.testing.assert_array_equal(found.v_template, larger.v_template)
 
 
+@pytest.mark.mistake("train, a trained decoder", "a damaged export", "refused")
 def test_a_damaged_export_is_refused(config, copy):
     data = bytearray((copy / "params.msgpack").read_bytes())
     data[len(data) // 2] ^= 1
@@ -127,6 +134,7 @@ def test_a_damaged_export_is_refused(config, copy):
         trained_decoder.with_trained_decoder({"params": {"encoder": {}}}, config)
 
 
+@pytest.mark.mistake("train, a trained decoder", "together with the linear decoder", "refused")
 def test_a_linear_run_takes_no_trained_decoder(config):
     config.decoder.kind = "linear"
     with pytest.raises(BadInputError, match="expected nothing with the linear decoder"):
@@ -138,6 +146,11 @@ def _unwanted(*arguments):
 
 
 @pytest.mark.parametrize(("folder", "maker"), [("gone/export", ""), ("gone", "configs/demo.py")])
+@pytest.mark.mistake(
+    "train, a trained decoder",
+    "a run that is not there, or not exported",
+    "refused, with the command that makes it; made first where `decoder.trained_by` says how",
+)
 def test_a_missing_export_says_how_to_make_it(config, tmp_path, folder, maker):
     config.decoder.trained, config.decoder.trained_by = str(tmp_path / folder), maker
     message = r"gone(/export)?, no model, expected .*launch\.py --config configs/demo\.py --workdir"
@@ -199,6 +212,9 @@ def test_the_whole_job(config, export, tmp_path, capsys):
     assert "P_err in mm of the new encoder" in capsys.readouterr().out
 
 
+@pytest.mark.mistake(
+    "train, a trained decoder", "gone on with after that decoder was trained anew", "refused"
+)
 def test_a_run_does_not_go_on_with_another_decoder(config, copy, toy_model, tmp_path):
     settings, model, variables = toy_model
     trained_decoder.require_same_decoder(variables, config, tmp_path)

@@ -136,14 +136,32 @@ def test_record_of_another_scene_is_refused(tmp_path):
         compare(path=tmp_path / "changed.npz")
 
 
+@pytest.mark.mistake("dhm.studies.gpu", "--record on an accelerator", "refused")
 def test_recording_needs_a_cpu(monkeypatch, tmp_path):
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
     with pytest.raises(BadInputError, match="--record: found gpu, expected a CPU"):
         record(tmp_path / "again.npz")
 
 
+@pytest.mark.mistake(
+    "dhm.studies.gpu",
+    "--out that is a folder, or in one that is not there",
+    "refused before anything is measured",
+)
 def test_a_place_that_cannot_be_written_is_refused_before_it_measures(tmp_path, capsys):
     for place in (tmp_path, tmp_path / "none" / "gpu.json"):
         with pytest.raises(SystemExit):
             gpu.main(["--small", "--out", str(place)])
         assert "--out: found" in capsys.readouterr().err
+
+
+@pytest.mark.mistake(
+    "dhm.studies.gpu", "a machine without a GPU, or jax without CUDA's packages",
+    "refused, unless --small only tries the command",
+)  # fmt: skip
+def test_a_cpu_is_no_accelerator(tmp_path, capsys):
+    out = tmp_path / "gpu.json"
+    with pytest.raises(SystemExit):
+        gpu.main(["--out", str(out)])
+    assert "the device: found cpu, expected an accelerator" in capsys.readouterr().err
+    assert not out.exists()

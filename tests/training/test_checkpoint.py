@@ -88,6 +88,11 @@ def test_every_flipped_bit_is_detected(folder, caplog):
     assert _restored(folder).step == 20
 
 
+@pytest.mark.mistake(
+    "checkpoints",
+    "copied in part, with files of one's own, or changed",
+    "warning: skipped, the newest good one is read",
+)
 def test_truncated_missing_and_added_files_are_detected(folder, caplog):
     for path in _files(folder, 20):
         whole = path.read_bytes()
@@ -115,6 +120,9 @@ def _leave(folder: Path) -> None:
         path.write_bytes(b"x")
 
 
+@pytest.mark.mistake(
+    "checkpoints", "files of the system, such as .DS_Store", "understood: they are passed over"
+)
 def test_files_that_systems_leave_are_no_part_of_a_checkpoint(folder, caplog):
     for path in (folder, folder / "20"):
         _leave(path)
@@ -171,6 +179,7 @@ def test_a_damaged_checkpoint_is_renamed_and_its_step_saved_again(folder):
     assert _restored(folder).step == 20
 
 
+@pytest.mark.mistake("checkpoints", "all of them damaged", "refused: the run does not start again")
 def test_restoring_is_refused_when_all_checkpoints_are_damaged(folder):
     for step in (10, 20):
         _files(folder, step)[-1].unlink()
@@ -222,6 +231,9 @@ def test_a_workdir_that_disappeared_is_not_created_again(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.mistake(
+    "train", "no space for a checkpoint", "refused with the sizes; the last checkpoint is intact"
+)
 def test_a_full_disk_is_refused_before_anything_is_written(folder, monkeypatch):
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     checkpoints = Checkpoints(folder)
@@ -229,3 +241,24 @@ def test_a_full_disk_is_refused_before_anything_is_written(folder, monkeypatch):
     with pytest.raises(CheckpointError, match=r"No space left.*1\.0 MB needed, 0\.0 MB free"):
         checkpoints.close()
     assert sorted(p.name for p in folder.iterdir()) == ["10", "20"]
+
+
+@pytest.mark.mistake(
+    "checkpoints", "of another version, with other parameters or another optimiser",
+    "refused; the checkpoint stays",
+)  # fmt: skip
+@pytest.mark.parametrize("change", ["shape", "name", "optimiser"])
+def test_a_checkpoint_of_another_state_is_refused(folder, change):
+    other = _state(0)
+    if change == "optimiser":
+        other = other.replace(opt_state=optax.sgd(0.1).init(other.params))
+    else:
+        kernel = other.params["encoder"]["kernel"]
+        name, kernel = ("kernel", kernel[:2]) if change == "shape" else ("weight", kernel)
+        other = other.replace(params={**other.params, "encoder": {name: kernel}})
+    with (
+        closing(Checkpoints(folder)) as checkpoints,
+        pytest.raises(CheckpointError, match=r"checkpoints/20: does not fit this model"),
+    ):
+        checkpoints.restore(other)
+    assert _restored(folder).step == 20

@@ -246,6 +246,9 @@ def test_an_unfinished_checkpoint_is_ignored(monkeypatch, tmp_path):
     assert int(state.step) == 11
 
 
+@pytest.mark.mistake(
+    "train", "a profile of steps that the run does not reach, or has behind it", "warning"
+)
 def test_a_trace_outside_the_run_is_logged(monkeypatch, tmp_path, caplog):
     _train(monkeypatch, tmp_path, SETTINGS._replace(profile_steps=(20, 21)))
     assert "no profiler trace: steps (20, 21) are outside this run's, 0 to 9" in caplog.text

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dhm.errors import BadInputError
+from dhm.errors import BadInputError, DhmError
 from dhm.training import processes
 from dhm.training.replay import Replay, write_replay
-from tests.launcher import ROOT, environment
+from tests.launcher import ROOT, command, environment
 from tests.references.tensorboard import read_scalars
 from tests.training.process_worker import BATCH_FILE, NUM_STEPS, SAVES_EVERY
 from tests.training.toy_step import toy_batch
@@ -130,8 +131,14 @@ def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(home, e
         ((None, 0, 2), {}, "--coordinator: found nothing, expected the first process's"),
         (("host:1", None, 2), {}, "--process-id: found None of --process-count 2"),
         (("host:1", 2, 2), {}, "--process-id: found 2 of --process-count 2"),
+        (("host", 0, 2), {}, "--coordinator: found 'host', expected host:port"),
         ((None, None, None), {"OMPI_COMM_WORLD_SIZE": "4"}, "does not pass it to its 4 processes"),
     ],
+)
+@pytest.mark.mistake(
+    "train, several processes",
+    "no number, one beyond the count, an address without a port",
+    "refused",
 )
 def test_missing_or_impossible_arguments_are_refused(monkeypatch, arguments, environ, message):
     for name, value in environ.items():
@@ -171,3 +178,41 @@ def test_schedulers_are_recognised(monkeypatch, arguments, environ, expected):
         monkeypatch.setenv(name, value)
     processes.join(*arguments)
     assert called == ([] if expected is None else [expected])
+
+
+@pytest.mark.mistake(
+    "train, several processes", "other settings or records for one of them",
+    "refused, with that process",
+)  # fmt: skip
+def test_processes_that_do_not_agree_are_named(monkeypatch):
+    processes.require_equal("the settings", b"a")  # a single process agrees with itself
+    monkeypatch.setattr(processes.jax, "process_count", lambda: 3)
+
+    def gather(mine):
+        return np.stack([mine, mine, mine + (own == b"b")])
+
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", gather)
+    own = b"a"
+    processes.require_equal("the settings", own)
+    own = b"b"
+    with pytest.raises(DhmError, match=r"the settings of the processes \[2\] are not those of pr"):
+        processes.require_equal("the settings", own)
+
+
+@pytest.mark.slow
+def test_two_processes_with_different_settings_stop_before_they_make_anything(tmp_path):
+    address, started = f"127.0.0.1:{_free_port()}", []
+    for index, rate in enumerate(("1e-3", "1e-4")):
+        words = ("train", "--config", str(ROOT / "configs" / "tiny.py"), "--coordinator", address,
+                 "--process-id", str(index), "--process-count", "2",
+                 f"--config.train.learning_rate={rate}")  # fmt: skip
+        started.append(
+            subprocess.Popen(
+                command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+        )
+    said = [process.communicate(timeout=_PATIENCE)[0] for process in started]
+    assert [process.returncode for process in started] == [1, 1], said
+    assert any("the settings of the processes [1] are not those of process 0" in one for one in said)
+    assert not (tmp_path / "runs").exists()

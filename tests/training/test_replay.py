@@ -123,6 +123,7 @@ def test_a_saved_step_is_read_as_it_was_written(tmp_path):
     assert find_non_finite(toy_step()[0], found) == Finding("depth", np.inf, (5,))
 
 
+@pytest.mark.mistake("train, --replay", "a file of something else", "refused")
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "step.msgpack"
     with pytest.raises(
@@ -137,6 +138,7 @@ def test_other_files_are_refused(tmp_path):
             replay.read_replay(path)
 
 
+@pytest.mark.mistake("train, --replay", "the config of another model", "refused")
 def test_a_step_of_another_model_is_refused():
     spec, state = toy_step()
     others = {**state.variables, "params": {**state.params, "encoder": {}}}

@@ -121,6 +121,9 @@ def test_failed_run_is_named_and_the_same_command_resumes(launcher, tmp_path):
     assert len((tmp_path / "runs/full_subject1_seed0/calls").read_text().splitlines()) == 1
 
 
+@pytest.mark.mistake(
+    "ablate", "other settings in a folder with runs", "refused, with the first that differs"
+)
 def test_runs_with_other_settings_are_refused(launcher, tmp_path):
     _ablate(launcher, tmp_path)
     with pytest.raises(BadInputError, match="another --workdir"):
@@ -139,6 +142,11 @@ def test_runs_with_other_settings_are_refused(launcher, tmp_path):
         ({"subjects": (1, 1)}, "--subjects"),
         ({"subjects": ()}, "--subjects"),
     ],
+)
+@pytest.mark.mistake(
+    "ablate",
+    "a variant twice, or without the one that it is compared with; a subject twice",
+    "refused",
 )
 def test_bad_arguments_are_refused(launcher, tmp_path, options, message):
     with pytest.raises(BadInputError, match=message):

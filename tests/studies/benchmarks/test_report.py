@@ -94,6 +94,7 @@ def test_batch_size_reaches_the_step(monkeypatch):
     assert asked == [32]
 
 
+@pytest.mark.mistake("benchmark", "a part that does not exist", "refused, with those that do")
 def test_unknown_part_is_refused():
     with pytest.raises(BadInputError, match="--what: found 'speed', expected one of raster, loss"):
         report.benchmark(make_toy_template(300), lambda folder: Path(folder), "speed")
@@ -108,6 +109,11 @@ def test_unknown_part_is_refused():
         ("none/a.json", None, "--json: found none/a.json, expected a file in a folder"),
         (".", None, "--json: found ., a folder"),
     ],
+)
+@pytest.mark.mistake(
+    "benchmark",
+    "--json or --picture over a file of the run or each other, or into a folder that is not there",
+    "refused before anything is measured",
 )
 def test_results_are_not_written_over_the_hand_or_each_other(
     json_file, picture, message, tmp_path, monkeypatch
