@@ -27,7 +27,6 @@ _DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR,
     errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
 )  # fmt: skip
-_NO_BACKEND = "Unable to initialize backend"  # JAX's words for a platform that is not there
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,12 +75,20 @@ def _main(words: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return _end(1)
     except RuntimeError as error:
-        if _NO_BACKEND not in str(error):
+        message = _device_error(" ".join(str(error).split()))
+        if message is None:
             raise
-        platforms = os.environ.get("JAX_PLATFORMS", "")
-        said = " ".join(str(error).split())
-        print(f"error: JAX_PLATFORMS={platforms!r}: {said}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return _end(1)
+
+
+def _device_error(said: str) -> str | None:
+    """What JAX says of a device, for the user; None if that is something else."""
+    if "Unable to initialize backend" in said:
+        return f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')!r}: {said}"
+    if "RESOURCE_EXHAUSTED" in said:
+        return f"the device has too little memory, a smaller batch needs less: {said[:200]}"
+    return None
 
 
 def _run(name: str | None, config: list[str], others: list[str]) -> int:

@@ -58,11 +58,12 @@ def _accepts(rule: _Rule, value: Any) -> bool:
 def _is_pattern(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(isinstance(name, str) and name for name in value)
-    # The text of a list would match every name with one of its letters.
-    return not _TEXT_OF_A_LIST.fullmatch(value) and bool(re.compile(value))
+    return not _NO_PATTERN.fullmatch(value) and bool(re.compile(value))
 
 
-_TEXT_OF_A_LIST = re.compile(r"""\s*\[\s*["'].*["']\s*,?\s*\]\s*""")
+# The text of a list would match every name with one of its letters, and a pattern of file names,
+# such as "0001*", every name with "000".
+_NO_PATTERN = re.compile(r"""\s*\[\s*["'].*["']\s*,?\s*\]\s*|[\w-]+\*""")
 _PATTERN = _Rule(
     _is_pattern, "a regular expression, such as 'a|b', or, in a config file, a list of names"
 )

@@ -70,6 +70,11 @@ def test_the_trace_names_the_stages(finished):
         assert stage.encode() in data, stage
 
 
+@pytest.mark.mistake(
+    "train",
+    "again in the workdir of a finished run",
+    "understood: nothing is trained, the results are written again",
+)
 def test_a_second_launch_goes_on_from_the_end_with_what_is_compiled(home, finished):
     def compiled():
         """Names of the programs that are kept, and the digests of each."""
@@ -94,6 +99,12 @@ def test_another_config_on_the_same_workdir_is_refused(home, finished):
 
 
 @pytest.mark.parametrize("task", ["evaluate", "export"])
+@pytest.mark.mistake(
+    "export", "the config of another model", "refused, with the first setting that differs"
+)
+@pytest.mark.mistake(
+    "evaluate", "the config of another model", "refused, with the first setting that differs"
+)
 def test_a_model_is_measured_and_exported_as_it_was_trained(home, finished, task):
     before = (finished / "export" / "config.json").read_bytes()
     (home / "some.safetensors").touch()

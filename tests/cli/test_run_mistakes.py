@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 from pytest import mark, param
 
@@ -91,10 +92,10 @@ def _refusal(words: list[str], code: int, capsys) -> str:
                                  "a list as the pattern of sequences: ['a', 'b'], one of letters "
                                  "as a regular expression",
                                  "refused, with `a|b`")),
-        param("--config TINY --config.data.test_sequences=*_fist", 1,
-              "config.data.test_sequences: found '*_fist', expected a regular expression",
+        param("--config TINY --config.data.test_sequences=0001*", 1,
+              "config.data.test_sequences: found '0001*', expected a regular expression",
               marks=mark.mistake("config settings",
-                                 "a pattern of files, *_fist, as that of sequences", "refused")),
+                                 "a pattern of files, `0001*`, as that of sequences", "refused")),
         param("--config TINY --config.profile.steps=(9,3)", 1,
               "config.profile.steps: found (9, 3), expected () or (first, last) step",
               marks=mark.mistake("config settings", "the first and last step of a profile swapped",
@@ -273,6 +274,13 @@ def test_an_unknown_flag_of_xla_is_named(home):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode != 0 and "--xla_force_host_device_count=4" in done.stderr
+
+
+@mark.mistake("train", "a batch or pictures too large for the memory of the device", "refused")
+def test_too_little_memory_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("dhm.runs.tasks.run", lambda *_: jnp.zeros(1 << 45).block_until_ready())
+    refused = _refusal(["train", "--config", TINY], 1, capsys)
+    assert "the device has too little memory, a smaller batch needs less" in refused
 
 
 @mark.mistake("launch.py", "another working folder than the clone",

@@ -192,3 +192,25 @@ def test_weights_of_half_precision_are_read(dtype, tmp_path):
     params, _ = load_backbone(tmp_path / "w.safetensors", *_variables(18))
     assert params["bn1"]["scale"].dtype == np.float32
     np.testing.assert_allclose(params["bn1"]["scale"], tensors["bn1.weight"], rtol=1e-2)
+
+
+@pytest.mark.mistake("pretrained weights", "beside another encoder.width", "refused")
+def test_weights_of_another_width_are_refused(tmp_path):
+    save_file(_random_tensors(18), tmp_path / "w.safetensors")
+    shapes = jax.eval_shape(
+        ResNet(18, width=8).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), float)
+    )
+    with pytest.raises(BadInputError, match="of shape"):
+        load_backbone(tmp_path / "w.safetensors", shapes["params"], shapes["batch_stats"])
+
+
+@pytest.mark.mistake(
+    "pretrained weights", "of a network for BGR, or with another normalisation than ImageNet's",
+    "not noticed: names and shapes are the same",
+)  # fmt: skip
+def test_weights_for_bgr_look_like_others(tmp_path):
+    tensors = _random_tensors(18)
+    swapped = np.ascontiguousarray(tensors["conv1.weight"][:, ::-1])
+    save_file(tensors | {"conv1.weight": swapped}, tmp_path / "w.safetensors")
+    params, _ = load_backbone(tmp_path / "w.safetensors", *_variables(18))
+    np.testing.assert_array_equal(params["conv1"]["kernel"], swapped.transpose(2, 3, 1, 0))

@@ -48,7 +48,7 @@ BAD = {
     "studio.template": ["tiny"],
     "studio.seed": [-1, 2**32],
     "data.image_size": [31, 0, -256],
-    "data.test_sequences": ["(", "a**", ("RT", ""), ["RT", 3], 7, "['a', 'b']", '["a"]'],
+    "data.test_sequences": ["(", "a**", ("RT", ""), ["RT", 3], 7, "['a', 'b']", '["a"]', "0001*"],
     "data.train_sequences": ["[", ("",), [None]],
     "encoder.depth": [49, 0, -18],
     "encoder.width": [0, -1],
@@ -108,7 +108,7 @@ BAD = {
 }
 GOOD = {
     "subject": [0, 2**32 - 1],
-    "data.test_sequences": ["RT$", "[ab]", "0001|[0-9]", ("0001_RT_fist", "0002_RT_wave"), ["a"]],
+    "data.test_sequences": ["RT$", "[ab]", "0001.*", "0001|[0-9]", ("0001_RT_fist", "0002_RT_wave"), ["a"]],
     "encoder.depth": [18, 34, 50, 101, 152],
     "encoder.head_hidden": [(512, 512)],
     "decoder.pose_corrective_input": ["all"],

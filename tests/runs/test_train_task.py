@@ -25,6 +25,11 @@ def test_nothing_is_said_on_an_accelerator(monkeypatch):
     assert train_task.long_training_notice(subject1.get_config(), 24000) is None
 
 
+@pytest.mark.mistake(
+    "train",
+    "the paper's sizes on a machine without a GPU, or without jax's packages for it",
+    "warning, with the time that it takes",
+)
 def test_a_long_training_is_announced_with_the_demo_s_name(monkeypatch):
     monkeypatch.setattr(train_task, "encoder_seconds", lambda config: 0.5)
     message = train_task.long_training_notice(subject1.get_config(), 24000)

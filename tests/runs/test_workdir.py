@@ -266,6 +266,19 @@ def test_a_workdir_may_be_a_link(saved, tmp_path, toy_model):
     assert workdir.trained_variables(link, toy_model[1])[0] == 0
 
 
+@pytest.mark.mistake(
+    "evaluate", "records that moved since the training, named by config.prepared", "understood"
+)
+def test_a_model_may_be_measured_on_records_in_another_place(trained):
+    config = tiny.get_config()
+    workdir.claim_data(config, trained, "a")
+    config.prepared = "elsewhere"
+    workdir.require_same_model(config, trained)
+    config.encoder.width = 8
+    with pytest.raises(BadInputError, match=r"config\.encoder\.width = 16, expected 8"):
+        workdir.require_same_model(config, trained)
+
+
 def test_processes_may_differ_in_paths_and_threads_alone():
     config = tiny.get_config()
     common = workdir.common_settings(config)

@@ -58,8 +58,8 @@ def benchmark(
         given: Files that the hand comes from, over which no result is written.
 
     Raises:
-        BadInputError: If there is no such part, or a result would be written over a file of
-            `given` or over the other result.
+        BadInputError: If there is no such part, a setting is another part's, or a result would be
+            written over a file of `given` or over the other result.
         OSError: If the file cannot be written.
     """
     if what not in (ALL, *TITLES):
@@ -70,6 +70,14 @@ def benchmark(
             require_writable_place(flag, file)
             others = [one for name, one in results.items() if name != flag and one is not None]
             refuse_overwriting(flag, [file], [*given, *others])
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise BadInputError("--picture", f"{picture}", "the name of a .png")
+    for flag, value, part in (
+        ("--batch", batch_size, "step"), ("--picture", picture, "step"),
+        ("--step-ms", step_ms, "scaling"),
+    ):  # fmt: skip
+        if value is not None and what not in (ALL, part):
+            raise BadInputError("--what", what, f"{part}, which alone has {flag}, or {ALL}")
     if prepare is None and what == _INPUT:
         raise BadInputError("--what", what, "another part: there is nothing to prepare records of")
     measure = {

@@ -123,6 +123,32 @@ def test_results_are_not_written_over_the_hand_or_each_other(
     picture = picture and Path(picture)
     with pytest.raises(BadInputError, match=message):
         report.benchmark(
-            None, None, "losses", Path(json_file), None, picture, given=[Path("model.json")]
+            None, None, "step", Path(json_file), None, picture, given=[Path("model.json")]
         )
     assert Path("model.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "message"),
+    [
+        pytest.param(
+            "step", {"picture": Path("step.txt")}, "--picture: found step.txt, expected the name",
+            marks=pytest.mark.mistake(
+                "benchmark", "--picture with another ending than .png",
+                "refused before anything is measured",
+            ),
+        ),
+        pytest.param(
+            "losses", {"batch_size": 8}, "--what: found losses, expected step, which alone has --b",
+            marks=pytest.mark.mistake(
+                "benchmark", "--batch, --picture or --step-ms with a part that has none", "refused"
+            ),
+        ),
+        ("raster", {"picture": Path("a.png")}, "expected step, which alone has --picture"),
+        ("step", {"step_ms": (6.0, 16.0)}, "expected scaling, which alone has --step-ms, or all"),
+    ],
+)  # fmt: skip
+def test_settings_of_other_parts_are_refused(what, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInputError, match=message):
+        report.benchmark(None, None, what, **options)
