@@ -1,11 +1,12 @@
 """The config of a command line: `--config FILE` and `--config.key=value`."""
 
-import ast
-from collections.abc import Sequence
+import difflib
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dhm.cli.flags import CONFIG, UsageError
+from dhm.cli.flags import CONFIG, SETTING, SETTINGS, UsageError
 from dhm.cli.installation import has_clone
 from dhm.errors import BadInputError, DhmError
 from dhm.formats.paths import existing
@@ -59,6 +60,7 @@ def read_config(words: Sequence[str]) -> GivenConfig | None:
     from absl import flags
     from ml_collections import config_flags
 
+    from dhm.formats.json_file import flat_fields
     from dhm.runs.config_file import load_config, resolve_paths
 
     has_clone()  # config files import others of configs/
@@ -67,6 +69,7 @@ def read_config(words: Sequence[str]) -> GivenConfig | None:
     argv = ["dhm", *settings]
     try:
         config = load_config(file)
+        _require_known(file, settings, flat_fields(config.to_dict()))
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         surplus = values(argv)[1:]
         keys = tuple(config_flags.get_override_values(values["config"]))
@@ -80,11 +83,26 @@ def read_config(words: Sequence[str]) -> GivenConfig | None:
     return GivenConfig(config, file, tuple(settings), keys)
 
 
+def _require_known(file: Path, settings: Sequence[str], known: Iterable[str]) -> None:
+    """Refuses a setting that a config does not have; names one that may be meant.
+
+    Raises:
+        ConfigError: If there is such a setting.
+    """
+    for word in settings:
+        prefix = next((one for one in SETTINGS if word.startswith(one)), None)
+        key = re.split(r"[=\[]", word.removeprefix(prefix or ""))[0]
+        if prefix is None or key in known or any(one.startswith(f"{key}.") for one in known):
+            continue  # a value, a setting, or a section
+        same_name = [one for one in known if one.split(".")[-1] == key.split(".")[-1]]
+        near = same_name or difflib.get_close_matches(key, known, 1)
+        meant = f"; did you mean {SETTING}{near[0]}?" if near else ""
+        raise ConfigError(f"{file}: it has no setting {SETTING}{key}{meant}")
+
+
 def _message(error: Exception) -> str:
-    """The text of an error in a line; ml_collections quotes that of an unknown setting."""
+    """The text of an error in a line."""
     text = str(error.args[0]) if error.args else type(error).__name__
-    if text.startswith(("'", '"')) and text.endswith(text[0]):
-        text = ast.literal_eval(text)
     return " ".join(text.split())
 
 

@@ -12,7 +12,7 @@ from dhm.formats.paths import existing
 
 CONFIG = "--config"
 SETTING = "--config."
-_SETTINGS = (SETTING, "--noconfig.")
+SETTINGS = (SETTING, "--noconfig.")
 
 
 class UsageError(Exception):
@@ -245,7 +245,7 @@ def split_command(
             if not has_value and rest:
                 word = f"{word}={rest.pop(0)}"
             config.insert(0, word)
-        elif name.startswith(_SETTINGS):
+        elif name.startswith(SETTINGS):
             config.append(word)
             # Behind a switch, which takes no value, the command may stand.
             if not has_value and follows and rest[0] not in commands:
@@ -276,7 +276,7 @@ def refuse_unused(name: str | None, words: Sequence[str], commands: Mapping[str,
     uses = {key: command.flags + _config_flags(command) for key, command in commands.items()}
     for word in words:
         flag = word.partition("=")[0]
-        if flag.startswith(_SETTINGS):
+        if flag.startswith(SETTINGS):
             flag = SETTING
         if not flag.startswith("--") or flag in ("--help", *uses[name]):
             continue

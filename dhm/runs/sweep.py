@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dhm.errors import BadInputError, DhmError, Interrupted
 from dhm.evaluation.metrics_file import METRICS_FILE, OVERALL, read_metrics
-from dhm.formats.paths import name_key
+from dhm.formats.paths import name_key, require_folder
 from dhm.runs.folder import SWEEP_LOG_FILE
 from dhm.training.interrupt import on_signal
 
@@ -82,10 +82,11 @@ def sweep(
         How each ended, in the order of `configs`.
 
     Raises:
-        BadInputError: If a config is missing, or two have one name.
+        BadInputError: If a config is missing, two have one name, or `runs` is a file.
         Interrupted: After SIGINT or SIGTERM, which each process got too.
     """
     _check(configs)
+    require_folder("--workdir", runs)
     jobs = [Job(config.stem, ("--config", str(config), *arguments)) for config in configs]
     return run_jobs(launcher, jobs, runs, slots, each)
 

@@ -46,7 +46,7 @@ def require_run_folder(config: ConfigDict, workdir: Path) -> None:
         if (workdir / name).exists():
             raise BadInputError(workdir / name, content, _OTHER)
     path = workdir / CONFIG_FILE
-    if path.exists() and not _SECTIONS <= noted_config(workdir).keys():
+    if path.exists() and not noted_config(workdir).keys() >= _SECTIONS:
         raise BadInputError(path, "no config of a run", _OTHER)
     named = (config.capture, config.prepared, config.encoder.weights, config.decoder.trained,
              config.mano.path, config.augment.backgrounds)  # fmt: skip

@@ -292,7 +292,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = existing(options.out)
         require_writable_place("--out", out)
         if not options.small and (backend := jax.default_backend()) == "cpu":
-            expected = "an accelerator, which JAX does not find here; or --small, to try the command"
+            expected = (
+                "an accelerator, which JAX does not find here; or --small, to try the command"
+            )
             raise BadInputError("the device", backend, expected)
     except (BadInputError, RuntimeError) as error:  # RuntimeError: a platform that is not there
         parser.error(str(error))

@@ -103,10 +103,11 @@ class Checkpoints:
 
         Raises:
             FileNotFoundError: If there is no checkpoint.
-            CheckpointError: If all are damaged.
+            CheckpointError: If all are damaged, or the newest is of another structure.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _tree(state))
         tree = self._read(ocp.args.StandardRestore(abstract))
+        self._require_shapes(tree, _tree(state))
         return state.replace(
             step=tree["step"],
             opt_state=tree["opt_state"],
@@ -212,11 +213,21 @@ class Checkpoints:
         try:
             return self._orbax.restore(self._path(step) / _STATE, args=arguments)
         except (ValueError, KeyError, TypeError) as error:  # it is whole, by its seal
-            found = " ".join(str(error).split())[:200]
-            raise CheckpointError(
-                f"{self._path(step)}: does not fit this model, another version of dhm may have "
-                f"written it ({found})"
-            ) from error
+            raise self._unfit(" ".join(str(error).split())[:200]) from error
+
+    def _require_shapes(self, found: Any, expected: Any) -> None:
+        """Refuses arrays of other shapes, which Orbax gives without a word."""
+        leaves = jax.tree_util.tree_leaves_with_path(found)
+        for (path, leaf), wanted in zip(leaves, jax.tree.leaves(expected), strict=True):
+            if np.shape(leaf) != np.shape(wanted):
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise self._unfit(f"{name} of shape {np.shape(leaf)}, not {np.shape(wanted)}")
+
+    def _unfit(self, found: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self._path(self.latest_step() or 0)}: does not fit this model, another version of "
+            f"dhm may have written it ({found})"
+        )
 
     def _path(self, step: int) -> Path:
         return self._folder / str(step)

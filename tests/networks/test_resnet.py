@@ -147,7 +147,12 @@ def test_bad_weight_files_are_refused(tmp_path):
     variables, path = _variables(18), tmp_path / "w.safetensors"
     with pytest.raises(BadInputError, match=r"w\.safetensors.*no such file"):
         load_backbone(path, *variables)
-    for content in (b"\x08", b"", b"PK\x03\x04" + bytes(200), b"version https://git-lfs.github.com"):
+    for content in (
+        b"\x08",
+        b"",
+        b"PK\x03\x04" + bytes(200),
+        b"version https://git-lfs.github.com",
+    ):
         path.write_bytes(content)
         with pytest.raises(BadInputError, match="safetensors file"):
             load_backbone(path, *variables)

@@ -108,7 +108,14 @@ BAD = {
 }
 GOOD = {
     "subject": [0, 2**32 - 1],
-    "data.test_sequences": ["RT$", "[ab]", "0001.*", "0001|[0-9]", ("0001_RT_fist", "0002_RT_wave"), ["a"]],
+    "data.test_sequences": [
+        "RT$",
+        "[ab]",
+        "0001.*",
+        "0001|[0-9]",
+        ("0001_RT_fist", "0002_RT_wave"),
+        ["a"],
+    ],
     "encoder.depth": [18, 34, 50, 101, 152],
     "encoder.head_hidden": [(512, 512)],
     "decoder.pose_corrective_input": ["all"],

@@ -36,6 +36,7 @@ def trained(toy_prepared, tmp_path, monkeypatch):
     config = tiny.get_config()
     config.prepared, config.data.image_size = str(toy_prepared), 32
     data = PreparedData(toy_prepared)
+    (tmp_path / "run").mkdir()
     for module in (workdir, tasks):
         monkeypatch.setattr(module, "newest_step", lambda _: 60)
     workdir.claim_data(config, tmp_path / "run", data.info.fingerprint)
@@ -61,8 +62,8 @@ def test_a_run_that_is_not_finished_is_said_to_be_so(task, trained, monkeypatch,
         caplog.clear()
         monkeypatch.setattr(workdir, "newest_step", lambda _, step=step: step)
         tasks.run((task,), config, folder, _Unwanted())
-        expected = [f"{folder} is not trained to the end: its newest checkpoint is of step 59 of 60"]
-        assert _warnings(caplog) == (expected if step == 59 else [])
+        said = f"{folder} is not trained to the end: its newest checkpoint is of step 59 of 60"
+        assert _warnings(caplog) == ([said] if step == 59 else [])
     assert done == [task, task]
 
 

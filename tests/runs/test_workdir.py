@@ -189,7 +189,7 @@ def test_a_model_of_another_template_is_refused(saved, toy_model):
     "refused, with the first array that differs",
 )  # fmt: skip
 def test_a_checkpoint_of_other_networks_is_refused(saved, toy_model):
-    settings, model, variables = toy_model
+    settings, model, _ = toy_model
     other = build_model(model.template, settings._replace(width=8))
     with pytest.raises(BadInputError, match=r"checkpoints/0: found float32.*the config's model"):
         workdir.trained_variables(saved, other)
@@ -198,9 +198,7 @@ def test_a_checkpoint_of_other_networks_is_refused(saved, toy_model):
         workdir.trained_variables(saved, more)
 
 
-@pytest.mark.mistake(
-    "checkpoints", "copied into a workdir without their config.json", "refused: the config is missing"
-)
+@pytest.mark.mistake("checkpoints", "copied without the config.json beside them", "refused")
 def test_checkpoints_without_their_config_are_refused(trained):
     with pytest.raises(BadInputError, match=r"config\.json: found no such file, expected the conf"):
         workdir.claim_workdir(tiny.get_config(), trained)

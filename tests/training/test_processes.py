@@ -208,11 +208,15 @@ def test_two_processes_with_different_settings_stop_before_they_make_anything(tm
                  f"--config.train.learning_rate={rate}")  # fmt: skip
         started.append(
             subprocess.Popen(
-                command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
+                command(*words),
+                cwd=tmp_path,
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         )
     said = [process.communicate(timeout=_PATIENCE)[0] for process in started]
     assert [process.returncode for process in started] == [1, 1], said
-    assert any("the settings of the processes [1] are not those of process 0" in one for one in said)
+    assert "the settings of the processes [1] are not those of process 0" in "".join(said)
     assert not (tmp_path / "runs").exists()

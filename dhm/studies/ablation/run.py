@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from dhm.errors import BadInputError, DhmError
 from dhm.evaluation.metrics_file import METRICS_FILE, read_metrics
 from dhm.formats.json_file import flat_fields, read_json, write_json
+from dhm.formats.paths import require_folder
 from dhm.runs.sweep import Job, describe, run_jobs
 from dhm.studies.ablation.tables import (
     Findings,
@@ -70,6 +71,7 @@ def ablate(
         Interrupted: After SIGINT or SIGTERM; the same command resumes.
     """
     _check(variants, seeds, subjects)
+    require_folder("--workdir", workdir)
     # Seed by seed: the second seed finds the programs that the first has compiled.
     runs = [
         _Run(name, subject, _job(config, name, subject, seed, settings))
