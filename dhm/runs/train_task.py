@@ -13,6 +13,7 @@ from dhm.data.augmentation import Augmentation
 from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
 from dhm.data.schema import TRAIN
+from dhm.errors import BadInputError
 from dhm.networks.encoder import ImageEncoder
 from dhm.networks.hand_model import HandModel
 from dhm.networks.linear_hand_model import LinearHandModel
@@ -27,7 +28,13 @@ from dhm.runs.folder import (
 from dhm.runs.model import first_variables, make_training_model
 from dhm.runs.records import DataSource, open_records
 from dhm.runs.trained_decoder import require_same_decoder
-from dhm.runs.workdir import changed_settings, claim_data, newest_step, trained_variables
+from dhm.runs.workdir import (
+    changed_settings,
+    claim_data,
+    newest_step,
+    trained_variables,
+    was_trained_on,
+)
 from dhm.training.loop import TrainFolders, train
 from dhm.training.processes import is_first
 from dhm.training.replay import (
@@ -58,19 +65,20 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData, source: Da
 
     Raises:
         BadInputError: If a file the config names cannot be used, or the workdir's run was begun
-            on other data.
+            on other data, or is past the last step.
         TrainingInterrupted: After SIGINT or SIGTERM, with the state saved.
     """
     if is_first():
+        if was_trained_on(workdir, data.info.fingerprint):
+            require_steps(config, data, workdir, newest_step(workdir))
         claim_data(config, workdir, data.info.fingerprint)
+        for note in settings_notes(config, data):
+            log.warning("%s", note)
     model = make_training_model(config, data, source)
     keeps_decoder = configuration.mode(config) is configuration.Mode.ENCODER
     if keeps_decoder and newest_step(workdir) is not None:
         _, variables = trained_variables(workdir, model)
         require_same_decoder(variables, config, workdir)
-    if is_first():
-        for note in settings_notes(config, data, newest_step(workdir)):
-            log.warning("%s", note)
     schedule = configuration.schedule(config, data.num_train)
     optimiser = configuration.optimiser(config, schedule)
     state = create_train_state(model, first_variables(config, model), optimiser)
@@ -107,22 +115,35 @@ def train_task(config: ConfigDict, workdir: Path, data: PreparedData, source: Da
     )
 
 
-def settings_notes(config: ConfigDict, data: PreparedData, step: int | None) -> list[str]:
+def require_steps(config: ConfigDict, data: PreparedData, workdir: Path, step: int | None) -> None:
+    """Refuses a training that ends before the step at which it would go on.
+
+    Args:
+        config: Of the run.
+        data: Its records.
+        workdir: Its folder, for the message.
+        step: Of its newest checkpoint, if there is one.
+
+    Raises:
+        BadInputError: If it does.
+    """
+    num_steps = configuration.loop_settings(config, data.num_train).num_steps
+    if step is not None and step > num_steps:
+        found = f"{config.train.epochs}, which end at step {num_steps}"
+        expected = f"more, as {workdir} is at step {step}; or give another --workdir"
+        raise BadInputError("config.train.epochs", found, expected)
+
+
+def settings_notes(config: ConfigDict, data: PreparedData) -> list[str]:
     """Returns what of a config will not happen in a training, as sentences for the user.
 
     Args:
         config: Of the run.
         data: Its records.
-        step: Of its newest checkpoint, if there is one.
     """
     train = config.train
     num_steps = configuration.loop_settings(config, data.num_train).num_steps
     notes = []
-    if step is not None and step > num_steps:
-        notes.append(
-            f"nothing is trained: config.train.epochs = {train.epochs} ends at step {num_steps}, "
-            f"and the run is at step {step}"
-        )
     late = [epoch for epoch in train.lr_drop_epochs if epoch >= train.epochs]
     if late and train.lr_decay == "drops":
         notes.append(

@@ -63,7 +63,7 @@ def _refusal(words: list[str], code: int, capsys) -> str:
         param("--config CONFIGS", 1, "configs: found a folder, expected a config file",
               marks=mark.mistake("config files", "a folder", "refused")),
         param("--config CONFIGS/../README.md", 1, "README.md: found no Python file",
-              marks=mark.mistake("config files", "a file of another kind, such as config.json",
+              marks=mark.mistake("config files", "a file of another kind",
                                  "refused")),
         param("--config TINY --config.train.batch_sise=8", 1,
               "config.train.batch_sise; did you mean --config.train.batch_size?",
@@ -91,7 +91,7 @@ def _refusal(words: list[str], code: int, capsys) -> str:
               marks=mark.mistake("config settings",
                                  "a list as the pattern of sequences: ['a', 'b'], one of letters "
                                  "as a regular expression",
-                                 "refused, with `a|b`")),
+                                 "refused, with the form that is right")),
         param("--config TINY --config.data.test_sequences=0001*", 1,
               "config.data.test_sequences: found '0001*', expected a regular expression",
               marks=mark.mistake("config settings",

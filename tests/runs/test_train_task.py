@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from configs import demo, subject1, tiny
+from dhm.errors import BadInputError
 from dhm.formats.json_file import write_json
 from dhm.runs import train_task
 from dhm.runs.config_file import plain_config
@@ -68,46 +69,51 @@ def _records(num_train: int = 24, without_depth: int = 0) -> SimpleNamespace:
 
 @pytest.mark.parametrize("module", [demo, tiny, subject1])
 def test_nothing_is_said_of_settings_that_take_effect(module):
-    assert train_task.settings_notes(module.get_config(), _records(24000), None) == []
+    assert train_task.settings_notes(module.get_config(), _records(24000)) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "step", "note"),
+    ("change", "note"),
     [
         pytest.param(
-            {"train.epochs": 40}, None, r"rate does not drop at \[48, 55\] .*: there are 40 epochs",
+            {"train.epochs": 40}, r"rate does not drop at \[48, 55\] .*: there are 40 epochs",
             marks=pytest.mark.mistake(
                 "train", "fewer epochs, and drops of the learning rate behind them", "warning"
             ),
         ),
         pytest.param(
-            {"train.warmup_steps": 360}, None, "warmup_steps = 360 of 360 steps",
+            {"train.warmup_steps": 360}, "warmup_steps = 360 of 360 steps",
             marks=pytest.mark.mistake("train", "a warm-up longer than the training", "warning"),
-        ),
-        pytest.param(
-            {}, 400, "nothing is trained: config.train.epochs = 60 ends at step 360, .* step 400",
-            marks=pytest.mark.mistake(
-                "train", "fewer epochs than the run in the workdir has behind it",
-                "warning: nothing is trained",
-            ),
         ),
     ],
 )  # fmt: skip
-def test_what_will_not_happen_is_said(change, step, note):
+def test_what_will_not_happen_is_said(change, note):
     config = tiny.get_config()
     config.update_from_flattened_dict(change)
-    (found,) = train_task.settings_notes(config, _records(), step)
+    (found,) = train_task.settings_notes(config, _records())
     assert re.search(note, found)
+
+
+@pytest.mark.mistake(
+    "train", "fewer epochs than the run in the workdir has behind it", "refused, with its step"
+)
+def test_a_run_that_is_past_its_end_is_refused(tmp_path):
+    config = tiny.get_config()
+    for step in (None, 0, 360):
+        train_task.require_steps(config, _records(), tmp_path, step)
+    message = f"config.train.epochs: found 60, which end at step 360, expected more, as {tmp_path}"
+    with pytest.raises(BadInputError, match=message):
+        train_task.require_steps(config, _records(), tmp_path, 361)
 
 
 @pytest.mark.mistake("train", "a hand from records without depth maps", "warning")
 def test_a_hand_without_depth_maps_is_said_to_learn_from_joints():
     config = tiny.get_config()
-    (found,) = train_task.settings_notes(config, _records(24, without_depth=24), None)
+    (found,) = train_task.settings_notes(config, _records(24, without_depth=24))
     assert "no training record has a depth map" in found
-    assert train_task.settings_notes(config, _records(24, without_depth=23), None) == []
+    assert train_task.settings_notes(config, _records(24, without_depth=23)) == []
     config.decoder.trained = "x"
-    assert train_task.settings_notes(config, _records(24, without_depth=24), None) == []
+    assert train_task.settings_notes(config, _records(24, without_depth=24)) == []
 
 
 @pytest.mark.mistake(
