@@ -12,11 +12,18 @@ from jaxtyping import Float, UInt8
 
 from dhm.errors import BadInputError, DhmError
 from dhm.evidence.cameras import CameraView, error_prefix
-from dhm.evidence.files import MIN_JOINTS, EvidenceFile, FrameEvidence, read_evidence
+from dhm.evidence.files import EvidenceFile, FrameEvidence, read_evidence
 from dhm.evidence.fitter import FrameFitter
 from dhm.evidence.input_files import Processed, process_files
 from dhm.evidence.outline import frame_ending, outline_evidence
-from dhm.evidence.plausibility import Residuals, check_evidence, check_fit, principal_point_doubt
+from dhm.evidence.plausibility import (
+    Residuals,
+    check_evidence,
+    check_fit,
+    outside_doubt,
+    principal_point_doubt,
+)
+from dhm.evidence.readings import reading_doubts
 from dhm.export.hand import EXPORT_FOLDER
 from dhm.export.hand_files import (
     CAMERA,
@@ -35,10 +42,6 @@ from dhm.fitting.evidence_fit import FittedHand
 from dhm.formats.paths import existing, home_expanded
 from dhm.formats.photo import read_photo
 from dhm.types import HandTemplate
-
-# Hands this far from their joints, mm, are compared with the other side, which is named if it is
-# this many times nearer.
-_FAR_FROM_JOINTS, _NEARER = 3.0, 2.0
 
 
 def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) -> int:
@@ -73,7 +76,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         content = content._replace(frames=frames)
         content, checked = _checked(path, content, joints_zero)
         fitted = jax.device_get(fitter(content))
-        sides = _side_doubts(fitter, content, fitted)
+        readings = reading_doubts(fitter, content, fitted, model.template.joint_names)
         refused, hands = list(content.refused), []
         for i, (frame, before) in enumerate(zip(content.frames, checked, strict=True)):
             one: FittedHand = jax.tree.map(lambda x, i=i: x[i], fitted)
@@ -88,7 +91,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             except BadInputError as error:
                 refused.append(error)
                 continue
-            hands.append(hand._replace(doubts=(*before.doubts, *after, *sides[i])))
+            hands.append(hand._replace(doubts=(*before.doubts, *after, *readings[i])))
             name = stem + frame_ending(content.numbers[i], content.num_frames)
             picture = before.picture
             overlay = picture and _draw_overlay(picture, hands[-1], model.template)
@@ -142,29 +145,6 @@ def _checked(
         refused=(*content.refused, *refused),
     )
     return content, list(checked.values())
-
-
-def _side_doubts(
-    fitter: FrameFitter, content: EvidenceFile, fitted: FittedHand
-) -> list[tuple[str, ...]]:
-    """Fits hands that are far from their joints as the other side; says where that is nearer."""
-    doubts: list[tuple[str, ...]] = [()] * len(content.frames)
-    far = [
-        i
-        for i, (frame, error) in enumerate(zip(content.frames, fitted.joint_error, strict=True))
-        if error > _FAR_FROM_JOINTS and frame.num_joints_in_space >= MIN_JOINTS
-    ]
-    if not far:
-        return doubts
-    frames = [content.frames[i] for i in far]
-    turned = tuple(
-        frame._replace(side=RIGHT if frame.side == LEFT else LEFT, start=None) for frame in frames
-    )
-    others = jax.device_get(fitter(content._replace(frames=turned, sequence=False)))
-    for i, frame, error in zip(far, turned, others.joint_error, strict=True):
-        if _NEARER * error < fitted.joint_error[i]:
-            doubts[i] = (f"As a {frame.side} hand it is {error:.1f} mm from the joints.",)
-    return doubts
 
 
 def _place(path: Path, content: EvidenceFile, index: int) -> str:
@@ -221,8 +201,9 @@ def _residuals(fitted: FittedHand) -> Residuals:
 def _picture_doubts(picture: _Picture | None) -> tuple[str, ...]:
     if picture is None:
         return ()
-    doubt = principal_point_doubt(picture.view.K, picture.image.shape[:2])
-    return (doubt,) if doubt else ()
+    view, size = picture.view, picture.image.shape[:2]
+    seen = view.keypoints[view.confidence > 0]
+    return tuple(filter(None, (principal_point_doubt(view.K, size), outside_doubt(seen, size))))
 
 
 def _in_words(hands: Sequence[PredictedHand]) -> str:

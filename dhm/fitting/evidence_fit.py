@@ -19,6 +19,7 @@ from dhm.fitting.rig import (
     move_pose,
     pose_rig,
     posed_joints,
+    require_shape,
     shift_pose,
     skin_normals,
     skin_points,
@@ -138,8 +139,11 @@ def fit_evidence(
 
     Returns:
         The best pose of each frame.
+
+    Raises:
+        BadInputError: If arrays have other shapes.
     """
-    size, num_starts = starts.scale.shape
+    size, num_starts = _checked_sizes(rig, evidence, starts)
     origin = jnp.mean(_centres(rig, starts), axis=1)
     evidence = about_origin(evidence, origin)
     starts = shift_pose(starts, -origin[:, None])
@@ -209,6 +213,19 @@ def fit_sequence(
     rest = jax.tree.map(lambda x: x[1:], (evidence, starts))
     _, others = jax.lax.scan(follow, first, rest)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
+
+
+def _checked_sizes(rig: Rig, evidence: Evidence, starts: HandPose) -> tuple[int, int]:
+    """Returns the numbers of frames and starts."""
+    num_joints = len(rig.parents)
+    require_shape("starts.theta", starts.theta, "b", "n", rig.num_angles)
+    size, num_starts = starts.theta.shape[:2]
+    require_shape("starts.T_world_model", starts.T_world_model, size, num_starts, 4, 4)
+    require_shape("starts.scale", starts.scale, size, num_starts)
+    require_shape("evidence.joints", evidence.joints, size, num_joints, 3)
+    require_shape("evidence.joint_weight", evidence.joint_weight, size, num_joints)
+    require_shape("evidence.keypoints", evidence.keypoints, size, "c", num_joints, 2)
+    return size, num_starts
 
 
 def _centres(rig: Rig, poses: HandPose) -> Float[Array, "b n 3"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dhm.fitting.levenberg_marquardt import NormalEquations, minimise, normal_equations
-from dhm.fitting.rig import HandPose, Rig, joint_points, make_rig, move_pose, pose_rig
+from dhm.fitting.rig import HandPose, Rig, joint_points, make_rig, move_pose, pose_rig, require_shape
 from dhm.fitting.terms import angle_bounds, prior_term
 from dhm.geometry.alignment import rigid_alignment
 from dhm.geometry.transforms import transform_points
@@ -73,7 +73,12 @@ def fit_pose(
 
     Returns:
         The best pose of each sample.
+
+    Raises:
+        BadInputError: If the arrays have other shapes.
     """
+    require_shape("target", target, "b", len(parents), 3)
+    require_shape("valid", valid, len(target), len(parents))
     rig = make_rig(T_parent_joint, parents, joint_names)
 
     def fit(

@@ -38,6 +38,12 @@ def _named(names, rows):
     return {name: np.asarray(row, float).tolist() for name, row in zip(names, rows, strict=True)}
 
 
+@pytest.mark.mistake(
+    "fit, joints", "a left hand that nobody says is one", '`doubtful`: "As a left hand it is 0.0 mm ..."'
+)
+@pytest.mark.mistake(
+    "fit", "`--left` for files of which some say another side", "understood: the file's side counts"
+)
 def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     hand, exported_run, tmp_path, caplog
 ):
@@ -49,6 +55,7 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     mirror = np.array([-1.0, 1, 1])
     contents = {
         "right.json": {
+            "side": "right",
             "joints": _named(names, joints),
             "cameras": {"0": {"K": K.tolist(), "image": "photo.png",
                               "points": _named(names, pixels)}},
@@ -65,7 +72,7 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     files = [tmp_path / name for name in contents]
     with caplog.at_level(logging.INFO, "dhm"):
         assert fit(exported_run, [files[0], *files[2:]], out) == 1
-        assert fit(exported_run, files[1:2], out, left=True) == 0
+        assert fit(exported_run, files[:2], out, left=True) == 0
         assert fit(exported_run, files[1:2], tmp_path / "as_right") == 0
     assert "refused" in caplog.text
     assert "'nose'" in caplog.text
@@ -102,6 +109,7 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     np.testing.assert_allclose(np.diff(steps, axis=0), 3, atol=0.1)
 
 
+@pytest.mark.mistake("fit", "a workdir without an exported model, or of a linear one", "refused")
 def test_a_missing_model_and_a_linear_model_are_refused(toy_model, tmp_path):
     with pytest.raises(BadInputError, match="an exported model"):
         fit(tmp_path, [], tmp_path / "out")
@@ -136,8 +144,16 @@ def test_the_launcher_fits_files_and_reports_the_refused_ones(exported_run, pred
     ("arguments", "message"),
     [
         (("--out", "o"), "--evidence is missing"),
-        (("--evidence", "*.json"), "--out is missing"),
-        (("--evidence", "*.json", "--out", "o"), "--evidence: found '*.json', expected files"),
+        pytest.param(
+            ("--evidence", "*.json"),
+            "--out is missing",
+            marks=pytest.mark.mistake("fit", "no `--out` or `--evidence`", "refused"),
+        ),
+        pytest.param(
+            ("--evidence", "*.json", "--out", "o"),
+            "--evidence: found '*.json', expected files",
+            marks=pytest.mark.mistake("fit", "a file or pattern that is not there", "refused"),
+        ),
     ],
 )
 def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, message):
@@ -147,6 +163,9 @@ def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, 
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.mistake(
+    "fit", "`--out` in the folder of the evidence or in the run's export", "refused, nothing is written"
+)
 def test_results_replace_no_input_and_no_other_result(hand, exported_run, tmp_path, caplog):
     joints, _, template = hand
     named = _named(template.joint_names, joints)

@@ -2,13 +2,15 @@
 
 import json
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dhm.evidence.files import read_evidence
+from dhm.evidence.files import EvidenceFile, read_evidence
 from dhm.evidence.fitter import FrameFitter, stack_evidence
+from dhm.evidence.plausibility import Residuals, check_fit
 from dhm.formats.ply import write_ply
 
 K = np.array([[800.0, 0, 160], [0, 800, 120], [0, 0, 1]])
@@ -96,3 +98,72 @@ def test_a_sequence_whose_frames_have_different_kinds_of_start(toy_model, hand, 
     assert fitted.pixel_error[2] < 1 and np.isnan(fitted.joint_error[2])
     off = np.linalg.norm(_joints(toy_model, fitted) - [*joints.values()], axis=-1).mean(axis=-1)
     assert off[1] < 1 and off[2] < 5  # the pose before tells the depth
+
+
+def _before_a_wall(vertices, faces):
+    side = np.linspace(-400.0, 400.0, 60)
+    x, y = np.meshgrid(side, side)
+    wall = np.stack([x.ravel(), y.ravel(), np.full(3600, 800.0)], axis=1)
+    index = np.arange(3600).reshape(60, 60) + len(vertices)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
+    quads = np.stack([a, d, c, a, c, b], axis=-1).reshape(-1, 3)  # towards the camera
+    return np.concatenate([vertices, wall]), np.concatenate([faces, quads])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(
+            _before_a_wall,
+            marks=pytest.mark.mistake(
+                "fit, scans", "a table, a wall or the body in the scan", "`doubtful`: the share on the hand"
+            ),
+        ),
+        pytest.param(
+            lambda vertices, faces: (vertices, faces[:, ::-1]),
+            marks=pytest.mark.mistake(
+                "fit, scans", "faces that look inwards", "`doubtful`: the share on the hand"
+            ),
+        ),
+        pytest.param(
+            lambda vertices, faces: (vertices[:, [0, 2, 1]] * [1, 1, -1], faces),
+            marks=pytest.mark.mistake(
+                "fit, scans", "other axes than the joints or the start", "`doubtful`: the share on the hand"
+            ),
+        ),
+    ],
+)
+def test_scans_that_are_not_where_the_hand_is(change, hand, fitter, tmp_path):
+    _, vertices, faces, start = hand
+    write_ply(tmp_path / "scan.ply", *change(vertices, faces))
+    content = {"scan": "scan.ply", "start": {"T_frame_model": start.tolist()}}
+    (frame,) = read_evidence(_path(tmp_path, content), tuple(hand[0])).frames
+    fitted = fitter(EvidenceFile((frame,), False))
+    residuals = Residuals(np.nan, np.nan, fitted.surface_error[0], fitted.matched[0], 1.0)
+    (doubt,) = check_fit("a", frame, frame.joints, residuals)
+    assert "of the skin's points meet the hand" in doubt and "scan's unit or place" in doubt
+
+
+@pytest.mark.mistake(
+    "fit, depth maps", "65535 or a wall as background", "`doubtful`: the share on the hand"
+)
+@pytest.mark.parametrize("background", [65535, 1800])
+def test_a_background_in_the_depth_map_is_doubtful(background, hand, fitter, tmp_path):
+    joints, vertices, _, start = hand
+    at = vertices[np.argsort(-vertices[:, 2])]
+    depth = np.full((240, 320), float(background))
+    for u, v, z in zip(*(at @ K.T / at[:, 2:]).T[:2], at[:, 2], strict=True):
+        cv2.circle(depth, (round(u), round(v)), 4, z, -1)
+    cv2.imwrite(str(tmp_path / "d.png"), depth.round().astype(np.uint16))
+    content = {"cameras": {"a": {"K": K.tolist(), "depth": "d.png"}}, "joints": {}}
+    content["start"] = {"T_frame_model": start.tolist()}
+    (frame,) = read_evidence(_path(tmp_path, content), tuple(joints)).frames
+    fitted = fitter(EvidenceFile((frame,), False))
+    residuals = Residuals(np.nan, np.nan, fitted.surface_error[0], fitted.matched[0], 1.0)
+    (doubt,) = check_fit("a", frame, frame.joints, residuals)
+    assert "of the skin's points meet the hand: the depth map's unit" in doubt
+
+
+def _path(folder, content):
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder / "a.json"

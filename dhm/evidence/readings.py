@@ -1,0 +1,116 @@
+"""Other readings of joints that the hand does not fit: another side, names, order or size.
+
+A hand bends its fingers to such joints and ends some millimetres off, which noise does as well. What
+tells them apart is that another reading of the same joints leaves much less.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from dhm.evidence.files import MIN_JOINTS, EvidenceFile, FrameEvidence
+from dhm.evidence.fitter import FrameFitter
+from dhm.export.hand_files import LEFT, RIGHT
+from dhm.fitting.evidence_fit import FittedHand
+from dhm.geometry.hand_rig import FINGERS
+
+# Joints this far off, mm, are read otherwise; a reading is named that leaves so many times less.
+_FAR, _LESS = 3.0, 2.0
+_TIP_TO_PALM = ("_null", "3", "2", "1")
+# Orders of 21 joints that data sets and detectors have, from the first joint to the last.
+_ORDERS = {
+    "MediaPipe, OpenPose and FreiHAND": (
+        "wrist", *(f"{finger}{part}" for finger in FINGERS for part in reversed(_TIP_TO_PALM)),
+    ),
+    "RHD": ("wrist", *(f"{finger}{part}" for finger in FINGERS for part in _TIP_TO_PALM)),
+    "InterHand2.6M": (*(f"{finger}{part}" for finger in FINGERS for part in _TIP_TO_PALM), "wrist"),
+}  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """What a file may have meant by the joints of a frame.
+
+    Attributes:
+        said: The beginning of a sentence about the hand.
+        frame: The joints read so, and nothing else.
+    """
+
+    said: str
+    frame: FrameEvidence
+
+
+def reading_doubts(
+    fitter: FrameFitter,
+    content: EvidenceFile,
+    fitted: FittedHand,
+    joint_names: Sequence[str],
+) -> list[tuple[str, ...]]:
+    """Fits the joints of hands that are far from them in other readings.
+
+    Args:
+        fitter: Of the model.
+        content: The frames.
+        fitted: Their hands.
+        joint_names: The template's joint names.
+
+    Returns:
+        For each frame a sentence about the reading that leaves much less, if there is one.
+    """
+    doubts: list[tuple[str, ...]] = [()] * len(content.frames)
+    readings = {
+        i: [*readings_of(frame, joint_names)]
+        for i, (frame, error) in enumerate(zip(content.frames, fitted.joint_error, strict=True))
+        if error > _FAR and (frame.confidence > 0).sum() >= MIN_JOINTS
+    }
+    if not readings:
+        return doubts
+    frames = tuple(reading.frame for found in readings.values() for reading in found)
+    errors = iter(fitter(EvidenceFile(frames, sequence=False)).joint_error.tolist())
+    for i, found in readings.items():
+        as_it_is, *others = [next(errors) for _ in found]
+        best = int(np.argmin(others))
+        if _LESS * others[best] < as_it_is:
+            said = found[1 + best].said
+            doubts[i] = (f"{said} it is {others[best]:.1f} mm from the joints.",)
+    return doubts
+
+
+def readings_of(frame: FrameEvidence, joint_names: Sequence[str]) -> Iterator[Reading]:
+    """Yields the joints of a frame as they are, and in other readings."""
+    alone = frame._replace(views=(), points=frame.points[:0], normals=frame.normals[:0], start=None)
+    yield Reading("As it is", alone)
+    side = RIGHT if frame.side == LEFT else LEFT
+    yield Reading(f"As a {side} hand", alone._replace(side=side))
+    for one, other in combinations(FINGERS, 2):
+        pairs = {f"{one}{part}": f"{other}{part}" for part in _TIP_TO_PALM}
+        yield Reading(
+            f"With the joints of {one} and {other} exchanged",
+            _renamed(alone, joint_names, pairs | {b: a for a, b in pairs.items()}),
+        )
+    backwards = zip(_TIP_TO_PALM, reversed(_TIP_TO_PALM), strict=True)
+    turned = {f"{f}{a}": f"{f}{b}" for a, b in backwards for f in FINGERS}
+    yield Reading(
+        "With the joints of each finger in reverse order", _renamed(alone, joint_names, turned)
+    )
+    for name, order in _ORDERS.items():
+        renamed = dict(zip(joint_names, order, strict=False))
+        yield Reading(
+            f"With the joints in the order of {name}", _renamed(alone, joint_names, renamed)
+        )
+    if not frame.fit_scale:
+        yield Reading('With "fit_scale"', alone._replace(fit_scale=True))
+
+
+def _renamed(
+    frame: FrameEvidence, joint_names: Sequence[str], names: dict[str, str]
+) -> FrameEvidence:
+    """Returns a frame in which the joint that is called a key of `names` is its value."""
+    joints, confidence = frame.joints.copy(), frame.confidence.copy()
+    index = {name: i for i, name in enumerate(joint_names)}
+    confidence[[index[name] for name in names]] = 0
+    for name, meant in names.items():
+        joints[index[meant]] = frame.joints[index[name]]
+        confidence[index[meant]] = frame.confidence[index[name]]
+    return frame._replace(joints=joints, confidence=confidence)
