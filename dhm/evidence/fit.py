@@ -24,7 +24,7 @@ from dhm.evidence.plausibility import (
     principal_point_doubt,
 )
 from dhm.evidence.readings import reading_doubts
-from dhm.export.hand import EXPORT_FOLDER
+from dhm.export.hand import exported_model
 from dhm.export.hand_files import (
     CAMERA,
     LEFT,
@@ -51,7 +51,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
     the same.
 
     Args:
-        workdir: Folder of a run with an exported model.
+        workdir: Folder of a run with an exported model, or that of the model.
         evidence: Evidence files, see docs/fitting.md.
         out: Folder of the results.
         left: Whether hands are left hands where their file does not say.
@@ -64,7 +64,8 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             result would be written over an input.
     """
     workdir, out = existing(workdir), home_expanded(out)
-    model, variables = load_model(workdir / EXPORT_FOLDER)
+    export = exported_model(workdir)
+    model, variables = load_model(export)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
     joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])
@@ -104,7 +105,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         return Processed(line, tuple(refused))
 
     files = [outline_evidence(existing(path)) for path in evidence]
-    return process_files(files, out, fit_file, closed=closed_to_results(workdir))
+    return process_files(files, out, fit_file, closed=(export, *closed_to_results(workdir)))
 
 
 class _Picture(NamedTuple):

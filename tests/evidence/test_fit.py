@@ -41,6 +41,7 @@ def _named(names, rows):
 @pytest.mark.mistake(
     "fit, joints", "a left hand that nobody says is one", '`doubtful`: "As a left hand it is 0.0 mm ..."'
 )
+@pytest.mark.mistake("fit", "a run's `export/` as the workdir", "understood")
 @pytest.mark.mistake(
     "fit", "`--left` for files of which some say another side", "understood: the file's side counts"
 )
@@ -70,10 +71,11 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     for name, content in contents.items():
         (tmp_path / name).write_text(json.dumps(content))
     files = [tmp_path / name for name in contents]
+    export = exported_run / "export"
     with caplog.at_level(logging.INFO, "dhm"):
         assert fit(exported_run, [files[0], *files[2:]], out) == 1
         assert fit(exported_run, files[:2], out, left=True) == 0
-        assert fit(exported_run, files[1:2], tmp_path / "as_right") == 0
+        assert fit(export, files[1:2], tmp_path / "as_right") == 0
     assert "refused" in caplog.text
     assert "'nose'" in caplog.text
     assert "3 of 4 done" not in caplog.text
@@ -182,8 +184,9 @@ def test_results_replace_no_input_and_no_other_result(hand, exported_run, tmp_pa
     for path, out in ((other, folder), (b, scans), (other, folder / "x" / "..")):
         with pytest.raises(BadInputError, match=r"--out: found .* over the input"):
             fit(exported_run, [path], out)
-    with pytest.raises(BadInputError, match="in the input"):
-        fit(exported_run, [other], exported_run / "export")
+    for workdir in (exported_run, exported_run / "export"):
+        with pytest.raises(BadInputError, match="in the input"):
+            fit(workdir, [other], exported_run / "export")
     assert (scans / "b.obj").read_text() == "mine" and len(list(folder.iterdir())) == 3
     with caplog.at_level(logging.INFO, "dhm"):
         assert fit(exported_run, [film, other], tmp_path / "out") == 1
