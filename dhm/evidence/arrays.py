@@ -109,9 +109,7 @@ def _numbers(path: Path, arrays: Arrays, name: str, sizes: Mapping[str, int]) ->
     return np.broadcast_to(array, (sizes["f"], *array.shape)) if is_shared else array
 
 
-def _misshapen(
-    path: Path, name: str, array: np.ndarray, sizes: Mapping[str, int]
-) -> BadInputError:
+def _misshapen(path: Path, name: str, array: np.ndarray, sizes: Mapping[str, int]) -> BadInputError:
     axes = _SHAPES[name]
     expected = f"numbers {_bracketed(axes)}"
     if name in _CALIBRATION:

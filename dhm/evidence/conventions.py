@@ -108,7 +108,9 @@ def _camera_error(frame: FrameEvidence, views: Sequence[CameraView]) -> float | 
         pixels = _pixels(view, joints[both])
         distances = np.linalg.norm(pixels - view.keypoints[both], axis=-1)
         if both.sum() >= MIN_JOINTS:
-            errors.append(float(np.median(distances)) / max(pixel_extent(seen_keypoints(view)), 1.0))
+            errors.append(
+                float(np.median(distances)) / max(pixel_extent(seen_keypoints(view)), 1.0)
+            )
     return max(errors, default=None)
 
 

@@ -39,6 +39,9 @@ NUM_POINTS = 1500
 MIN_JOINTS = 3
 """Joints with a known 3D position that determine the root transform."""
 _MIN_KEYPOINTS = 4
+# Mean cosine between normals and directions from the middle: 0.3 to 0.45 for hands, 0.1 for parts.
+_INWARD = 0.1
+_INWARDS = "The scan's faces look inwards: their corners may be in the wrong order."
 _SCAN_SPAN = (20.0, 1e4)  # mm; a part of a hand, and a room
 
 _FRAME_FIELDS = ("joints", "cameras", "scan", "start", "side", "fit_scale", *UNIT_FIELDS)
@@ -185,7 +188,7 @@ def _read_frame(
     cameras = {} if entry.get("cameras") is None else entry["cameras"]
     if not isinstance(cameras, dict):
         raise BadInputError(where, f"cameras of a {type(cameras).__name__}", "cameras by name")
-    views, skin = [], []
+    views, skin, doubts = [], [], []
     for camera, content in cameras.items():
         if content is None:
             continue
@@ -195,13 +198,15 @@ def _read_frame(
         skin += camera_skin
     if (scan := entry.get("scan")) is not None:
         skin.append(_read_scan(where, scan, folder, units))
+        if _look_inwards(*skin[-1]):
+            doubts.append(_INWARDS)
     positions, confidence = in_template_order(joints, joint_names, 3)
     positions = units.mm * positions
-    confidence, doubts = without_far_joints(positions, confidence, joint_names)
+    confidence, left_out = without_far_joints(positions, confidence, joint_names)
     frame = FrameEvidence(
         name, positions, confidence, tuple(views), *_sample_skin(skin),
         read_side(where, entry), _read_start(where, entry.get("start"), joint_names, units),
-        _read_flag(where, entry, "fit_scale"), doubts,
+        _read_flag(where, entry, "fit_scale"), (*left_out, *doubts),
     )  # fmt: skip
     _require_enough(where, frame)
     return frame
@@ -243,6 +248,13 @@ def _read_scan(where: str | Path, value: Any, folder: Path, units: Units) -> Ski
         found = f"a scan that spans {span:.3g} mm"
         raise BadInputError(f"{where}, {path}", found, 'mm, or the "unit" of all of the frame')
     return points, normals[usable]
+
+
+def _look_inwards(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> bool:
+    """Returns whether normals point to the middle of the points rather than away from it."""
+    outwards = points - points.mean(axis=0)
+    length = np.linalg.norm(outwards, axis=1).sum()
+    return bool((outwards * normals).sum() < -_INWARD * length)
 
 
 def _sample_skin(skin: Sequence[SkinPoints]) -> SkinPoints:

@@ -1,4 +1,4 @@
-"""Joints that stand for "not measured" without saying so: 0 0 0, -1 -1 -1, another joint's place."""
+"""Joints that stand for "not measured" without saying so, such as 0 0 0 or a place twice."""
 
 from collections.abc import Sequence
 

@@ -175,8 +175,8 @@ def check_fit(
     if residuals.matched < _LEAST_MATCHED:
         doubts.append(
             f"{residuals.matched:.0%} of the skin's points meet the hand: the depth map's unit "
-            "(depth_unit_mm), background (0) or camera (K_depth), or the scan's unit or place may be "
-            "wrong."
+            "(depth_unit_mm), background (0) or camera (K_depth), or the scan's unit or place may "
+            "be wrong."
         )
     elif residuals.surface_error > _SKIN_ERROR:
         doubts.append(f"The hand is {residuals.surface_error:.0f} mm from the skin's points.")
@@ -269,5 +269,3 @@ def _depth_ratio(view: CameraView, joints: Float[np.ndarray, "n 3"]) -> float | 
     distance = np.linalg.norm(directions[None] - wanted[:, None], axis=-1)
     nearest = distance.argmin(axis=1)
     return float(np.median(at[:, 2] / points[nearest, 2]))
-
-

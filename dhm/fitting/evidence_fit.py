@@ -143,7 +143,7 @@ def fit_evidence(
     Raises:
         BadInputError: If arrays have other shapes.
     """
-    size, num_starts = _checked_sizes(rig, evidence, starts)
+    size = _checked_size(rig, evidence, starts)
     origin = jnp.mean(_centres(rig, starts), axis=1)
     evidence = about_origin(evidence, origin)
     starts = shift_pose(starts, -origin[:, None])
@@ -155,13 +155,10 @@ def fit_evidence(
         prior,
         jnp.zeros(size),
     )
-    # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), starts)
-    repeated = frames._replace(evidence=without_points(evidence))
-    repeated = jax.tree.map(lambda x: jnp.repeat(x, num_starts, axis=0), repeated)
     fit = partial(_fit_joints, rig, settings, spheres)
-    pose, cost, noise = jax.vmap(fit)(repeated, flat)
-    best = jnp.argmin(cost.reshape(size, num_starts), axis=1) + jnp.arange(size) * num_starts
+    from_starts = jax.vmap(jax.vmap(fit, in_axes=(None, 0)))
+    pose, cost, noise = from_starts(frames._replace(evidence=without_points(evidence)), starts)
+    best = jnp.arange(size), jnp.argmin(cost, axis=1)
     pose, cost, noise = jax.tree.map(lambda x: x[best], (pose, cost, noise))
     frames = frames._replace(noise=noise)
     surface_error = matched = jnp.full(size, jnp.nan)
@@ -215,8 +212,8 @@ def fit_sequence(
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
 
 
-def _checked_sizes(rig: Rig, evidence: Evidence, starts: HandPose) -> tuple[int, int]:
-    """Returns the numbers of frames and starts."""
+def _checked_size(rig: Rig, evidence: Evidence, starts: HandPose) -> int:
+    """Returns the number of frames."""
     num_joints = len(rig.parents)
     require_shape("starts.theta", starts.theta, "b", "n", rig.num_angles)
     size, num_starts = starts.theta.shape[:2]
@@ -225,7 +222,7 @@ def _checked_sizes(rig: Rig, evidence: Evidence, starts: HandPose) -> tuple[int,
     require_shape("evidence.joints", evidence.joints, size, num_joints, 3)
     require_shape("evidence.joint_weight", evidence.joint_weight, size, num_joints)
     require_shape("evidence.keypoints", evidence.keypoints, size, "c", num_joints, 2)
-    return size, num_starts
+    return size
 
 
 def _centres(rig: Rig, poses: HandPose) -> Float[Array, "b n 3"]:

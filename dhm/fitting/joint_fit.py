@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dhm.fitting.levenberg_marquardt import NormalEquations, minimise, normal_equations
-from dhm.fitting.rig import HandPose, Rig, joint_points, make_rig, move_pose, pose_rig, require_shape
+from dhm.fitting.rig import (
+    HandPose,
+    Rig,
+    joint_points,
+    make_rig,
+    move_pose,
+    pose_rig,
+    require_shape,
+)
 from dhm.fitting.terms import angle_bounds, prior_term
 from dhm.geometry.alignment import rigid_alignment
 from dhm.geometry.transforms import transform_points
@@ -170,15 +178,9 @@ def _best_of_starts(
     target = jnp.where(valid[..., None], target, 0)
     centre = jnp.sum(target, axis=1) / counts[:, None]
     points = jnp.where(valid[..., None], target - centre[:, None], 0)
-    # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
-    size, num_starts = len(target), len(starts)
-    ends, cost = jax.vmap(fit)(
-        jnp.repeat(points, num_starts, axis=0),
-        jnp.repeat(weights, num_starts, axis=0),
-        jnp.tile(starts, (size, 1)),
-    )
-    best = jnp.arange(size) * num_starts + jnp.argmin(cost.reshape(size, num_starts), axis=1)
-    theta = ends[best]
+    from_starts = jax.vmap(jax.vmap(fit, in_axes=(None, None, 0)), in_axes=(0, 0, None))
+    ends, cost = from_starts(points, weights, starts)
+    theta = ends[jnp.arange(len(target)), jnp.argmin(cost, axis=1)]
     joints = jax.vmap(pose_joints)(theta)
     T = rigid_alignment(joints, points, weights)
     distance = jnp.linalg.norm(transform_points(T, joints) - points, axis=-1)

@@ -96,8 +96,7 @@ def require_shape(name: str, array: Array, *lengths: int | str) -> None:
     """Raises BadInputError if an array has other axes than `lengths`; a letter is any length."""
     shape = jnp.shape(array)
     fits = len(shape) == len(lengths) and all(
-        isinstance(want, str) or have == want
-        for have, want in zip(shape, lengths, strict=True)
+        isinstance(want, str) or have == want for have, want in zip(shape, lengths, strict=True)
     )
     if not fits:
         expected = f"[{' '.join(map(str, lengths))}]"

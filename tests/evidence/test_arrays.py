@@ -89,16 +89,20 @@ EYES = np.tile(np.eye(3), (1, 1, 1))
         ({}, "arrays []"),
         pytest.param(
             {"joints": JOINTS[:, :21]},
-            "joints as int64 [2, 21, 3], expected numbers [f j 3] with f = 2, j = 22, the template's "
-            "joints unless joint_names says which",
+            "joints as int64 [2, 21, 3], expected numbers [f j 3] with f = 2, j = 22, the "
+            "template's joints unless joint_names says which",
             marks=pytest.mark.mistake(
-                "fit, .npz", "21 joints, in the order of a data set", "refused, with joint_names to say"
+                "fit, .npz",
+                "21 joints, in the order of a data set",
+                "refused, with joint_names to say",
             ),
         ),
         pytest.param(
             {"joints": JOINTS[0]},
             "joints as int64 [22, 3], expected numbers [f j 3]",
-            marks=pytest.mark.mistake("fit, .npz", "one frame without the axis of frames", "refused"),
+            marks=pytest.mark.mistake(
+                "fit, .npz", "one frame without the axis of frames", "refused"
+            ),
         ),
         pytest.param(
             {"joints": JOINTS, "joint_names": np.array(["INDEX", *NAMES[1:]])},
@@ -120,7 +124,9 @@ EYES = np.tile(np.eye(3), (1, 1, 1))
         pytest.param(
             {"joint": JOINTS},
             "'joint', expected one of joints, joint_confidence",
-            marks=pytest.mark.mistake("fit, .npz", "a misspelt array", "refused, with the known names"),
+            marks=pytest.mark.mistake(
+                "fit, .npz", "a misspelt array", "refused, with the known names"
+            ),
         ),
         ({"joints": np.float64(3)}, "joints as float64 []"),
         ({"joints": JOINTS[:0]}, "joints of no frame"),
@@ -142,9 +148,14 @@ EYES = np.tile(np.eye(3), (1, 1, 1))
         pytest.param(
             {"keypoints": PIXELS[:, 0], "K": EYES},
             "keypoints as int64 [2, 22, 2], expected numbers [f c j 2]",
-            marks=pytest.mark.mistake("fit, .npz", "one camera without the axis of cameras", "refused"),
+            marks=pytest.mark.mistake(
+                "fit, .npz", "one camera without the axis of cameras", "refused"
+            ),
         ),
-        ({"keypoints": PIXELS, "K": EYES[0]}, "K as float64 [3, 3], expected numbers [f c 3 3] or [c"),
+        (
+            {"keypoints": PIXELS, "K": EYES[0]},
+            "K as float64 [3, 3], expected numbers [f c 3 3] or [c",
+        ),
         pytest.param(
             {"keypoints": PIXELS, "K": np.tile(np.eye(3), (2, 1, 1))},
             "keypoints as int64 [2, 1, 22, 2], expected numbers [f c j 2] with f = 2, c = 2",

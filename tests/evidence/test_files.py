@@ -139,7 +139,9 @@ def _with_start(**start):
         pytest.param(
             '{"joints": {},}',
             "damaged JSON (",
-            marks=pytest.mark.mistake("fit", "a comma too many in the JSON", "refused, with its line"),
+            marks=pytest.mark.mistake(
+                "fit", "a comma too many in the JSON", "refused, with its line"
+            ),
         ),
         pytest.param(
             "",
@@ -155,7 +157,9 @@ def _with_start(**start):
         pytest.param(
             {"joints": JOINTS, "source": "a.json", "frame": "world", "T_frame_model": EYE},
             "'source', expected one of joints, cameras",
-            marks=pytest.mark.mistake("fit", "a result of `fit` or `predict` as evidence", "refused"),
+            marks=pytest.mark.mistake(
+                "fit", "a result of `fit` or `predict` as evidence", "refused"
+            ),
         ),
         pytest.param(
             {"joint": JOINTS},
@@ -172,7 +176,9 @@ def _with_start(**start):
             {"joints": JOINTS | {"INDEX_FINGER_TIP": [0, 0, 0]}},
             "joint 'INDEX_FINGER_TIP', expected one of thumb_null, thumb3",
             marks=pytest.mark.mistake(
-                "fit, joints", "a misspelt name, or another program's", "refused, with the known names"
+                "fit, joints",
+                "a misspelt name, or another program's",
+                "refused, with the known names",
             ),
         ),
         pytest.param(
@@ -225,7 +231,9 @@ def _with_start(**start):
         pytest.param(
             _with_camera(K=K, R=[0.1, 0.2, 0.3], t=[0, 0, 0]),
             "[0.1, 0.2, 0.3], expected T_camera_world [4 4], or R [3 3]",
-            marks=pytest.mark.mistake("fit, cameras", "a rotation vector or quaternion for R", "refused"),
+            marks=pytest.mark.mistake(
+                "fit, cameras", "a rotation vector or quaternion for R", "refused"
+            ),
         ),
         (_with_camera(K=K, R=SKEW, t=[0, 0, 0]), "R = "),
         pytest.param(
@@ -242,8 +250,11 @@ def _with_start(**start):
         pytest.param(
             _with_camera(K=K, depth="no.png"),
             "no.png: found no such file",
-            marks=pytest.mark.mistake("fit, depth maps", "a path that is not relative to the evidence file",
-                                      "refused, with the path"),
+            marks=pytest.mark.mistake(
+                "fit, depth maps",
+                "a path that is not relative to the evidence file",
+                "refused, with the path",
+            ),
         ),
         pytest.param(
             _with_camera(K=K, depth="x.exr"),
@@ -258,7 +269,9 @@ def _with_start(**start):
         pytest.param(
             {"frames": {"0": {"joints": JOINTS}}},
             "frames of a dict, expected a list of frames",
-            marks=pytest.mark.mistake("fit, frames and films", "frames by name or number", "refused"),
+            marks=pytest.mark.mistake(
+                "fit, frames and films", "frames by name or number", "refused"
+            ),
         ),
         ({"frames": [3, 4]}, "frame 0: found a int"),
         ({"frames": [{}, None]}, "frame 0: found 0 joints"),
@@ -283,10 +296,15 @@ def _with_start(**start):
             "a int",
         ),
         pytest.param(
-            {"cameras": {"front": {"K": K}}, "frames": [{"cameras": {"Front": {"points": _points()}}}]},
+            {
+                "cameras": {"front": {"K": K}},
+                "frames": [{"cameras": {"Front": {"points": _points()}}}],
+            },
             "camera Front: found None, expected K as",
             marks=pytest.mark.mistake(
-                "fit, frames and films", "a camera's name of the frames that the shared ones lack", "refused"
+                "fit, frames and films",
+                "a camera's name of the frames that the shared ones lack",
+                "refused",
             ),
         ),
         ({"frames": [{"joints": JOINTS}], "sequence": 1}, "sequence = 1"),
@@ -386,7 +404,9 @@ def _with_depth(**camera):
             "d.png",
             cv2.imencode(".png", np.zeros((5, 5, 3), np.uint8))[1].tobytes(),
             "a picture of uint8 [5, 5, 3], expected",
-            marks=pytest.mark.mistake("fit, depth maps", "a coloured picture of the depth", "refused"),
+            marks=pytest.mark.mistake(
+                "fit, depth maps", "a coloured picture of the depth", "refused"
+            ),
         ),
         ("d.pkl", b"cos\nsystem\n(S'true'\ntR.", "d.pkl"),
         ("d.ply", b"ply\n", "d.ply"),
@@ -438,7 +458,9 @@ def test_files_of_another_type_are_refused(name, tmp_path):
         read_evidence(tmp_path / name, NAMES)
 
 
-@pytest.mark.mistake("fit", "JSON with a byte-order mark, as editors on Windows write it", "understood")
+@pytest.mark.mistake(
+    "fit", "JSON with a byte-order mark, as editors on Windows write it", "understood"
+)
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_json_of_editors_is_read(encoding, tmp_path):
     (tmp_path / "a.json").write_bytes(json.dumps({"joints": JOINTS}).encode(encoding))
@@ -477,5 +499,7 @@ def test_scans_are_as_large_as_a_hand_or_a_room(unit, mm, refused, tmp_path):
         (frame,) = read_evidence(path, NAMES).frames
         assert 100 < np.ptp(frame.points, axis=0).max() < 300
         return
-    with pytest.raises(BadInputError, match=r'scan.ply: found a scan that spans .* mm, expected mm'):
+    with pytest.raises(
+        BadInputError, match=r"scan.ply: found a scan that spans .* mm, expected mm"
+    ):
         read_evidence(path, NAMES)

@@ -39,7 +39,9 @@ def _named(names, rows):
 
 
 @pytest.mark.mistake(
-    "fit, joints", "a left hand that nobody says is one", '`doubtful`: "As a left hand it is 0.0 mm ..."'
+    "fit, joints",
+    "a left hand that nobody says is one",
+    '`doubtful`: "As a left hand it is 0.0 mm ..."',
 )
 @pytest.mark.mistake("fit", "a run's `export/` as the workdir", "understood")
 @pytest.mark.mistake(
@@ -166,7 +168,9 @@ def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, 
 
 
 @pytest.mark.mistake(
-    "fit", "`--out` in the folder of the evidence or in the run's export", "refused, nothing is written"
+    "fit",
+    "`--out` in the folder of the evidence or in the run's export",
+    "refused, nothing is written",
 )
 def test_results_replace_no_input_and_no_other_result(hand, exported_run, tmp_path, caplog):
     joints, _, template = hand

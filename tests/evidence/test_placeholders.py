@@ -6,7 +6,7 @@ import pytest
 from dhm.evidence.placeholders import without_far_joints
 
 NAMES = tuple("abcdefgh")
-JOINTS = np.random.default_rng(0).normal(scale=40, size=(8, 3)) + [100, -50, 900]
+JOINTS = np.random.default_rng(0).normal([100, -50, 900], 40, size=(8, 3))
 ONES = np.ones(8)
 
 

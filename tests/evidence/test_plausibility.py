@@ -118,12 +118,12 @@ def test_a_camera_s_own_units_come_before_the_frame_s(tmp_path):
 
 
 @pytest.mark.mistake(
-    "fit, cameras", "OpenGL's axes", "refused or `doubtful`, with `\"convention\"` to say"
+    "fit, cameras", "OpenGL's axes", 'refused or `doubtful`, with `"convention"` to say'
 )
 @pytest.mark.mistake(
     "fit, cameras",
     "camera to world instead of world to camera",
-    "refused or `doubtful`, with `\"camera_to_world\"` to say",
+    'refused or `doubtful`, with `"camera_to_world"` to say',
 )
 @pytest.mark.parametrize("keep_joints", [True, False])
 @pytest.mark.parametrize("other", OTHERS)
@@ -143,7 +143,7 @@ def test_what_a_file_does_not_say_is_found(tmp_path, other, keep_joints):
     assert named in doubts
 
 
-@pytest.mark.mistake("fit, joints", "metres or centimetres", "refused, with `\"unit\"` to say")
+@pytest.mark.mistake("fit, joints", "metres or centimetres", 'refused, with `"unit"` to say')
 @pytest.mark.parametrize(("mm", "unit"), [(1000.0, "m"), (10.0, "cm")])
 def test_joints_in_another_unit_are_refused_by_name(tmp_path, mm, unit):
     frame = _read(tmp_path, {"joints": _named(JOINTS / mm)})
@@ -174,7 +174,7 @@ def _depth_map(T):
 
 
 @pytest.mark.mistake(
-    "fit, depth maps", "another step than 1 mm", "`doubtful`, with `\"depth_unit_mm\"` to say"
+    "fit, depth maps", "another step than 1 mm", '`doubtful`, with `"depth_unit_mm"` to say'
 )
 @pytest.mark.parametrize("step", [1.0, 0.25, 0.1, 1000.0, 10.0])
 def test_the_unit_of_a_depth_map_is_applied_and_otherwise_named(tmp_path, step):
@@ -228,7 +228,9 @@ def test_parts_of_a_picture_are_no_pixels():
 
 
 @pytest.mark.mistake(
-    "fit, cameras", "K of a larger picture than `image`", "`doubtful`: the principal point is outside"
+    "fit, cameras",
+    "K of a larger picture than `image`",
+    "`doubtful`: the principal point is outside",
 )
 def test_intrinsics_of_another_picture_are_doubtful():
     assert principal_point_doubt(K, (240, 320)) is None
@@ -318,7 +320,9 @@ def test_a_K_of_another_size_of_the_picture_is_named(tmp_path, ratio):
     assert f"with K of a picture {ratio:g} times as large they would" in said
 
 
-@pytest.mark.mistake("fit, cameras", "translations in metres, joints in mm", "`doubtful`, with `\"unit\"`")
+@pytest.mark.mistake(
+    "fit, cameras", "translations in metres, joints in mm", '`doubtful`, with `"unit"`'
+)
 def test_translations_in_another_unit_than_the_joints_are_named(tmp_path):
     def in_metres(camera):
         T = np.array(camera["T_camera_world"])
@@ -342,7 +346,9 @@ def test_keypoints_in_the_corner_are_named(tmp_path, mark):
     assert check_evidence("a", _read(tmp_path, content), ZERO) == ()
 
 
-@pytest.mark.mistake("fit, depth maps", "an empty one, such as metres in whole numbers", "`doubtful`")
+@pytest.mark.mistake(
+    "fit, depth maps", "an empty one, such as metres in whole numbers", "`doubtful`"
+)
 def test_a_depth_map_without_a_surface_is_said(tmp_path):
     np.save(tmp_path / "depth.npy", np.uint16(_depth_map(np.eye(4)) / 1000))
     content = _evidence({"front": np.eye(4)})

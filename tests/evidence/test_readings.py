@@ -34,7 +34,9 @@ def _exchanged(hand, one, other):
 
 
 def _base_to_tip(hand):
-    turned = {f"{f}{a}": f"{f}{b}" for f in FINGERS for a, b in zip(PARTS, PARTS[::-1], strict=True)}
+    turned = {
+        f"{f}{a}": f"{f}{b}" for f in FINGERS for a, b in zip(PARTS, PARTS[::-1], strict=True)
+    }
     return {name: hand[turned.get(name, name)] for name in hand}
 
 
@@ -53,15 +55,24 @@ def _other_handed(hand):
 NOTHING, SWAP = "", "With the joints of index and middle exchanged it is"
 CASES = {
     "exact": (lambda hand: hand, NOTHING),
-    **{f"noise {seed}": (lambda hand, seed=seed: _noisy(hand, seed, 3), NOTHING) for seed in range(4)},
+    **{
+        f"noise {seed}": (lambda hand, seed=seed: _noisy(hand, seed, 3), NOTHING)
+        for seed in range(4)
+    },
     "index and middle": (lambda hand: _exchanged(hand, "index", "middle"), SWAP),
-    "index and middle, noise": (lambda hand: _noisy(_exchanged(hand, "index", "middle"), 5, 1), SWAP),
+    "index and middle, noise": (
+        lambda hand: _noisy(_exchanged(hand, "index", "middle"), 5, 1),
+        SWAP,
+    ),
     "thumb and pinky": (lambda hand: _exchanged(hand, "thumb", "pinky"), "thumb and pinky exch"),
     "base to tip": (_base_to_tip, "With the joints of each finger in reverse order it is 0."),
     "Unity": (_other_handed, "As a left hand it is 0."),
     "larger": (lambda hand: _scaled(hand, 1.25), 'With "fit_scale" it is 0.'),
     **{
-        name: (lambda hand, order=order: _in_order_of(hand, order), f"in the order of {name} it is 0.")
+        name: (
+            lambda hand, order=order: _in_order_of(hand, order),
+            f"in the order of {name} it is 0.",
+        )
         for name, order in _ORDERS.items()
     },
 }
@@ -88,7 +99,9 @@ def said(toy_model, hand):
     "fit, joints", "two fingers that changed places", "`doubtful`, with the fingers' names"
 )
 @pytest.mark.mistake(
-    "fit, joints", "fingers from base to tip instead of tip to base", "`doubtful`, with what is right"
+    "fit, joints",
+    "fingers from base to tip instead of tip to base",
+    "`doubtful`, with what is right",
 )
 @pytest.mark.mistake(
     "fit, joints",
@@ -99,7 +112,9 @@ def said(toy_model, hand):
     "fit, joints", "axes of a left-handed system, as Unity's", '`doubtful`: "As a left hand ..."'
 )
 @pytest.mark.mistake(
-    "fit, joints", "a larger or smaller person's, without `fit_scale`", "`doubtful`, with `fit_scale`"
+    "fit, joints",
+    "a larger or smaller person's, without `fit_scale`",
+    "`doubtful`, with `fit_scale`",
 )
 @pytest.mark.parametrize("case", CASES)
 def test_another_reading_is_named_where_it_explains_the_joints(said, case):

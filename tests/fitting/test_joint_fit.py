@@ -125,7 +125,9 @@ def test_ten_metres_away_and_alone_the_pose_is_the_same():
             (22, 3),
             (22,),
             "target: found an array [22, 3], expected [b 22 3]",
-            marks=pytest.mark.mistake("dhm.fitting.fit_pose", "one frame without a batch axis", "refused"),
+            marks=pytest.mark.mistake(
+                "dhm.fitting.fit_pose", "one frame without a batch axis", "refused"
+            ),
         ),
         pytest.param(
             (4, 21, 3),
@@ -138,7 +140,9 @@ def test_ten_metres_away_and_alone_the_pose_is_the_same():
             (4, 22, 3),
             (22,),
             "valid: found an array [22], expected [4 22]",
-            marks=pytest.mark.mistake("dhm.fitting.fit_pose", "one `valid` for all frames", "refused"),
+            marks=pytest.mark.mistake(
+                "dhm.fitting.fit_pose", "one `valid` for all frames", "refused"
+            ),
         ),
     ],
 )
@@ -154,7 +158,9 @@ def test_arrays_of_other_shapes_are_refused(target, valid, message):
     "not noticed: compiled code has no notes; a `residual` of centimetres is all that says so",
 )
 @pytest.mark.mistake(
-    "dhm.fitting.fit_pose", "NaN in a joint that is `valid`", "doubtful: its frame's residual is NaN"
+    "dhm.fitting.fit_pose",
+    "NaN in a joint that is `valid`",
+    "doubtful: its frame's residual is NaN",
 )
 def test_the_residual_alone_tells_of_wrong_joints():
     joints = np.stack([_joints(t) for t in _poses(np.random.default_rng(5), 4)])

@@ -55,7 +55,9 @@ def test_obj_round_trip(tmp_path):
             "f 1/1 2/1 3/1",
             "f 0 1 2",
             "m.obj:5: found a vertex index 0, expected one from 1 to 3",
-            marks=pytest.mark.mistake("scans, .obj", "corners counted from 0", "refused, with the line"),
+            marks=pytest.mark.mistake(
+                "scans, .obj", "corners counted from 0", "refused, with the line"
+            ),
         ),
         ("f 1/1 2/1 3/1", "f -4 2 3", "found a vertex index -4"),
         ("f 1/1 2/1 3/1", "f 1/2 2/1 3/1", "found a texture coordinate's index 2"),
@@ -139,7 +141,9 @@ def test_obj_statements_without_triangles_are_passed_over(tmp_path):
     np.testing.assert_array_equal(read_obj(path).faces, [[0, 1, 2]])
 
 
-@pytest.mark.mistake("scans, .obj", "colours or weights behind a position", "understood: passed over")
+@pytest.mark.mistake(
+    "scans, .obj", "colours or weights behind a position", "understood: passed over"
+)
 def test_obj_colours_and_weights_of_vertices_are_no_positions(tmp_path):
     for extra in ("1.0", "0.8 0.6 0.5", "0.8 0.6 0.5 1"):
         path = tmp_path / "m.obj"

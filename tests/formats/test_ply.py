@@ -59,7 +59,9 @@ def test_ply_of_an_independent_writer(tmp_path):
             "property float x",
             "property float X",
             "found no vertex with x",
-            marks=pytest.mark.mistake("scans, .ply", "positions of other names, as X Y Z", "refused"),
+            marks=pytest.mark.mistake(
+                "scans, .ply", "positions of other names, as X Y Z", "refused"
+            ),
         ),
         ("vertex_indices", "corners", "found no face with vertex_indices"),
         ("element face 3", "element face 0", "m.ply:16: found '3 0 1 2', expected as many lines"),
@@ -201,5 +203,7 @@ def test_bytes_after_the_last_element_are_said(tmp_path, caplog):
 @pytest.mark.mistake("scans, .ply", "a point cloud, without faces", "refused")
 def test_a_point_cloud_is_refused(tmp_path):
     trimesh.PointCloud(VERTICES).export(tmp_path / "m.ply")
-    with pytest.raises(BadInputError, match="found no face with vertex_indices, expected a mesh of"):
+    with pytest.raises(
+        BadInputError, match="found no face with vertex_indices, expected a mesh of"
+    ):
         read_ply(tmp_path / "m.ply")
