@@ -173,10 +173,11 @@ def check_fit(
         widest = max(seen, key=pixel_extent)
         doubts += filter(None, [keypoint_doubt(residuals.pixel_error, widest)])
     if residuals.matched < _LEAST_MATCHED:
+        causes = "the scan's unit, axes or place"
+        if any(view.skin is not None for view in frame.views):
+            causes = "the depth map's unit (depth_unit_mm), background (0) or camera (K_depth)"
         doubts.append(
-            f"{residuals.matched:.0%} of the skin's points meet the hand: the depth map's unit "
-            "(depth_unit_mm), background (0) or camera (K_depth), or the scan's unit or place may "
-            "be wrong."
+            f"{residuals.matched:.0%} of the skin's points meet the hand: {causes} may be wrong."
         )
     elif residuals.surface_error > _SKIN_ERROR:
         doubts.append(f"The hand is {residuals.surface_error:.0f} mm from the skin's points.")

@@ -131,7 +131,7 @@ def _before_a_wall(vertices, faces):
         ),
         pytest.param(
             lambda vertices, faces: (vertices[:, [0, 2, 1]] * [1, 1, -1], faces),
-            "or the scan's unit or place may be wrong",
+            "the scan's unit, axes or place may be wrong",
             marks=pytest.mark.mistake(
                 "fit, scans",
                 "other axes than the joints or the start",
