@@ -24,7 +24,7 @@ from dhm.evidence.plausibility import (
     principal_point_doubt,
 )
 from dhm.evidence.readings import reading_doubts
-from dhm.export.hand import exported_model
+from dhm.export.hand import find_export
 from dhm.export.hand_files import (
     CAMERA,
     LEFT,
@@ -64,7 +64,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             result would be written over an input.
     """
     workdir, out = existing(workdir), home_expanded(out)
-    export = exported_model(workdir)
+    export = find_export(workdir)
     model, variables = load_model(export)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])

@@ -57,7 +57,7 @@ def check_evidence(
         if (view.confidence > 0).any():
             require_pixels(f"{where}, camera {view.name}", view.K, seen_keypoints(view))
     found = (camera_doubt(where, frame), _size_doubt(where, frame, joints_zero))
-    return (*frame.doubts, *filter(None, found), *_corner_doubts(frame), *_depth_doubts(frame))
+    return (*frame.doubts, *filter(None, found), *_depth_doubts(frame))
 
 
 def require_pixels(
@@ -226,18 +226,6 @@ def _likely_unit(ratio: float) -> str | None:
         if unit != "mm" and 0.5 < ratio * mm < 2:
             return unit
     return None
-
-
-def _corner_doubts(frame: FrameEvidence) -> Iterator[str]:
-    """Names keypoints at (0, 0) and (-1, -1), which detectors write for what they did not find."""
-    for view in frame.views:
-        points = seen_keypoints(view)
-        marks = ((points == 0) | (points == -1)).all(axis=1)
-        if marks.any():
-            yield (
-                f"Keypoints of camera {view.name} lie at (0, 0) or (-1, -1): "
-                "null or a confidence of 0 stands for what was not measured."
-            )
 
 
 def _depth_doubts(frame: FrameEvidence) -> Iterator[str]:

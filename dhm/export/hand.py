@@ -219,27 +219,28 @@ def load(path: str | Path) -> Hand:
         BadInputError: If there is no exported model, or its files are damaged or do not belong
             together.
     """
-    folder = exported_model(path)
+    folder = find_export(path)
     model, variables = load_model(folder)
     settings, _ = read_description(folder / MODEL_FILE)
     config = read_json(folder / CONFIG_FILE, "the config of the run")
     return Hand(variables, HandSpec(model, settings, config, folder))
 
 
-def exported_model(path: str | Path) -> Path:
-    """Returns the folder of an exported model, which is `path` or in the run's folder `path`.
+def find_export(path: str | Path) -> Path:
+    """Returns the folder of an exported model, given it or the folder of its run.
 
     Raises:
-        BadInputError: If there is none.
+        BadInputError: If it is neither.
     """
     folder = existing(path)
     if (folder / MODEL_FILE).is_file():
         return folder
-    if not (folder / EXPORT_FOLDER).is_dir():
-        found = f"a folder without {MODEL_FILE}" if folder.is_dir() else "no such folder"
-        expected = f"an exported model, or a run's folder with {EXPORT_FOLDER}/"
-        raise BadInputError(folder, found, expected)
-    return folder / EXPORT_FOLDER
+    if (folder / EXPORT_FOLDER).is_dir():
+        return folder / EXPORT_FOLDER
+    found = f"a folder without {MODEL_FILE}" if folder.is_dir() else "no such folder"
+    found = "a file" if folder.is_file() else found
+    expected = f"an exported model, or a run's folder with {EXPORT_FOLDER}/"
+    raise BadInputError(folder, found, expected)
 
 
 def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from dhm.arguments import require_shapes
 from dhm.fitting.evidence import Evidence, about_origin, without_points
 from dhm.fitting.joint_fit import PRIOR
 from dhm.fitting.levenberg_marquardt import NormalEquations, minimise
@@ -19,7 +21,6 @@ from dhm.fitting.rig import (
     move_pose,
     pose_rig,
     posed_joints,
-    require_shape,
     shift_pose,
     skin_normals,
     skin_points,
@@ -143,7 +144,19 @@ def fit_evidence(
     Raises:
         BadInputError: If arrays have other shapes.
     """
-    size = _checked_size(rig, evidence, starts)
+    require_shapes(
+        parents=(np.asarray(rig.parents), "j"),
+        theta=(starts.theta, f"b n {rig.num_angles}"),
+        T_world_model=(starts.T_world_model, "b n 4 4"),
+        scale=(starts.scale, "b n"),
+        joints=(evidence.joints, "b j 3"),
+        joint_weight=(evidence.joint_weight, "b j"),
+        keypoints=(evidence.keypoints, "b c j 2"),
+        keypoint_weight=(evidence.keypoint_weight, "b c j"),
+        points=(evidence.points, "b p 3"),
+        point_weight=(evidence.point_weight, "b p"),
+    )
+    size = len(starts.theta)
     origin = jnp.mean(_centres(rig, starts), axis=1)
     evidence = about_origin(evidence, origin)
     starts = shift_pose(starts, -origin[:, None])
@@ -210,19 +223,6 @@ def fit_sequence(
     rest = jax.tree.map(lambda x: x[1:], (evidence, starts))
     _, others = jax.lax.scan(follow, first, rest)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, others)
-
-
-def _checked_size(rig: Rig, evidence: Evidence, starts: HandPose) -> int:
-    """Returns the number of frames."""
-    num_joints = len(rig.parents)
-    require_shape("starts.theta", starts.theta, "b", "n", rig.num_angles)
-    size, num_starts = starts.theta.shape[:2]
-    require_shape("starts.T_world_model", starts.T_world_model, size, num_starts, 4, 4)
-    require_shape("starts.scale", starts.scale, size, num_starts)
-    require_shape("evidence.joints", evidence.joints, size, num_joints, 3)
-    require_shape("evidence.joint_weight", evidence.joint_weight, size, num_joints)
-    require_shape("evidence.keypoints", evidence.keypoints, size, "c", num_joints, 2)
-    return size
 
 
 def _centres(rig: Rig, poses: HandPose) -> Float[Array, "b n 3"]:

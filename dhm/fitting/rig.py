@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import dof_indices, joint_limits, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics
 from dhm.geometry.transforms import (
@@ -90,17 +89,6 @@ class Points(NamedTuple):
 
     position: Float[Array, "n 3"]
     jacobian: Float[Array, "n 3 p"]
-
-
-def require_shape(name: str, array: Array, *lengths: int | str) -> None:
-    """Raises BadInputError if an array has other axes than `lengths`; a letter is any length."""
-    shape = jnp.shape(array)
-    fits = len(shape) == len(lengths) and all(
-        isinstance(want, str) or have == want for have, want in zip(shape, lengths, strict=True)
-    )
-    if not fits:
-        expected = f"[{' '.join(map(str, lengths))}]"
-        raise BadInputError(name, f"an array {list(shape)}", expected)
 
 
 def make_rig(

@@ -332,20 +332,6 @@ def test_translations_in_another_unit_than_the_joints_are_named(tmp_path):
     assert '"unit": "m"' in _said_of_cameras(tmp_path, in_metres)
 
 
-@pytest.mark.mistake("fit, cameras", "(0, 0) or (-1, -1) for what was not found", "`doubtful`")
-@pytest.mark.parametrize("mark", [[0, 0], [-1, -1]])
-def test_keypoints_in_the_corner_are_named(tmp_path, mark):
-    content = _evidence()
-    content["cameras"]["side"]["points"]["ring1"] = mark
-    doubts = check_evidence("a", _read(tmp_path, content), ZERO)
-    assert doubts == (
-        "Keypoints of camera side lie at (0, 0) or (-1, -1): null or a confidence of 0 stands for "
-        "what was not measured.",
-    )
-    content["cameras"]["side"]["points"]["ring1"] = [*mark, 0]
-    assert check_evidence("a", _read(tmp_path, content), ZERO) == ()
-
-
 @pytest.mark.mistake(
     "fit, depth maps", "an empty one, such as metres in whole numbers", "`doubtful`"
 )

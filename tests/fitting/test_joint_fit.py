@@ -6,7 +6,6 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from data_prep.toy.hand import make_toy_template
-from dhm.errors import BadInputError
 from dhm.fitting import fit_pose
 from dhm.geometry.hand_rig import dof_indices, joint_limits
 from tests.references import geometry as twin
@@ -118,47 +117,13 @@ def test_ten_metres_away_and_alone_the_pose_is_the_same():
     np.testing.assert_allclose(alone.theta[0], here.theta[0], atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("target", "valid", "message"),
-    [
-        pytest.param(
-            (22, 3),
-            (22,),
-            "target: found an array [22, 3], expected [b 22 3]",
-            marks=pytest.mark.mistake(
-                "dhm.fitting.fit_pose", "one frame without a batch axis", "refused"
-            ),
-        ),
-        pytest.param(
-            (4, 21, 3),
-            (4, 21),
-            "target: found an array [4, 21, 3], expected [b 22 3]",
-            marks=pytest.mark.mistake("dhm.fitting.fit_pose", "21 joints of a data set", "refused"),
-        ),
-        ((4, 22, 3), (4, 21), "valid: found an array [4, 21], expected [4 22]"),
-        pytest.param(
-            (4, 22, 3),
-            (22,),
-            "valid: found an array [22], expected [4 22]",
-            marks=pytest.mark.mistake(
-                "dhm.fitting.fit_pose", "one `valid` for all frames", "refused"
-            ),
-        ),
-    ],
-)
-def test_arrays_of_other_shapes_are_refused(target, valid, message):
-    with pytest.raises(BadInputError) as refusal:
-        _fit(jnp.zeros(target), jnp.zeros(valid, bool))
-    assert str(refusal.value) == message
-
-
 @pytest.mark.mistake(
-    "dhm.fitting.fit_pose",
+    "dhm.fit_pose",
     "metres, or joints of another order",
     "not noticed: compiled code has no notes; a `residual` of centimetres is all that says so",
 )
 @pytest.mark.mistake(
-    "dhm.fitting.fit_pose",
+    "dhm.fit_pose",
     "NaN in a joint that is `valid`",
     "doubtful: its frame's residual is NaN",
 )
