@@ -8,13 +8,18 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+import numpy as np
+
+from dhm.evidence.conventions import in_camera, triangulated
 from dhm.evidence.files import MIN_JOINTS, EvidenceFile, FrameEvidence
 from dhm.evidence.fitter import FrameFitter
 from dhm.export.hand_files import LEFT, RIGHT
 from dhm.fitting.evidence_fit import FittedHand
 from dhm.geometry.hand_rig import FINGERS
 
-_FAR = 3.0  # mm; joints with a larger mean distance are read otherwise
+# Mean distances, mm, beyond which joints are read otherwise: of joints given in 3D, and of those
+# that two cameras see, in their pictures.
+_FAR, _FAR_SEEN = 3.0, 1.5
 # A reading is named if the cost of the fit, mm^2, is so many times less: of true joints, with 1 to
 # 6 mm of noise or bones that differ by 10 %, none had a reading of a cost 1.7 times less; two
 # fingers exchanged have one with 3 mm of noise, and 19 of 20 with 2 mm and such bones.
@@ -63,11 +68,11 @@ def reading_doubts(
         For each frame a sentence about the reading that leaves much less, if there is one.
     """
     doubts: list[tuple[str, ...]] = [()] * len(content.frames)
-    readings = {
-        i: [*readings_of(frame, joint_names)]
-        for i, (frame, error) in enumerate(zip(content.frames, fitted.joint_error, strict=True))
-        if error > _FAR and (frame.confidence > 0).sum() >= MIN_JOINTS
-    }
+    readings = {}
+    errors = zip(content.frames, fitted.joint_error, fitted.pixel_error, strict=True)
+    for i, (frame, joint_error, pixel_error) in enumerate(errors):
+        if (alone := _far_joints(frame, joint_error, pixel_error)) is not None:
+            readings[i] = [*readings_of(alone, joint_names)]
     if not readings:
         return doubts
     frames = tuple(reading.frame for found in readings.values() for reading in found)
@@ -82,11 +87,30 @@ def reading_doubts(
     return doubts
 
 
-def readings_of(frame: FrameEvidence, joint_names: Sequence[str]) -> Iterator[Reading]:
-    """Yields the joints of a frame as they are, and in other readings."""
+def _far_joints(
+    frame: FrameEvidence, joint_error: float, pixel_error: float
+) -> FrameEvidence | None:
+    """Returns the joints alone, given or triangulated, if the hand is far from them."""
     alone = frame._replace(views=(), points=frame.points[:0], normals=frame.normals[:0], start=None)
+    if (frame.confidence > 0).sum() >= MIN_JOINTS:
+        return alone if joint_error > _FAR else None
+    joints, known = triangulated(frame.views)
+    if known.sum() < MIN_JOINTS:
+        return None
+    sizes = [
+        in_camera(view.T_camera_world, joints[known])[:, 2].mean() / view.K[0, 0]
+        for view in frame.views
+        if (view.confidence > 0).any()
+    ]
+    if not pixel_error * np.mean(sizes) > _FAR_SEEN:
+        return None
+    return alone._replace(joints=joints, confidence=known.astype(float))
+
+
+def readings_of(alone: FrameEvidence, joint_names: Sequence[str]) -> Iterator[Reading]:
+    """Yields the joints of a frame that has nothing else as they are, and in other readings."""
     yield Reading("As it is", alone)
-    side = RIGHT if frame.side == LEFT else LEFT
+    side = RIGHT if alone.side == LEFT else LEFT
     yield Reading(f"As a {side} hand", alone._replace(side=side))
     for one, other in combinations(FINGERS, 2):
         pairs = {f"{one}{part}": f"{other}{part}" for part in _TIP_TO_PALM}
@@ -104,7 +128,7 @@ def readings_of(frame: FrameEvidence, joint_names: Sequence[str]) -> Iterator[Re
         yield Reading(
             f"With the joints in the order of {name}", _renamed(alone, joint_names, renamed)
         )
-    if not frame.fit_scale:
+    if not alone.fit_scale:
         yield Reading('With "fit_scale"', alone._replace(fit_scale=True), _LESS_BY_SIZE)
 
 

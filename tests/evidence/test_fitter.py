@@ -151,24 +151,68 @@ def test_scans_that_are_not_where_the_hand_is(change, said, hand, fitter, tmp_pa
     assert any(said in doubt for doubt in (*frame.doubts, *doubts))
 
 
+def _seen_depth(vertices):
+    """A depth map of discs at the vertices; 0: background."""
+    at = vertices[np.argsort(-vertices[:, 2])]
+    depth = np.zeros((240, 320))
+    for u, v, z in zip(*(at @ K.T / at[:, 2:]).T[:2], at[:, 2], strict=True):
+        cv2.circle(depth, (round(u), round(v)), 4, z, -1)
+    return depth
+
+
+def _doubts_of_depth(depth, hand, fitter, folder):
+    """What is said of a depth map, fitted from a start near the hand."""
+    np.save(folder / "d.npy", depth)
+    content = {"cameras": {"a": {"K": K.tolist(), "depth": "d.npy"}}}
+    content["start"] = {"T_frame_model": hand[3].tolist()}
+    (frame,) = read_evidence(_path(folder, content), tuple(hand[0])).frames
+    fitted = fitter(EvidenceFile((frame,), False))
+    residuals = Residuals(np.nan, np.nan, fitted.surface_error[0], fitted.matched[0], 1.0)
+    return check_fit("a", frame, frame.joints, residuals)
+
+
 @pytest.mark.mistake(
     "fit, depth maps", "65535 or a wall as background", "`doubtful`: the share on the hand"
 )
 @pytest.mark.parametrize("background", [65535, 1800])
 def test_a_background_in_the_depth_map_is_doubtful(background, hand, fitter, tmp_path):
-    joints, vertices, _, start = hand
-    at = vertices[np.argsort(-vertices[:, 2])]
-    depth = np.full((240, 320), float(background))
-    for u, v, z in zip(*(at @ K.T / at[:, 2:]).T[:2], at[:, 2], strict=True):
-        cv2.circle(depth, (round(u), round(v)), 4, z, -1)
-    cv2.imwrite(str(tmp_path / "d.png"), depth.round().astype(np.uint16))
-    content = {"cameras": {"a": {"K": K.tolist(), "depth": "d.png"}}, "joints": {}}
-    content["start"] = {"T_frame_model": start.tolist()}
-    (frame,) = read_evidence(_path(tmp_path, content), tuple(joints)).frames
-    fitted = fitter(EvidenceFile((frame,), False))
-    residuals = Residuals(np.nan, np.nan, fitted.surface_error[0], fitted.matched[0], 1.0)
-    (doubt,) = check_fit("a", frame, frame.joints, residuals)
+    depth = _seen_depth(hand[1])
+    (doubt,) = _doubts_of_depth(np.where(depth == 0, background, depth), hand, fitter, tmp_path)
     assert "of the skin's points meet the hand: the depth map's unit" in doubt
+
+
+@pytest.mark.mistake(
+    "fit, depth maps",
+    "distances along the ray instead of z",
+    "not noticed: near the middle of the picture they are the same but for some mm",
+)
+def test_distances_along_the_ray_are_not_told_from_depths(hand, fitter, tmp_path):
+    v, u = np.indices((240, 320))
+    along = np.sqrt(((u - 160) / 800) ** 2 + ((v - 120) / 800) ** 2 + 1)
+    assert _doubts_of_depth(_seen_depth(hand[1]) * along, hand, fitter, tmp_path) == ()
+
+
+@pytest.mark.slow
+@pytest.mark.mistake(
+    "fit, cameras",
+    "another focal length or side, or fingers that changed places, with one camera alone",
+    "not noticed: another hand in another place gives almost the same keypoints",
+)
+@pytest.mark.parametrize("change", ["focal length", "side"])
+def test_one_camera_alone_does_not_tell_its_mistakes(change, hand, fitter, tmp_path):
+    rows = {name: (point @ K.T / point[2])[:2] for name, point in hand[0].items()}
+    own = K.copy()
+    if change == "focal length":
+        own[[0, 1], [0, 1]] *= 1.5
+    else:
+        rows = {name: [320 - u, v] for name, (u, v) in rows.items()}
+    points = {name: [float(x) for x in row] for name, row in rows.items()}
+    content = {"cameras": {"a": {"K": own.tolist(), "points": points}}}
+    (frame,) = read_evidence(_path(tmp_path, content), tuple(hand[0])).frames
+    fitted = fitter(EvidenceFile((frame,), False))
+    residuals = Residuals(np.nan, float(fitted.pixel_error[0]), np.nan, np.nan, 1.0)
+    joints = np.tile([0.0, 0, 600], (len(points), 1))
+    assert check_fit("a", frame, joints, residuals) == ()
 
 
 def _path(folder, content):
