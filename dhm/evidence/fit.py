@@ -196,6 +196,7 @@ def _as_predicted(
         scale=scale,
         reprojection_error_px=_finite_or_none(fitted.pixel_error),
         source=str(path),
+        notes=tuple(note for view in frame.views for note in view.notes),
         details={
             "joint_error_mm": _finite_or_none(fitted.joint_error),
             "surface_error_mm": _finite_or_none(fitted.surface_error),
@@ -226,13 +227,15 @@ def _picture_doubts(picture: _Picture | None) -> tuple[str, ...]:
 
 
 def _in_words(hands: Sequence[PredictedHand]) -> str:
-    """Returns the doubts about a file's hands, each once, with the number of frames."""
+    """Returns the notes and doubts on a file's hands, each once, with the number of frames."""
+    notes = " ".join(dict.fromkeys(note for hand in hands for note in hand.notes))
+    notes = f". {notes}" if notes else ""
     counts = Counter(doubt for hand in hands for doubt in hand.doubts)
     if not counts:
-        return ""
+        return notes
     doubtful = sum(bool(hand.doubts) for hand in hands)
     where = "" if len(hands) == 1 else f" in {doubtful} of {len(hands)} frames"
-    return f". DOUBTFUL{where}: {' '.join(counts)}"
+    return f"{notes}. DOUBTFUL{where}: {' '.join(counts)}"
 
 
 def _finite_or_none(value: np.ndarray) -> float | None:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from dhm.arguments import require_shapes
 from dhm.fitting.levenberg_marquardt import NormalEquations, minimise, normal_equations
 from dhm.fitting.rig import HandPose, Rig, joint_points, make_rig, move_pose, pose_rig
 from dhm.fitting.terms import angle_bounds, prior_term
@@ -72,8 +74,18 @@ def fit_pose(
         valid: Which of them count. With fewer than three the pose is the prior's.
 
     Returns:
-        The best pose of each sample.
+        The best pose of each sample. A large residual tells joints in another unit or order.
+
+    Raises:
+        BadInputError: The shapes do not fit each other.
     """
+    require_shapes(
+        joint_names=(np.empty(len(joint_names)), "j"),
+        parents=(np.asarray(parents), "j"),
+        T_parent_joint=(T_parent_joint, "j 4 4"),
+        target=(target, "b j 3"),
+        valid=(valid, "b j"),
+    )
     rig = make_rig(T_parent_joint, parents, joint_names)
 
     def fit(

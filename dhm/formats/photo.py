@@ -24,10 +24,12 @@ class Photo(NamedTuple):
     Attributes:
         image: RGB.
         focal_35mm: 35 mm equivalent focal length of the EXIF data, mm, or None.
+        turned: Whether the file's pixels are in another order, which its EXIF data describe.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
     focal_35mm: float | None
+    turned: bool = False
 
 
 def read_photo(path: Path) -> Photo:
@@ -46,8 +48,9 @@ def read_photo(path: Path) -> Photo:
         with Image.open(io.BytesIO(data), formats=_KINDS) as picture:
             _check_size(path, picture)
             picture.load()
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
             upright = ImageOps.exif_transpose(picture)
-            return Photo(_rgb(upright), _focal_35mm(picture))
+            return Photo(_rgb(upright), _focal_35mm(picture), turned)
     except BadInputError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them

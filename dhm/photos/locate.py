@@ -7,7 +7,15 @@ from jaxtyping import Float, UInt8
 
 from dhm.data.crop import MIN_BOX_PX, MIN_JOINTS, clipped_box
 from dhm.errors import BadInputError
-from dhm.evidence.keypoints import Box, Detection, in_template_order
+from dhm.evidence.keypoints import (
+    Box,
+    Detection,
+    in_picture,
+    in_template_order,
+    read_side,
+    refuse_unknown_fields,
+)
+from dhm.evidence.plausibility import location_doubts
 from dhm.export.hand_files import RIGHT
 from dhm.formats.json_file import MAX_MAGNITUDE
 from dhm.formats.photo import Photo
@@ -35,6 +43,8 @@ class LocatedHand(NamedTuple):
         keypoints: In the template's order.
         confidence: 0 for missing keypoints.
         K: Intrinsics, or None if unknown.
+        notes: Sentences for the reader of the result.
+        doubts: Sentences that say why the place may be wrong.
     """
 
     side: str
@@ -43,6 +53,8 @@ class LocatedHand(NamedTuple):
     keypoints: Float[np.ndarray, "j 2"]
     confidence: Float[np.ndarray, " j"]
     K: Float[np.ndarray, "3 3"] | None
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def parse_bbox(text: str) -> BoxOrWhole:
@@ -85,13 +97,19 @@ def locate_hand(
         side: RIGHT or LEFT, whatever the detection says, or None.
 
     Raises:
-        BadInputError: If neither box nor keypoints locate the hand, or the crop is outside the
-            picture or too small.
+        BadInputError: If neither box nor keypoints locate the hand, the crop is outside the picture
+            or too small, a detector's joint or side is unknown, or the detection is for a picture
+            of another shape.
     """
+    refuse_unknown_fields(f"{where}, keypoints", detection.keypoints, joint_names)
+    side = read_side(where, {"side": side or detection.side}) or RIGHT
+    detection = in_picture(where, detection, size)
     keypoints, confidence = in_template_order(detection.keypoints, joint_names, 2)
-    low, high = _crop_corners(where, size, bbox or detection.box, keypoints[confidence > 0])
-    side = side or detection.side or RIGHT
-    return LocatedHand(side, low, high, keypoints, confidence, detection.K)
+    known = keypoints[confidence > 0]
+    box = bbox or detection.box
+    low, high = _crop_corners(where, size, box, known)
+    doubts = location_doubts(size, None if box == WHOLE else box, known)
+    return LocatedHand(side, low, high, keypoints, confidence, detection.K, detection.notes, doubts)
 
 
 def _crop_corners(

@@ -15,6 +15,7 @@ from dhm.evidence.plausibility import (
     check_evidence,
     check_fit,
     distance_doubt,
+    focal_length_doubt,
     keypoint_doubt,
     principal_point_doubt,
     require_pixels,
@@ -202,8 +203,23 @@ def test_parts_of_a_picture_are_no_pixels():
     require_pixels("a", None, np.zeros((0, 2)))
     with pytest.raises(BadInputError, match=r"focal lengths of 1\.4 and 1\.9"):
         require_pixels("a", np.diag([1.4, 1.9, 1]), np.zeros((0, 2)))
-    with pytest.raises(BadInputError, match=r"keypoints between 0\.1 and 0\.7"):
-        require_pixels("a", K, np.array([[0.1, 0.2], [0.7, 0.3]]))
+    with pytest.raises(BadInputError, match=r"keypoints between 0\.1 and 0\.7.*size, as said$"):
+        require_pixels("a", K, np.array([[0.1, 0.2], [0.7, 0.3]]), ", as said")
+
+
+@pytest.mark.parametrize("size", [(480, 640), (192, 256)])
+def test_the_centre_of_a_picture_of_another_size_is_doubtful(size):
+    said = principal_point_doubt(K, size)
+    assert said.startswith("The principal point (160, 120) is the centre of a picture of 321 x 241")
+    assert f"not of {size[1]} x {size[0]}" in said
+    assert principal_point_doubt(K, (230, 340)) is None  # a lens that is not quite in the middle
+    assert principal_point_doubt(K, (600, 400)) is None  # cut out of a larger picture
+
+
+def test_a_focal_length_in_millimetres_is_doubtful():
+    assert focal_length_doubt(K, (240, 320)) is None
+    said = focal_length_doubt(np.diag([26.0, 26, 1]), (3000, 4000))
+    assert said.startswith("The focal length of 26 px gives a field of view of 179 degrees")
 
 
 def test_intrinsics_of_another_picture_are_doubtful():
