@@ -29,6 +29,8 @@ HOW_TO_LOCATE = (
     "already), --keypoints file.json, or --detector hand_landmarker.task"
 )
 
+_ASSUMED_SIDE = "Taken as a right hand: nothing says the side."
+
 BoxOrWhole = Box | Literal["whole"]
 """A box tight around the hand, or the whole picture as the crop."""
 
@@ -102,14 +104,15 @@ def locate_hand(
             of another shape.
     """
     refuse_unknown_fields(f"{where}, keypoints", detection.keypoints, joint_names)
-    side = read_side(where, {"side": side or detection.side}) or RIGHT
+    said = read_side(where, {"side": side or detection.side})
     detection = in_picture(where, detection, size)
     keypoints, confidence = in_template_order(detection.keypoints, joint_names, 2)
     known = keypoints[confidence > 0]
     box = bbox or detection.box
     low, high = _crop_corners(where, size, box, known)
     doubts = location_doubts(size, None if box == WHOLE else box, known)
-    return LocatedHand(side, low, high, keypoints, confidence, detection.K, detection.notes, doubts)
+    notes = detection.notes if said else (*detection.notes, _ASSUMED_SIDE)
+    return LocatedHand(said or RIGHT, low, high, keypoints, confidence, detection.K, notes, doubts)
 
 
 def _crop_corners(

@@ -324,6 +324,9 @@ def test_entries_for_no_picture_are_known(tmp_path):
     assert found.unused == ("b.jpg",)
 
 
+@pytest.mark.mistake("predict, keypoints", "a missing file, or a folder", "refused")
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(BadInputError, match="no such file, expected keypoints by picture"):
         KeypointsFile(tmp_path / "none.json", JOINT_NAMES)
+    with pytest.raises(BadInputError, match="found a folder, expected keypoints by picture"):
+        KeypointsFile(tmp_path, JOINT_NAMES)
