@@ -181,7 +181,7 @@ SEEN = {"keypoints": {"wrist": [10, 20.5, 0.7], "index1": [-3, 4]}, "bbox": [1, 
 
 @pytest.mark.mistake(
     "predict, keypoints", "keypoints, box and K of a smaller or larger copy of the picture",
-    'understood with `"size"`; otherwise see K',
+    'understood with `"size"`; without it doubtful by K, or not noticed',
 )  # fmt: skip
 def test_coordinates_of_another_size_are_scaled_about_the_pixels_edges(write):
     """The edge between two pixels stays where it is: x' + 0.5 = s (x + 0.5)."""
@@ -241,6 +241,7 @@ def test_coordinates_of_another_shape_are_refused(size):
         in_picture("a.jpg", found, (480, 640))
 
 
+@pytest.mark.mistake("predict, detectors", "NaN, or points without a confidence", "understood")
 def test_points_of_a_detector_may_be_missing_as_well():
     nan = np.float32(np.nan)
     points = {"wrist": (nan, nan, 1.0), "index1": (np.float32(5), 6, 0.5), "pinky1": (1, 2, 0)}

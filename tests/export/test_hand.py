@@ -190,6 +190,7 @@ def test_the_gradient_of_a_fit_is_that_of_its_differences(hand, posed):
     np.testing.assert_allclose(jnp.sum(gradient * direction), (ahead - behind) / 0.2, rtol=0.05)
 
 
+@pytest.mark.mistake("Hand.save", "a folder behind ~, or one that is not there yet", "understood")
 def test_a_saved_hand_comes_back(hand, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     changed = hand.with_variables(jax.tree.map(lambda x: 2 * x, hand.variables))
@@ -352,6 +353,13 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
             "mm from the fitted hand: their unit",
             marks=pytest.mark.mistake(
                 "Hand.fit", "metres or centimetres", "warning, unless traced, and a large residual"
+            ),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.fit(posed.joints[0, 0] * np.array([-1, 1, 1])),
+            "mm from the fitted hand: .* the side",
+            marks=pytest.mark.mistake(
+                "Hand.fit", "a left hand", "warning, unless traced, and a large residual"
             ),
         ),
         pytest.param(

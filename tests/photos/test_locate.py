@@ -86,6 +86,12 @@ def test_the_command_line_precedes_the_detections_box_and_that_its_keypoints():
                 "refused, with the known names",
             ),
         ),
+        pytest.param(
+            _detection([(0.1, 0.2), (0.5, 0.6), (0.7, 0.3)]), None, "found a box of 1 x 1 pixels",
+            marks=pytest.mark.mistake(
+                "predict, detectors", "parts of the picture's size as keypoints", "refused"
+            ),
+        ),
         (EMPTY, None, "a.jpg: found no box and 0 keypoints, expected where the hand"),
         (_detection([(1, 2), (30, 40)]), None, "found no box and 2 keypoints"),
         (EMPTY, (500, 20, 50, 50), "found a box of 0 x 75 pixels, expected one"),
@@ -125,7 +131,7 @@ def test_a_hand_that_cannot_be_located_is_refused(detection, bbox, message):
             "3 of 4 keypoints lie outside the picture of 400 x 300 pixels",
             marks=pytest.mark.mistake(
                 "predict, keypoints", "those of the picture before EXIF turned it, without a size",
-                "doubtful if they lie outside the upright picture; a note in any case",
+                "doubtful if they lie outside the upright picture",
             ),
         ),
     ],

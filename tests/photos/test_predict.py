@@ -371,7 +371,7 @@ def test_a_focal_length_in_millimetres_is_doubtful(predictor, photos, tmp_path):
 
 @pytest.mark.mistake(
     "predict, pictures", "a picture that EXIF turns, with coordinates of the stored one",
-    "turned upright, with a note; doubtful if they lie outside",
+    "understood as those of the upright one, with a note; doubtful if they lie outside",
 )  # fmt: skip
 def test_a_turned_picture_is_said_to_be_upright(predictor, photos, tmp_path):
     named, _ = _keypoints(predictor)

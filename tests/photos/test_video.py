@@ -164,7 +164,7 @@ def test_the_filter_reduces_the_jitter_of_a_still_hand(predictor, video, tmp_pat
 
 
 @pytest.mark.mistake(
-    "predict, videos", "keypoints of another number of frames", "a note; frames behind have no hand"
+    "predict, videos", "keypoints of another number of frames", "warning in a note"
 )
 def test_frames_without_a_hand_are_kept_and_restart_the_filter(
     predictor, video, tmp_path, no_overlay
