@@ -17,7 +17,7 @@ from dhm.evidence.fitter import FrameFitter
 from dhm.evidence.input_files import Processed, process_files
 from dhm.evidence.outline import frame_ending, outline_evidence
 from dhm.evidence.plausibility import Residuals, check_evidence, check_fit, principal_point_doubt
-from dhm.export.hand import EXPORT_FOLDER
+from dhm.export.hand import find_export
 from dhm.export.hand_files import (
     CAMERA,
     LEFT,
@@ -48,7 +48,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
     the same.
 
     Args:
-        workdir: Folder of a run with an exported model.
+        workdir: Folder of a run with an exported model, or of that model.
         evidence: Evidence files, see docs/fitting.md.
         out: Folder of the results.
         left: Whether hands are left hands where their file does not say.
@@ -61,7 +61,8 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             result would be written over an input.
     """
     workdir, out = existing(workdir), home_expanded(out)
-    model, variables = load_model(workdir / EXPORT_FOLDER)
+    folder = find_export(workdir)
+    model, variables = load_model(folder)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
     joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])
@@ -101,7 +102,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         return Processed(line, tuple(refused))
 
     files = [outline_evidence(existing(path)) for path in evidence]
-    return process_files(files, out, fit_file, closed=closed_to_results(workdir))
+    return process_files(files, out, fit_file, closed=(folder, *closed_to_results(workdir)))
 
 
 class _Picture(NamedTuple):

@@ -25,6 +25,7 @@ from dhm.photos.video_files import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 
+_FIRST_NOTE = "The file has several pictures, of which the first is read."
 _TURNED_NOTE = (
     "The picture is turned upright by its EXIF data: box, keypoints and K are taken as those of "
     "the upright picture."
@@ -147,6 +148,8 @@ class _FilePrediction(NamedTuple):
         located = self._locate(str(path), photo.image, detection)
         if located is None:
             raise BadInputError(path, "no hand by the detector", HOW_TO_LOCATE)
+        if photo.is_first:
+            located = located._replace(notes=(*located.notes, _FIRST_NOTE))
         if photo.turned and (detection is not None or self.options.bbox not in (None, WHOLE)):
             located = located._replace(notes=(*located.notes, _TURNED_NOTE))
         hand, outlier = predict_hand(

@@ -46,6 +46,22 @@ def test_sixteen_bits_keep_their_upper_eight(colours, tmp_path, channels):
     np.testing.assert_array_equal(image, expected)
 
 
+@pytest.mark.mistake(
+    "predict, pictures", "an animation, or a TIFF of several pages",
+    "warning in a note: the first picture is read",
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["gif", "tiff", "webp", "png"])
+def test_of_several_pictures_the_first_is_read(colours, tmp_path, suffix):
+    first, second = Image.fromarray(colours), Image.fromarray(255 - colours)
+    path = tmp_path / f"a.{suffix}"
+    first.save(path)
+    assert not read_photo(path).is_first
+    alone = read_photo(path).image
+    first.save(path, save_all=True, append_images=[second])
+    found = read_photo(path)
+    assert found.is_first and np.abs(found.image.astype(int) - alone).max() < 40
+
+
 @pytest.mark.mistake("predict, pictures", "grey, palettes, CMYK or 16 bits", "understood")
 @pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "LA"])
 def test_modes_become_rgb(colours, tmp_path, mode):

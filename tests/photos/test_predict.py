@@ -118,6 +118,13 @@ def test_pictures_are_predicted_and_unusable_ones_refused(predictor, photos, tmp
         ),
         (("--out", "o"), "--images is missing"),
         pytest.param(
+            ("--image", "photos/*", "--output", "o"),
+            "predict has no flag --image; did you mean --images?",
+            marks=pytest.mark.mistake(
+                "predict, flags", "--image or --output", "refused, with the flag that is meant"
+            ),
+        ),
+        pytest.param(
             ("--images", "photos/*", "--out", "o", "--focal", "26mm", "--bbox", "whole"),
             "--focal: found '26mm', expected a number from 1.0 on",
             marks=pytest.mark.mistake("predict, flags", "--focal with a unit", "refused"),
@@ -389,7 +396,9 @@ def test_a_turned_picture_is_said_to_be_upright(predictor, photos, tmp_path):
 def test_a_picture_that_shows_nothing_is_doubtful(predictor, photos, tmp_path):
     dark = cv2.cvtColor(_photo(), cv2.COLOR_RGB2GRAY).astype(np.uint16) * 16
     cv2.imwrite(str(photos / "dark.png"), dark)
-    Image.fromarray(_photo()[:, ::-1]).save(photos / "selfie.png")
+    Image.fromarray(_photo()[:, ::-1]).save(
+        photos / "selfie.png", save_all=True, append_images=[Image.fromarray(_photo())]
+    )
     options = BOX._replace(meshes=False, overlay=False)
     names = ("dark", "selfie")
     paths = [photos / f"{name}.png" for name in names]
@@ -397,6 +406,7 @@ def test_a_picture_that_shows_nothing_is_doubtful(predictor, photos, tmp_path):
     dark, selfie = (json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in names)
     assert dark["verdict"] == "doubtful" and "The crop shows no hand" in dark["notes"][-1]
     assert selfie["verdict"] == "plausible"
+    assert "The file has several pictures, of which the first is read." in selfie["notes"]
 
 
 def test_a_left_hand_is_the_mirrored_right_hand(predictor):
