@@ -27,11 +27,9 @@ _LIKELY_DISTANCE = (100.0, 10_000.0)  # of a hand from its camera, mm
 _JOINT_ERROR, _SKIN_ERROR, _KEYPOINT_ERROR = 12.0, 5.0, 0.1
 _LEAST_MATCHED = 0.3
 _LEAST_FOCAL_PX = 8.0  # the widest lens on the smallest picture has more
-_WIDEST_VIEW_DEG = 130.0  # of a lens that a pinhole camera describes
 # Centres of a picture's two axes in one proportion to the principal point, and in another than the
 # lens' own inaccuracy leaves, are those of another size.
 _SAME_PROPORTION, _CENTRED = 0.02, 0.15
-_MOSTLY_INSIDE = 0.75  # of a box, or of the keypoints
 _MIN_JOINTS = 3
 # Another convention is named if it explains the keypoints, and the one in use does not.
 _EXPLAINED, _UNEXPLAINED, _BETTER = 0.03, 0.05, 4.0
@@ -108,59 +106,6 @@ def principal_point_doubt(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) ->
         f"The principal point ({u:.0f}, {v:.0f}) is the centre of a picture of {2 * u + 1:.0f} x "
         f"{2 * v + 1:.0f} pixels, not of {width} x {height}: K may be that of another size."
     )
-
-
-def focal_length_doubt(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str | None:
-    """Returns a sentence if a picture of (height, width) would show more than any lens does."""
-    focal, side = min(K[0, 0], K[1, 1]), max(size)
-    angle = np.degrees(2 * np.arctan(side / 2 / focal))
-    if angle <= _WIDEST_VIEW_DEG:
-        return None
-    return (
-        f"The focal length of {focal:g} px gives a field of view of {angle:.0f} degrees: it may be "
-        "in mm, or that of a smaller picture."
-    )
-
-
-def location_doubts(
-    size: tuple[int, int],
-    box: tuple[float, float, float, float] | None,
-    keypoints: Float[np.ndarray, "n 2"],
-) -> tuple[str, ...]:
-    """Returns sentences if a hand is not where a picture is, or a box not where the keypoints are.
-
-    Args:
-        size: (height, width) of the picture.
-        box: x, y, width, height around the hand, or None.
-        keypoints: The measured keypoints.
-    """
-    height, width = size
-    doubts = []
-    outside = len(keypoints) - _num_inside(keypoints, (-0.5, -0.5, width, height))
-    if outside > (1 - _MOSTLY_INSIDE) * len(keypoints):
-        doubts.append(
-            f"{outside} of {len(keypoints)} keypoints lie outside the picture of {width} x "
-            f"{height} pixels: they may be of another size, not turned upright, or (v, u)."
-        )
-    if box is None:
-        return tuple(doubts)
-    x, y, w, h = box
-    inside = max(min(x + w, width) - max(x, 0), 0) * max(min(y + h, height) - max(y, 0), 0)
-    in_words = f"The box at ({x:.0f}, {y:.0f}) of {w:.0f} x {h:.0f} pixels"
-    if inside < _MOSTLY_INSIDE * w * h:
-        doubts.append(
-            f"{in_words} reaches out of the picture of {width} x {height}: it may be of another "
-            "size, or its last two numbers a corner."
-        )
-    seen = _num_inside(keypoints, (x - w / 4, y - h / 4, 1.5 * w, 1.5 * h))
-    if seen < len(keypoints) / 2:
-        doubts.append(f"{in_words} has {seen} of {len(keypoints)} keypoints in and around it.")
-    return tuple(doubts)
-
-
-def _num_inside(pixels: Float[np.ndarray, "n 2"], box: tuple[float, float, float, float]) -> int:
-    x, y, w, h = box
-    return int(((pixels >= [x, y]) & (pixels <= [x + w, y + h])).all(axis=1).sum())
 
 
 def distance_doubt(distance: float) -> str | None:

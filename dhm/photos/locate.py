@@ -15,10 +15,10 @@ from dhm.evidence.keypoints import (
     read_side,
     refuse_unknown_fields,
 )
-from dhm.evidence.plausibility import location_doubts
 from dhm.export.hand_files import RIGHT
 from dhm.formats.json_file import MAX_MAGNITUDE
 from dhm.formats.photo import Photo
+from dhm.photos.doubts import location_doubts
 
 FIELD_OF_VIEW_DEG = 60.0
 """Assumed field of view of the longer side, between a phone's and a webcam's."""

@@ -15,7 +15,6 @@ from dhm.errors import BadInputError
 from dhm.evidence.fitter import model_parts
 from dhm.evidence.plausibility import (
     distance_doubt,
-    focal_length_doubt,
     keypoint_doubt,
     principal_point_doubt,
     require_pixels,
@@ -28,13 +27,13 @@ from dhm.fitting.rig import HandPose
 from dhm.formats.json_file import read_json
 from dhm.formats.photo import Photo
 from dhm.networks.compiled import compiled
+from dhm.photos.doubts import contrast_doubt, focal_length_doubt
 from dhm.photos.locate import LocatedHand, camera_intrinsics, mirror_picture
 from dhm.photos.placement import NotPlaced, Placement, place_hand
 from dhm.types import Camera, HandTemplate
 
 CANONICAL_NOTE = "Not placed in the camera, shown in the canonical view: {}."
 _PARTS_HINT = '; the keypoints file may say so with "size": [1, 1]'
-_LEAST_CONTRAST = 16  # of a crop, of 255
 # One view leaves every joint's depth open: there the prediction decides. mm per radian.
 _REFINEMENT = FitSettings(prior=8.0)
 
@@ -162,7 +161,7 @@ def predict_hand(
     hand = PredictedHand(
         vertices, joints, theta, side=located.side, source=source, details={"crop": crop}
     )
-    doubts = [*located.doubts, _contrast_doubt(picture)]
+    doubts = [*located.doubts, contrast_doubt(picture)]
     placement = place_hand(joints, *keypoints)
     if isinstance(placement, NotPlaced):
         notes = (CANONICAL_NOTE.format(placement.reason), *located.notes)
@@ -185,14 +184,6 @@ def predict_hand(
         details=hand.details | _reprojection(placement, predictor.template.joint_names),
     )
     return Prediction(hand, placement.outlier)
-
-
-def _contrast_doubt(picture: UInt8[np.ndarray, "s s 3"]) -> str | None:
-    """Returns a sentence if a crop shows nothing, as a black or 12-bit picture does."""
-    low, high = int(picture.min()), int(picture.max())
-    if high - low >= _LEAST_CONTRAST:
-        return None
-    return f"The crop shows no hand: its values lie between {low} and {high} of 255."
 
 
 def _reprojection(placement: Placement, names: tuple[str, ...]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from dhm.evidence.plausibility import (
     check_evidence,
     check_fit,
     distance_doubt,
-    focal_length_doubt,
     keypoint_doubt,
     principal_point_doubt,
     require_pixels,
@@ -214,12 +213,6 @@ def test_the_centre_of_a_picture_of_another_size_is_doubtful(size):
     assert f"not of {size[1]} x {size[0]}" in said
     assert principal_point_doubt(K, (230, 340)) is None  # a lens that is not quite in the middle
     assert principal_point_doubt(K, (600, 400)) is None  # cut out of a larger picture
-
-
-def test_a_focal_length_in_millimetres_is_doubtful():
-    assert focal_length_doubt(K, (240, 320)) is None
-    said = focal_length_doubt(np.diag([26.0, 26, 1]), (3000, 4000))
-    assert said.startswith("The focal length of 26 px gives a field of view of 179 degrees")
 
 
 def test_intrinsics_of_another_picture_are_doubtful():

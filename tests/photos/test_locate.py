@@ -9,6 +9,7 @@ from dhm.errors import BadInputError
 from dhm.evidence.keypoints import Detection
 from dhm.formats.photo import Photo
 from dhm.geometry.hand_rig import JOINT_NAMES
+from dhm.photos.doubts import contrast_doubt, focal_length_doubt
 from dhm.photos.locate import camera_intrinsics, locate_hand, mirrored_intrinsics, parse_bbox
 
 SIZE = (300, 400)
@@ -181,3 +182,16 @@ def test_a_mirror_camera_sees_the_mirrored_point():
         np.array([299, 0]) + pixels[:, :2] / pixels[:, 2:] * [-1, 1],
     )
     assert mirrored_intrinsics(K, 300)[0, 0] == 500
+
+
+def test_a_wider_view_than_a_lens_has_is_doubtful():
+    assert focal_length_doubt(np.diag([500.0, 500, 1]), SIZE) is None
+    said = focal_length_doubt(np.diag([26.0, 26, 1]), (3000, 4000))
+    assert said.startswith("The focal length of 26 px gives a field of view of 179 degrees")
+
+
+def test_a_crop_of_one_colour_is_doubtful():
+    crop = np.full((8, 8, 3), 90, np.uint8)
+    assert "between 90 and 90 of 255" in contrast_doubt(crop)
+    crop[0, 0, 0] = 110
+    assert contrast_doubt(crop) is None
