@@ -204,7 +204,7 @@ def test_the_network_sees_the_crop_of_the_training_data(predictor, photos, tmp_p
 
 @pytest.mark.mistake(
     "predict, keypoints", "a name that no picture has, such as one without its ending",
-    "a warning; a picture without an entry is refused",
+    "warning; a picture without an entry is refused",
 )  # fmt: skip
 def test_keypoints_place_the_hand_in_the_camera(predictor, photos, tmp_path, caplog):
     named, points = _keypoints(predictor)
