@@ -51,7 +51,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
     the same.
 
     Args:
-        workdir: Folder of a run with an exported model, or that of the model.
+        workdir: Folder of a run with an exported model, or of that model.
         evidence: Evidence files, see docs/fitting.md.
         out: Folder of the results.
         left: Whether hands are left hands where their file does not say.
@@ -64,8 +64,8 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             result would be written over an input.
     """
     workdir, out = existing(workdir), home_expanded(out)
-    export = find_export(workdir)
-    model, variables = load_model(export)
+    folder = find_export(workdir)
+    model, variables = load_model(folder)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
     joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])
@@ -105,7 +105,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         return Processed(line, tuple(refused))
 
     files = [outline_evidence(existing(path)) for path in evidence]
-    return process_files(files, out, fit_file, closed=(export, *closed_to_results(workdir)))
+    return process_files(files, out, fit_file, closed=(folder, *closed_to_results(workdir)))
 
 
 class _Picture(NamedTuple):
@@ -177,6 +177,7 @@ def _as_predicted(
         scale=scale,
         reprojection_error_px=_finite_or_none(fitted.pixel_error),
         source=str(path),
+        notes=tuple(note for view in frame.views for note in view.notes),
         details={
             "joint_error_mm": _finite_or_none(fitted.joint_error),
             "surface_error_mm": _finite_or_none(fitted.surface_error),
@@ -208,13 +209,15 @@ def _picture_doubts(picture: _Picture | None) -> tuple[str, ...]:
 
 
 def _in_words(hands: Sequence[PredictedHand]) -> str:
-    """Returns the doubts about a file's hands, each once, with the number of frames."""
+    """Returns the notes and doubts on a file's hands, each once, with the number of frames."""
+    notes = " ".join(dict.fromkeys(note for hand in hands for note in hand.notes))
+    notes = f". {notes}" if notes else ""
     counts = Counter(doubt for hand in hands for doubt in hand.doubts)
     if not counts:
-        return ""
+        return notes
     doubtful = sum(bool(hand.doubts) for hand in hands)
     where = "" if len(hands) == 1 else f" in {doubtful} of {len(hands)} frames"
-    return f". DOUBTFUL{where}: {' '.join(counts)}"
+    return f"{notes}. DOUBTFUL{where}: {' '.join(counts)}"
 
 
 def _finite_or_none(value: np.ndarray) -> float | None:

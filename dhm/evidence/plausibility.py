@@ -33,6 +33,9 @@ _LIKELY_DISTANCE = (100.0, 10_000.0)  # of a hand from its camera, mm
 _JOINT_ERROR, _SKIN_ERROR, _KEYPOINT_ERROR = 12.0, 5.0, 0.1
 _LEAST_MATCHED = 0.3
 _LEAST_FOCAL_PX = 8.0  # the widest lens on the smallest picture has more
+# Centres of a picture's two axes in one proportion to the principal point, and in another than the
+# lens' own inaccuracy leaves, are those of another size.
+_SAME_PROPORTION, _CENTRED = 0.02, 0.15
 _DEPTH_TOLERANCE = 0.1
 _DEPTH_STEPS = (0.001, 0.01, 0.1, 0.125, 0.2, 0.25, 0.5, 2.0, 5.0, 10.0, 1000.0)  # mm
 
@@ -61,30 +64,49 @@ def check_evidence(
 
 
 def require_pixels(
-    where: str | Path, K: Float[np.ndarray, "3 3"] | None, keypoints: Float[np.ndarray, "n 2"]
+    where: str | Path,
+    K: Float[np.ndarray, "3 3"] | None,
+    keypoints: Float[np.ndarray, "n 2"],
+    hint: str = "",
 ) -> None:
     """Refuses intrinsics and keypoints that are parts of the picture instead of pixels.
+
+    Args:
+        where: Their place, for messages.
+        K: The intrinsics, or None.
+        keypoints: The measured keypoints.
+        hint: How a file says that they are parts of the picture, where it can.
 
     Raises:
         BadInputError: If a focal length is below 8 px, or all keypoints lie within -1 and 1.
     """
+    expected = f"pixels; these look like parts of the picture's size{hint}"
     if K is not None and min(K[0, 0], K[1, 1]) < _LEAST_FOCAL_PX:
         found = f"K with focal lengths of {K[0, 0]:g} and {K[1, 1]:g}"
-        raise BadInputError(where, found, "pixels; these look like parts of the picture's size")
+        raise BadInputError(where, found, expected)
     if len(keypoints) > 1 and (np.abs(keypoints) <= 1).all():
         found = f"keypoints between {keypoints.min():.3g} and {keypoints.max():.3g}"
-        raise BadInputError(where, found, "pixels; these look like parts of the picture's size")
+        raise BadInputError(where, found, expected)
 
 
 def principal_point_doubt(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str | None:
-    """Returns a sentence if the principal point lies outside a picture of (height, width)."""
+    """Returns a sentence if a principal point is not that of a picture of (height, width).
+
+    It lies outside the picture, or where the centre of the same picture at another size is.
+    """
     height, width = size
     u, v = K[:2, 2]
-    if 0 < u < width - 1 and 0 < v < height - 1:
+    if not (0 < u < width - 1 and 0 < v < height - 1):
+        return (
+            f"The principal point ({u:.0f}, {v:.0f}) lies outside the picture of {width} x "
+            f"{height} pixels: K may be that of a picture of another size."
+        )
+    across, down = (2 * u + 1) / width, (2 * v + 1) / height
+    if abs(across / down - 1) > _SAME_PROPORTION or abs(across - 1) < _CENTRED:
         return None
     return (
-        f"The principal point ({u:.0f}, {v:.0f}) lies outside the picture of {width} x {height} "
-        "pixels: K may be that of a picture of another size."
+        f"The principal point ({u:.0f}, {v:.0f}) is the centre of a picture of {2 * u + 1:.0f} x "
+        f"{2 * v + 1:.0f} pixels, not of {width} x {height}: K may be that of another size."
     )
 
 

@@ -261,11 +261,15 @@ def require_used(config: ConfigDict, keys: Iterable[str]) -> None:
     Raises:
         BadInputError: Names the first of them.
     """
-    learned = mode(config)
+    learned, keys = mode(config), tuple(keys)
     for key in keys:
         if key in _UNUSED[learned]:
             found = "a setting without effect"
             raise BadInputError(f"config.{key}", found, f"none, as this run learns {learned.value}")
+    augment = config.augment
+    if "augment.backgrounds" in keys and not (augment.background or augment.occlusion):
+        expected = "config.augment.background or config.augment.occlusion above 0 as well"
+        raise BadInputError("config.augment.backgrounds", "a setting without effect", expected)
 
 
 def model_settings(config: ConfigDict, decoder: ModelSettings | None = None) -> ModelSettings:

@@ -503,3 +503,17 @@ def test_scans_are_as_large_as_a_hand_or_a_room(unit, mm, refused, tmp_path):
         BadInputError, match=r"scan.ply: found a scan that spans .* mm, expected mm"
     ):
         read_evidence(path, NAMES)
+
+
+@pytest.mark.mistake(
+    "fit, cameras", "[-1, -1] or [0, 0] for keypoints that were not found",
+    "understood: not measured, with a note",
+)  # fmt: skip
+def test_placeholders_of_a_camera_are_not_measured(tmp_path):
+    points = {"wrist": [0, 0], "index1": [-1, -1, 0.8], "index2": [3, 4], "ring1": [5, 6],
+              "pinky1": [7, 8], "pinky2": [9, 1]}  # fmt: skip
+    path = _write(tmp_path, {"cameras": {"front": {"K": K, "points": points}}})
+    (view,) = read_evidence(path, NAMES).frames[0].views
+    assert (view.confidence > 0).sum() == 4
+    note = "Keypoints at (0, 0) or (-1, -1) count as not measured: wrist, index1."
+    assert view.notes == (f"Camera front: {note}",)

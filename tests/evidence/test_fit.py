@@ -113,7 +113,9 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     np.testing.assert_allclose(np.diff(steps, axis=0), 3, atol=0.1)
 
 
-@pytest.mark.mistake("fit", "a workdir without an exported model, or of a linear one", "refused")
+@pytest.mark.mistake("fit, flags", "--workdir of no run, or of one not exported", "refused")
+@pytest.mark.mistake("fit, flags", "the export itself as --workdir", "understood")
+@pytest.mark.mistake("fit, flags", "a run of a linear model, which has other angles", "refused")
 def test_a_missing_model_and_a_linear_model_are_refused(toy_model, tmp_path):
     with pytest.raises(BadInputError, match="an exported model"):
         fit(tmp_path, [], tmp_path / "out")
@@ -123,8 +125,9 @@ def test_a_missing_model_and_a_linear_model_are_refused(toy_model, tmp_path):
     other = build_linear_model(linear, model.template, settings)
     variables = initial_variables(other, seed=0, subject=1, image_size=32)
     save_model(tmp_path / "export", variables, model.template, settings, {}, linear)
-    with pytest.raises(BadInputError, match="LinearHandModel"):
-        fit(tmp_path, [], tmp_path / "out")
+    for workdir in (tmp_path, tmp_path / "export"):
+        with pytest.raises(BadInputError, match="LinearHandModel"):
+            fit(workdir, [], tmp_path / "out")
 
 
 @pytest.mark.slow

@@ -225,6 +225,17 @@ def test_parts_of_a_picture_are_no_pixels():
     for low in (0.1, -0.4):
         with pytest.raises(BadInputError, match=f"keypoints between {low} and 0.7"):
             require_pixels("a", K, np.array([[low, 0.2], [0.7, 0.3]]))
+    with pytest.raises(BadInputError, match=r"size, as said$"):
+        require_pixels("a", K, np.array([[0.1, 0.2], [0.7, 0.3]]), ", as said")
+
+
+@pytest.mark.parametrize("size", [(480, 640), (192, 256)])
+def test_the_centre_of_a_picture_of_another_size_is_doubtful(size):
+    said = principal_point_doubt(K, size)
+    assert said.startswith("The principal point (160, 120) is the centre of a picture of 321 x 241")
+    assert f"not of {size[1]} x {size[0]}" in said
+    assert principal_point_doubt(K, (230, 340)) is None  # a lens that is not quite in the middle
+    assert principal_point_doubt(K, (600, 400)) is None  # cut out of a larger picture
 
 
 @pytest.mark.mistake(
