@@ -32,6 +32,7 @@ _LIKELY_DISTANCE = (100.0, 10_000.0)  # of a hand from its camera, mm
 # Errors that are doubtful: of joints and of the skin in mm, of keypoints over their extent.
 _JOINT_ERROR, _SKIN_ERROR, _KEYPOINT_ERROR = 12.0, 5.0, 0.1
 _LEAST_MATCHED = 0.3
+_MOST_OUTSIDE = 0.25  # of the keypoints
 _LEAST_FOCAL_PX = 8.0  # the widest lens on the smallest picture has more
 # Centres of a picture's two axes in one proportion to the principal point, and in another than the
 # lens' own inaccuracy leaves, are those of another size.
@@ -111,14 +112,15 @@ def principal_point_doubt(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) ->
 
 
 def outside_doubt(keypoints: Float[np.ndarray, "n 2"], size: tuple[int, int]) -> str | None:
-    """Returns a sentence if most keypoints lie outside a picture of (height, width)."""
+    """Returns a sentence if many keypoints lie outside a picture of (height, width)."""
     height, width = size
     outside = (keypoints < -0.5) | (keypoints > [width - 0.5, height - 0.5])
-    if not 2 * outside.any(axis=1).sum() > len(keypoints):
+    num_outside = int(outside.any(axis=1).sum())
+    if num_outside <= _MOST_OUTSIDE * len(keypoints):
         return None
     return (
-        f"Most keypoints lie outside the picture of {width} x {height} pixels: they may be those "
-        "of another picture, or of one of another size."
+        f"{num_outside} of {len(keypoints)} keypoints lie outside the picture of {width} x "
+        f"{height} pixels: they may be of another picture or size, not turned upright, or (v, u)."
     )
 
 

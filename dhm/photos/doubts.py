@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dhm.evidence.keypoints import Box
+from dhm.evidence.plausibility import outside_doubt
 
 _WIDEST_VIEW_DEG = 130.0  # of a lens that a pinhole camera describes
-_MOSTLY_INSIDE = 0.75  # of a box, or of the keypoints
+_MOSTLY_INSIDE = 0.75  # of a box
 _LEAST_CONTRAST = 16  # of a crop, of 255
 
 
@@ -46,13 +47,7 @@ def location_doubts(
         keypoints: The measured keypoints.
     """
     height, width = size
-    doubts = []
-    outside = len(keypoints) - _num_inside(keypoints, (-0.5, -0.5, width, height))
-    if outside > (1 - _MOSTLY_INSIDE) * len(keypoints):
-        doubts.append(
-            f"{outside} of {len(keypoints)} keypoints lie outside the picture of {width} x "
-            f"{height} pixels: they may be of another size, not turned upright, or (v, u)."
-        )
+    doubts = [doubt] if (doubt := outside_doubt(keypoints, size)) else []
     if box is None:
         return tuple(doubts)
     x, y, w, h = box
