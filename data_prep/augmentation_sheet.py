@@ -4,6 +4,7 @@ A row for each change at its limit, on crops of the studio, or of a folder with 
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import imageio.v3 as iio
 import numpy as np
 from jaxtyping import UInt8
 
+from data_prep.command import run
 from data_prep.prepare import prepare
 from data_prep.studio.stage.capture import write_capture
 from data_prep.studio.stage.settings import StudioSettings
 from dhm.data.augmentation import Augmentation, Backgrounds, InputView, augment
 from dhm.data.prepared_data import PreparedData
 from dhm.data.schema import TRAIN
+from dhm.errors import BadInputError
 from dhm.formats.paths import existing, refuse_overwriting, require_writable_place
 
 ROWS = {
@@ -41,6 +44,8 @@ ROWS = {
 COLUMNS = 8
 _TITLE_PX = 116
 _SHOWN_PX = 112
+_FILMED_PX = 128
+_PICTURES = (".jpg", ".jpeg", ".png")
 _BONE = (255, 220, 0)
 
 
@@ -96,29 +101,46 @@ def _filmed(folder: Path) -> PreparedData:
         depth_maps="pictured", scans="held_out", resolution_mm=2.0,
     )  # fmt: skip
     capture = write_capture(settings, folder / "capture", 2)
-    prepare(capture, settings.subject, folder / "prepared", image_size=128)
+    prepare(capture, settings.subject, folder / "prepared", image_size=_FILMED_PX)
     return PreparedData(folder / "prepared")
 
 
-def main() -> None:
-    """Writes the sheet."""
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit code, see `data_prep.command`.
+    """
     parser = argparse.ArgumentParser(prog="data_prep.augmentation_sheet", description=__doc__)
     parser.add_argument("out", type=Path, help="picture to write")
     parser.add_argument("--prepared", type=Path, help="records with masks or depth maps")
     parser.add_argument("--backgrounds", default="", help="folder of pictures; made up by default")
-    options = parser.parse_args()
-    out = existing(options.out)
+    options = parser.parse_args(arguments)
+    return run(lambda: _write(options.out, options.prepared, options.backgrounds))
+
+
+def _write(out: Path, prepared: Path | None, backgrounds: str) -> None:
+    """Draws the sheet and writes it.
+
+    Raises:
+        BadInputError: A path cannot be used.
+    """
+    out = existing(out)
     require_writable_place("OUT", out)
-    backgrounds = existing(options.backgrounds) if options.backgrounds else ""
-    prepared = existing(options.prepared) if options.prepared else None
+    if out.suffix.lower() not in _PICTURES:
+        raise BadInputError("OUT", f"{out}", f"the name of a picture ({', '.join(_PICTURES)})")
+    backgrounds = existing(backgrounds) if backgrounds else ""
+    prepared = existing(prepared) if prepared else None
     folders = [folder for folder in (prepared, backgrounds) if folder]
     refuse_overwriting("OUT", [out], (), folders)
+    data = PreparedData(prepared) if prepared else None
+    source = Backgrounds(data.image_size if data else _FILMED_PX, backgrounds)
     with tempfile.TemporaryDirectory() as folder:
-        data = PreparedData(prepared) if prepared else _filmed(Path(folder))
+        data = data or _filmed(Path(folder))
         records = np.linspace(0, data.num_train - 1, COLUMNS).round().astype(int).tolist()
-        picture = sheet(data, records, Backgrounds(data.image_size, backgrounds))
+        picture = sheet(data, records, source)
     iio.imwrite(out, picture, quality=88)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

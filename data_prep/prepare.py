@@ -9,12 +9,16 @@ import logging
 import sys
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from data_prep.captures.datasets import DATASETS, RELEASE, official_split, read_dataset
-from data_prep.captures.frames import Capture, FaultyItemError
+from data_prep.captures.frames import Capture, CaptureView, FaultyItemError
 from data_prep.captures.left_out import MAX_FAULTY_SHARE, LeftOut
+from data_prep.captures.plausibility import doubts, require_unit
 from data_prep.captures.rhd import HAND, PERSON
+from data_prep.command import run
+from data_prep.records.crop import CAMERA_CONVENTION, NOT_SHOWN
 from data_prep.records.hand_dataset import (
     PlannedView,
     WrittenDataset,
@@ -38,15 +42,16 @@ from dhm.data.schema import (
     write_info,
     write_scan,
 )
-from dhm.errors import BadInputError, DhmError
+from dhm.errors import BadInputError
 from dhm.formats.hand_template import write_template
-from dhm.formats.paths import existing, refuse_removing
+from dhm.formats.paths import existing, refuse_removing, require_folder
 from dhm.formats.scan import read_scan
 from dhm.geometry.hand_rig import REQUIRED_JOINTS
 
 log = logging.getLogger(__name__)
 
 BAD_SCAN = "evaluated frame whose scan cannot be used"
+_SCAN_MARGIN_MM, _MIN_JOINTS_IN_SCAN = 20.0, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +120,7 @@ def prepare(
     capture, out = existing(capture), existing(out)
     template = template and existing(template)
     refuse_removing("--out", out, [capture, *([template] if template else [])])
+    require_folder("--out", out)
     frames = read_dataset(
         dataset, capture, template, subject=subject, every=every, foreground=foreground
     )
@@ -145,7 +151,8 @@ def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOption
         BadInputError: An option or the folder cannot be used, or too many views cannot.
     """
     _check_options(options)
-    for note in frames.notes:
+    require_unit(root, frames)
+    for note in (*frames.notes, *doubts(frames)):
         log.warning("%s", note)
     left_out = LeftOut(counts=frames.skipped, examples=frames.faults)
     left_out.require_share(root, len(frames.views) + left_out.num_faults, options.faulty_share)
@@ -157,6 +164,7 @@ def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOption
         splits, left_out.counts = plan_splits(
             frames, options.image_size, options.test_sequences, options.train_sequences
         )
+        _say_unseen(root, left_out.counts, sum(map(len, splits.values())))
         with replaced_when_done(out) as building:
             splits, written = _write_records(building, root, splits, options, left_out)
             write_index(building, build_index(splits, written))
@@ -185,6 +193,16 @@ def prepare_views(frames: Capture, root: Path, out: Path, options: PrepareOption
         )
     log.info("%s", format_table(info))
     return info
+
+
+def _say_unseen(root: Path, counts: dict[str, int], planned: int) -> None:
+    """Warns where most cameras would not show the hand that their pictures show."""
+    unseen = sum(counts.get(reason.value, 0) for reason in NOT_SHOWN)
+    if unseen > planned:
+        log.warning(
+            "%s: %d of %d pictures cannot show the hand where joints and cameras have it; %s",
+            root, unseen, unseen + planned, CAMERA_CONVENTION,
+        )  # fmt: skip
 
 
 def format_table(info: PreparedInfo) -> str:
@@ -257,22 +275,39 @@ def _copy_scans(
     building: Path, root: Path, planned: list[PlannedView], faulty_share: float
 ) -> LeftOut:
     """Copies the frames' scans; returns the count of those that cannot be used."""
-    scans = {(v.sequence, v.frame): v.scan_path for v, _ in planned if v.scan_path is not None}
+    scans = {(v.sequence, v.frame): v for v, _ in planned if v.scan_path is not None}
     left_out = LeftOut()
-    for (sequence, frame), path in tqdm(scans.items(), desc="scans", unit="scan", disable=None):
+    for (sequence, frame), view in tqdm(scans.items(), desc="scans", unit="scan", disable=None):
         try:
-            write_scan(building, sequence, frame, read_scan(path))
+            vertices, faces = read_scan(view.scan_path)
+            _require_joints_inside(view, vertices)
+            write_scan(building, sequence, frame, (vertices, faces))
         except BadInputError as error:
             left_out.add_fault(BAD_SCAN, error)
             left_out.require_share(root, len(scans), faulty_share)
     return left_out
 
 
+def _require_joints_inside(view: CaptureView, vertices: np.ndarray) -> None:
+    """Refuses a scan that is elsewhere than the frame's joints."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    joints = view.joints[view.joint_valid]
+    margin = _SCAN_MARGIN_MM
+    inside = ((joints > low - margin) & (joints < high + margin)).all(axis=1)
+    if inside.mean() < _MIN_JOINTS_IN_SCAN:
+        centre, size = (low + high) / 2, high - low
+        found = (
+            f"a mesh of {size.max():.3g} mm about {np.round(centre, 3).tolist()}, which surrounds "
+            f"{inside.sum()} of {len(joints)} joints about {joints.mean(axis=0).round(3).tolist()}"
+        )
+        raise BadInputError(view.scan_path, found, "the hand in the joints' world, mm")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        The exit status: 2 for input that cannot be used.
+        The exit code, see `data_prep.command`.
     """
     parser = argparse.ArgumentParser(prog="data_prep.prepare", description=__doc__)
     parser.add_argument("--capture", type=Path, required=True, help="folder with images, ...")
@@ -295,15 +330,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     if options["subject"] is None:
         if options["dataset"] == RELEASE:
-            parser.error("--subject is needed with a capture")
+            parser.error("--subject is needed with a capture; --dataset names a data set")
         options["subject"] = 0
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        prepare(**options)
-    except DhmError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run(lambda: prepare(**options))
 
 
 if __name__ == "__main__":

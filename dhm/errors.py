@@ -1,5 +1,6 @@
 """The errors that dhm raises on purpose."""
 
+import errno
 import signal
 from pathlib import Path
 
@@ -37,6 +38,14 @@ class DamagedRecordError(BadInputError):
         expected = "what the preparation wrote: prepare it again"
         super().__init__(f"{file}, record {record}", found, expected)
         self.record = record
+
+
+DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+"""What the system says of a full, read-only, foreign or failing disk, or of a file in the place of
+a folder; it needs no traceback."""
 
 
 class Interrupted(DhmError):  # noqa: N818 (nothing went wrong)

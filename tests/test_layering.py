@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 # What each room may import from inside the project, besides itself.
-_BASE = {"dhm.types", "dhm.errors", "dhm.files"}
+_BASE = {"dhm.types", "dhm.errors", "dhm.files", "dhm.arguments"}
 _MODEL = _BASE | {"dhm.geometry", "dhm.rendering", "dhm.fitting", "dhm.networks"}
 ALLOWED = {
     "dhm.types": set(),
     "dhm.errors": set(),
     "dhm.files": set(),
+    "dhm.arguments": {"dhm.errors"},
     "dhm.formats": _BASE,
     "dhm.geometry": _BASE,
     "dhm.rendering": _BASE | {"dhm.geometry"},

@@ -61,6 +61,11 @@ def read_dataset(
         raise BadInputError("dataset", repr(name), f"one of {', '.join(DATASETS)}")
     if every < 1:
         raise BadInputError("every", f"{every}", "1 or more")
+    if foreground != rhd.PERSON and name != "rhd":
+        found = f"{foreground!r} with {name}"
+        raise BadInputError(
+            "foreground", found, "the data set rhd, whose masks tell hand and person"
+        )
     if name == RELEASE:
         if every != 1:
             raise BadInputError("every", "a value with the released layout", "another data set")

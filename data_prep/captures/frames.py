@@ -6,7 +6,7 @@ the camera, and the principal point moves to the other side, so that what projec
 projects onto the same content of the flipped picture.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +144,18 @@ class Capture:
     skipped: dict[str, int]
     faults: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def mask_notes(views: Sequence[CaptureView], folder: Path) -> tuple[str, ...]:
+    """Returns a sentence if no view of a data set that has masks has one.
+
+    Args:
+        views: The views.
+        folder: Where the masks should be.
+    """
+    if any(view.mask is not None for view in views):
+        return ()
+    return (f"no picture has a mask in {folder}: their backgrounds cannot be replaced",)
 
 
 class Pinhole(NamedTuple):

@@ -28,6 +28,7 @@ from data_prep.captures.frames import (
     Pinhole,
     as_template_joints,
     faulty_as,
+    mask_notes,
     require_camera,
 )
 from data_prep.captures.left_out import LeftOut
@@ -93,7 +94,8 @@ def read_freihand(root: str | Path, template: HandTemplate, *, every: int = 1) -
         found = f"no usable picture ({left_out.describe()})"
         raise BadInputError(root / "training" / "rgb", found, "<ID:08d>.jpg of FreiHAND")
     views.sort(key=lambda view: (view.sequence, view.frame, view.camera))
-    return Capture(template, tuple(views), left_out.counts, left_out.examples)
+    notes = mask_notes(views, root / "training" / "mask")
+    return Capture(template, tuple(views), left_out.counts, left_out.examples, notes)
 
 
 def _view(

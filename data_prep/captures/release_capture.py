@@ -1,7 +1,7 @@
 """Reads a capture in the released layout: which images are used, and the files of each."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ NO_KEYPOINTS = "frame without a keypoint file"
 NO_JOINT = "frame without a joint of the right hand"
 NO_SCAN_FRAME = "scan whose frame is not clear"
 BAD_KEYPOINTS = "frame whose keypoint file cannot be used"
+_SHOWN = 5  # names in a message
 _REASONS = (NOT_RIGHT_HAND, RANGE_OF_MOTION, NOT_COLOUR, NO_KEYPOINTS, NO_JOINT)
 
 
@@ -58,8 +59,8 @@ def read_release_capture(
 
     Skipped and counted by reason: sequences of the left or of both hands, range-of-motion
     sequences, cameras whose name does not start with 40, frames without keypoints. Images whose
-    camera or keypoint file is missing or damaged are left out and counted as faults. That lens
-    coefficients of KRT_512 are not applied is said in the notes.
+    camera or keypoint file is missing or damaged are left out and counted as faults. The notes say
+    that lens coefficients of KRT_512 are not applied, and that no image has a depth map or a scan.
 
     Args:
         root: The folder that holds images, annotations and hand_model.
@@ -67,15 +68,15 @@ def read_release_capture(
         template_file: template.npz of an exported model that replaces the capture's hand_model.
 
     Raises:
-        BadInputError: The folder is no capture, lacks the subject or has no usable image of it,
-            or KRT_512 or the hand model cannot be used.
+        BadInputError: The folder is no capture, lacks the subject or has no usable image of it, the
+            lines of KRT_512 do not form cameras, or the hand model cannot be used.
     """
     root = Path(root)
     images_folder = _images_folder(root, subject)
     annotations = root / "annotations"
     own = root / "hand_model"
     template = read_template(template_file) if template_file else read_hand_model(own)
-    cameras = read_krt(annotations / "KRT_512")
+    cameras = _Cameras(annotations / "KRT_512")
     left_out = LeftOut(_REASONS)
     frames = _FrameFiles(annotations, subject, template.joint_names, left_out)
     views: dict[tuple[str, int, str], CaptureView] = {}
@@ -90,7 +91,7 @@ def read_release_capture(
                 found = f"frame {image.frame} a second time, after {views[key].image_path.name}"
                 expected = "one image a frame and camera"
                 raise FaultyItemError(SECOND_PICTURE, image.path, found, expected)
-            views[key] = _view(image, _camera(cameras, image, annotations), frames)
+            views[key] = _view(image, cameras.of(image), frames)
         except FaultyItemError as error:
             left_out.add_fault(error.reason, error)
     if not views:
@@ -100,30 +101,62 @@ def read_release_capture(
             f"no usable image ({said})",
             "<right-hand sequence>/cam40*/image<FRAME>.jpg with keypoints",
         )
-    used = {name: cameras[name] for name in sorted({camera for _, _, camera in views})}
     return Capture(
         template,
         tuple(views[key] for key in sorted(views)),
         left_out.counts,
         left_out.examples,
-        _distortion_notes(annotations / "KRT_512", used),
+        (*cameras.distortion_notes(), *frames.notes(views.values())),
     )
 
 
-def _distortion_notes(path: Path, cameras: dict[str, KrtCamera]) -> tuple[str, ...]:
-    """Returns a sentence if lens coefficients that are not 0 are left unused."""
-    bent = {name: camera for name, camera in cameras.items() if camera.distortion.any()}
-    if not bent:
-        return ()
-    moved = {name: largest_shift_px(camera, K_SIZE) for name, camera in bent.items()}
-    known = {name: shift for name, shift in moved.items() if shift is not None}
-    most = max(known, key=known.get, default=None)
-    size = f", up to {known[most]:.1f} pixels (camera {most})" if most is not None else ""
-    return (
-        f"{path}: the lens coefficients of {len(bent)} of {len(cameras)} cameras are not 0{size}, "
-        "and are not applied: the pictures and depth maps are taken as undistorted, as the "
-        "released ones are. Undistort others before the preparation.",
-    )
+class _Cameras:
+    """The cameras of KRT_512; each is checked when an image of it is used."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._damaged: dict[str, BadInputError] = {}
+        self._cameras = read_krt(path, self._damaged)
+        self._used: dict[str, KrtCamera] = {}
+
+    def of(self, image: _Image) -> KrtCamera:
+        """Returns an image's camera.
+
+        Raises:
+            FaultyItemError: It is missing or cannot be used.
+        """
+        name = image.camera
+        if name not in self._used:
+            with faulty_as(NO_CAMERA):
+                self._used[name] = self._checked(name, image.path)
+        return self._used[name]
+
+    def _checked(self, name: str, picture: Path) -> KrtCamera:
+        if name in self._damaged:
+            error = self._damaged[name]
+            raise BadInputError(error.where, error.found, error.expected, error.line)
+        if name not in self._cameras:
+            known = ", ".join([*self._cameras, *self._damaged][:_SHOWN])
+            expected = f"every camera that has images; its first are {known}"
+            raise BadInputError(self._path, f"no camera {name}, which has {picture}", expected)
+        camera = self._cameras[name]
+        require_camera(f"{self._path}, camera {name}", camera.K, K_SIZE)
+        return camera
+
+    def distortion_notes(self) -> tuple[str, ...]:
+        """Returns a sentence if lens coefficients that are not 0 are left unused."""
+        bent = {name: camera for name, camera in self._used.items() if camera.distortion.any()}
+        if not bent:
+            return ()
+        moved = {name: largest_shift_px(camera, K_SIZE) for name, camera in bent.items()}
+        known = {name: shift for name, shift in moved.items() if shift is not None}
+        most = max(known, key=known.get, default=None)
+        size = f", up to {known[most]:.1f} pixels (camera {most})" if most is not None else ""
+        return (
+            f"{self._path}: the lens coefficients of {len(bent)} of {len(self._used)} cameras are "
+            f"not 0{size}, and are not applied: the pictures and depth maps are taken as "
+            "undistorted, as the released ones are. Undistort others before the preparation.",
+        )
 
 
 class _FrameFiles:
@@ -134,8 +167,8 @@ class _FrameFiles:
     ):
         self._keypoints = annotations / "keypoints" / f"subject_{subject}"
         self._depthmaps = annotations / "depthmaps" / f"subject_{subject}"
-        scans = annotations / "3D_scans_decimated" / f"subject_{subject}"
-        self._scans = _scans_by_frame(scans, left_out)
+        self._scans_folder = annotations / "3D_scans_decimated" / f"subject_{subject}"
+        self._scans = _scans_by_frame(self._scans_folder, left_out)
         self._joint_names = joint_names
         self._joints: dict[int, tuple[np.ndarray, np.ndarray] | FaultyItemError | None] = {}
 
@@ -169,6 +202,20 @@ class _FrameFiles:
 
     def scan(self, frame: int) -> Path | None:
         return self._scans.get(frame)
+
+    def notes(self, views: Collection[CaptureView]) -> tuple[str, ...]:
+        """Returns a sentence if no view has a depth map, and one if none has a scan."""
+        notes = []
+        if all(view.depth_path is None for view in views):
+            place = self._depthmaps / "<FRAME, six digits>" / "depthmap<CAMERA>.pkl"
+            notes.append(f"no picture has a depth map: there is none in {place}")
+        if all(view.scan_path is None for view in views):
+            place = self._scans_folder / "<FRAME>.ply"
+            notes.append(
+                f"no frame of the pictures has a scan, which M_err needs: there is none in "
+                f"{place} (or .obj; the last number of the name is the frame)"
+            )
+        return tuple(notes)
 
 
 def _images_folder(root: Path, subject: int) -> Path:
@@ -205,16 +252,6 @@ def _reason_to_skip(image: _Image, subject: int, frames: _FrameFiles) -> str | N
         return NO_KEYPOINTS
     _, valid = joints
     return None if valid.any() else NO_JOINT
-
-
-def _camera(cameras: dict[str, KrtCamera], image: _Image, annotations: Path) -> KrtCamera:
-    path = annotations / "KRT_512"
-    with faulty_as(NO_CAMERA):
-        if image.camera not in cameras:
-            found = f"no camera {image.camera}, which has {image.path}"
-            raise BadInputError(path, found, "every camera that has images")
-        require_camera(f"{path}, camera {image.camera}", cameras[image.camera].K, K_SIZE)
-    return cameras[image.camera]
 
 
 def _view(image: _Image, camera: KrtCamera, frames: _FrameFiles) -> CaptureView:

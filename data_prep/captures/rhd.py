@@ -28,6 +28,7 @@ from data_prep.captures.frames import (
     MaskFile,
     Pinhole,
     as_template_joints,
+    mask_notes,
     mirror_camera,
     mirror_points,
     require_camera,
@@ -107,7 +108,8 @@ def read_rhd(
         found = f"no usable hand ({left_out.describe()})"
         raise BadInputError(root, found, "pictures of RHD")
     views.sort(key=lambda view: (view.sequence, view.frame, view.camera))
-    return Capture(template, tuple(views), left_out.counts, left_out.examples)
+    notes = mask_notes(views, root / SPLITS[0] / "mask")
+    return Capture(template, tuple(views), left_out.counts, left_out.examples, notes)
 
 
 def read_annotations(path: Path, left_out: LeftOut | None = None) -> dict[int, RhdAnnotation]:

@@ -28,6 +28,17 @@ from dhm.formats.release_annotations import read_depth_pickle
 MAX_NEARER_THAN_JOINTS_MM = 200.0
 """Length of a hand: no part of it is nearer to the camera than its joints by more than this."""
 
+MAX_BEFORE_JOINTS_MM, MAX_BEHIND_JOINTS_MM = 100.0, 20.0
+"""How far the surface at a joint's pixel may be nearer than the joint, where other fingers are in
+front of it, and farther, where the joint is not quite on the hand."""
+
+MIN_JOINTS_ON_SURFACE = 0.5
+"""Smallest share of the joints in the crop at which the depth map shows such a surface. Of a view's
+own map it is above 0.8, of another camera's or a flipped one mostly below."""
+
+MAX_FOREGROUND = 0.95
+"""Largest share of the crop, in whose middle third the joints are, that a hand covers."""
+
 MAX_ASPECT_CHANGE = 0.02
 """Largest relative change of the aspect ratio: that of rounding the sides of a small picture."""
 
@@ -35,6 +46,8 @@ MAX_ASPECT_CHANGE = 0.02
 BAD_PICTURE = "picture that is missing or does not decode"
 BAD_SHAPE = "picture whose shape is not its camera's"
 BAD_DEPTH = "depth map that cannot be used"
+OTHER_DEPTH = "depth map that does not show the hand at its joints"
+NO_BACKGROUND = "depth map without background"
 BAD_MASK = "mask that cannot be used"
 
 
@@ -45,6 +58,15 @@ class Unusable(StrEnum):
     BEHIND_CAMERA = "hand behind the camera"
     OUTSIDE_IMAGE = "hand outside the image"
     TOO_SMALL = f"hand smaller than {MIN_BOX_PX:g} pixels"
+
+
+NOT_SHOWN = (Unusable.BEHIND_CAMERA, Unusable.OUTSIDE_IMAGE, Unusable.TOO_SMALL)
+"""Reasons that wrong cameras or joints have, where they are many."""
+
+CAMERA_CONVENTION = (
+    "cameras map the world to the camera in mm, x to the right, y down and z ahead, and K is in "
+    "pixels of their pictures"
+)
 
 
 class CropPlan(NamedTuple):
@@ -123,7 +145,10 @@ def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
         with faulty_as(BAD_DEPTH):
             whole = read_depth_pickle(view.depth_path)
         M_depth = _source_from_crop(view, plan, whole.shape, view.depth_path, BAD_DEPTH)
-        depth, dropped = limit_depth(warp_depth(whole, M_depth, plan.size), plan.nearest_mm)
+        read = warp_depth(whole, M_depth, plan.size)
+        _require_hand(view, plan, whole, read)
+        depth, dropped = limit_depth(read, plan.nearest_mm)
+        _require_background(view, depth)
     if view.mask is not None:
         with faulty_as(BAD_MASK):
             mask = warp_mask(_read_mask(view, image), M_image, plan.size)
@@ -134,6 +159,42 @@ def crop_view(view: CaptureView, plan: CropPlan) -> CroppedView:
         dropped_pixels=dropped,
         mask=mask,
     )
+
+
+def _require_hand(view: CaptureView, plan: CropPlan, whole: np.ndarray, depth: np.ndarray) -> None:
+    """Raises a FaultyItemError for a depth map that shows something elsewhere than the joints.
+
+    Args:
+        view: The view.
+        plan: How it is cropped.
+        whole: The depth map.
+        depth: Its crop.
+    """
+    if not whole.any():
+        return
+    joints = view.joints[view.joint_valid].astype(np.float64)
+    in_camera = joints @ view.T_camera_world[:3, :3].T + view.T_camera_world[:3, 3]
+    pixels = (in_camera / in_camera[:, 2:]) @ (plan.A_crop_view @ view.K).T
+    column, row = np.rint(pixels[:, :2]).astype(int).T
+    inside = (np.minimum(column, row) >= 0) & (np.maximum(column, row) < plan.size)
+    z, surface = in_camera[inside, 2], depth[row[inside], column[inside]]
+    near = (surface > z - MAX_BEFORE_JOINTS_MM) & (surface < z + MAX_BEHIND_JOINTS_MM)
+    if (near & (surface > 0)).sum() < MIN_JOINTS_ON_SURFACE * inside.sum():
+        shown = depth[depth > 0] if depth.any() else whole[whole > 0]
+        found = (
+            f"depths from {shown.min():.4g} to {shown.max():.4g} around joints from {z.min():.4g} "
+            f"to {z.max():.4g} mm, {(near & (surface > 0)).sum()} of {inside.sum()} on the surface"
+        )
+        expected = f"the hand's depths in mm along the camera's z; {CAMERA_CONVENTION}"
+        raise FaultyItemError(OTHER_DEPTH, view.depth_path, found, expected)
+
+
+def _require_background(view: CaptureView, depth: np.ndarray) -> None:
+    """Raises a FaultyItemError for a depth map that goes on around the hand."""
+    share = np.count_nonzero(depth) / depth.size
+    if share > MAX_FOREGROUND:
+        found = f"depths on {share:.0%} of the hand's crop"
+        raise FaultyItemError(NO_BACKGROUND, view.depth_path, found, "0 around the hand")
 
 
 def limit_depth(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from data_prep.captures.frames import Capture
-from data_prep.records.crop import CropPlan, Unusable, plan_crop
+from data_prep.records.crop import CAMERA_CONVENTION, CropPlan, Unusable, plan_crop
 from data_prep.records.hand_dataset import PlannedView
 from dhm.data.schema import TEST, TRAIN
 from dhm.errors import BadInputError
@@ -80,9 +80,8 @@ def plan_splits(
     for split, views in splits.items():
         if not views:
             found = f"no usable view in {list(sequences[split])} ({dict(counts)})"
-            raise BadInputError(
-                f"{split}_sequences", found, "views in which the hand can be cropped"
-            )
+            expected = f"views in which the hand can be cropped; {CAMERA_CONVENTION}"
+            raise BadInputError(f"{split}_sequences", found, expected)
     return splits, skipped
 
 

@@ -6,9 +6,9 @@ import logging
 import sys
 from pathlib import Path
 
+from data_prep.command import run
 from data_prep.studio.stage.capture import SHEET_FILE, write_capture
 from data_prep.studio.stage.settings import CHOICES, StudioSettings
-from dhm.errors import DhmError
 
 _HELP = {
     "subject": "1 to 4",
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        The exit status: 2 for invalid settings or folders, 130 if interrupted.
+        The exit code, see `data_prep.command`.
     """
     parser = argparse.ArgumentParser(prog="data_prep.studio", description=__doc__)
     for field in dataclasses.fields(StudioSettings):
@@ -55,16 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options["pictures"] is None:
         options["pictures"] = options["cameras"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        folder = write_capture(StudioSettings(**options), out, workers)
-    except DhmError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes here", file=sys.stderr)
-        return 130
-    print(f"{folder}, see {SHEET_FILE}")
-    return 0
+
+    def film() -> None:
+        print(f"{write_capture(StudioSettings(**options), out, workers)}, see {SHEET_FILE}")
+
+    return run(film, "interrupted; the same command resumes here")
 
 
 if __name__ == "__main__":

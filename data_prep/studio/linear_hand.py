@@ -8,6 +8,7 @@ a population of the studio without its four subjects.
 
 import argparse
 import multiprocessing
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -20,8 +21,10 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from data_prep.command import run
 from data_prep.studio.anatomy.rig import pose_rig
 from data_prep.studio.template.registration import Registration, population_member, random_pose
+from dhm.errors import BadInputError
 from dhm.formats.mano_pickle import write_mano
 from dhm.formats.mano_side import RIGHT
 from dhm.formats.paths import existing, require_writable_place
@@ -221,18 +224,32 @@ def _tips(rest: Float[np.ndarray, "n v 3"]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Builds the model and writes it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit code, see `data_prep.command`.
+    """
+    parser = argparse.ArgumentParser(prog="data_prep.studio.linear_hand", description=__doc__)
     parser.add_argument("file", type=Path, help="file to write, a .pkl")
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
     options = parser.parse_args(arguments)
-    file = existing(options.file)
+    return run(lambda: _write(existing(options.file), options.workers))
+
+
+def _write(file: Path, workers: int) -> None:
+    """Builds the model and writes it.
+
+    Raises:
+        BadInputError: The file cannot be written, or there is no process to build it.
+    """
+    if workers < 1:
+        raise BadInputError("workers", f"{workers}", "1 or more processes")
     require_writable_place("FILE", file)
-    model = build_linear_hand(workers=options.workers)
+    model = build_linear_hand(workers=workers)
     write_mano(file, model)
     print(f"{file}: {len(model.v_template)} vertices")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

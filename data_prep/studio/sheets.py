@@ -6,6 +6,7 @@ skinning compared with the true surface.
 
 import argparse
 import colorsys
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
 
+from data_prep.command import run
 from data_prep.studio.anatomy.albedo import TONES, skin_albedo
 from data_prep.studio.anatomy.proportions import NUM_SUBJECTS, Proportions, subject
 from data_prep.studio.anatomy.rig import rig_transforms
@@ -27,7 +29,7 @@ from data_prep.studio.stage.cameras import look_at, pinhole_camera, render_views
 from data_prep.studio.stage.lighting import diffuse_light, specular_light, studio_lighting
 from data_prep.studio.stage.sensors import dark_background, photograph
 from data_prep.studio.template.hand_template import hand_template
-from dhm.formats.paths import existing
+from dhm.formats.paths import existing, require_folder
 from dhm.geometry.hand_rig import JOINT_NAMES, dof_indices, pose_to_euler
 from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
 from dhm.geometry.transforms import euler_angles_to_matrix
@@ -218,11 +220,25 @@ def _charts(template: HandTemplate) -> UInt8[np.ndarray, "t t 3"]:
     return label(tile, "charts")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Writes the sheets."""
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit code, see `data_prep.command`.
+    """
     parser = argparse.ArgumentParser(prog="data_prep.studio.sheets", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    out = existing(parser.parse_args(arguments).out)
+    options = parser.parse_args(arguments)
+    return run(lambda: _write(existing(options.out)))
+
+
+def _write(out: Path) -> None:
+    """Draws the sheets and writes them into a folder.
+
+    Raises:
+        BadInputError: A file is in its place.
+    """
+    require_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)
     for name, sheet in (
         ("template", template_sheet),
@@ -235,4 +251,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,6 @@
 """The command line: finds the command, parses its flags, runs it, and says what went wrong."""
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,18 +14,12 @@ from dhm.cli.installation import missing_part
 from dhm.cli.process import keep_freed_memory, own_messages
 from dhm.cli.run_commands import RUN_COMMANDS, WHOLE_JOB
 from dhm.cli.study_commands import STUDY_COMMANDS
-from dhm.errors import DhmError, Interrupted
+from dhm.errors import DISK_ERRORS, DhmError, Interrupted
 
 COMMANDS: dict[str, Command] = {**RUN_COMMANDS, **STUDY_COMMANDS, **HAND_COMMANDS}
 
 _ALL: dict[str | None, Command] = {None: WHOLE_JOB, **COMMANDS}
 _USAGE_CODE = 2
-# What the system says of a full, read-only, foreign or failing disk, or of a file in the place of a
-# folder, needs no traceback.
-_DISK_ERRORS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR,
-    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
-)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +63,7 @@ def _main(words: list[str]) -> int:
         print(f"error: {missing}", file=sys.stderr)
         return _end(1)
     except (DhmError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno not in DISK_ERRORS:
             raise
         print(f"error: {error}", file=sys.stderr)
         return _end(1)

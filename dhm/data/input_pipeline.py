@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # Each kind of random draw has a stream of its own.
 _ORDER, _VIEWS, _AUGMENTATION = 0, 1, 2
+_LOOKED_AT = 16  # records in which masks are looked for
 PADDING = -1
 """`Batch.record` of the rows that pad the last batch of an ordered pass."""
 
@@ -227,6 +228,23 @@ class _Samples:
         self._index = data.split_index(split)
         self._views = depth_views_by_frame(self._index)
         self.num_records = len(self._index.frame)
+        if augmentation.background and not self._shows_foreground():
+            log.warning(
+                "augment.background has no effect: the records of %s have neither masks nor depth "
+                "maps to tell the hand from its background", data.root,
+            )  # fmt: skip
+
+    def _shows_foreground(self) -> bool:
+        """Whether records have depth maps or, of a few that are looked at, a mask."""
+        if self._index.has_depth.any():
+            return True
+        for record in np.linspace(0, self.num_records - 1, _LOOKED_AT).astype(int).tolist():
+            try:
+                if self._data.record(self._split, record).mask:
+                    return True
+            except DamagedRecordError:  # counted where it is drawn
+                continue
+        return False
 
     def at(self, position: int, with_targets: bool) -> _Sample:
         if self._shuffle:

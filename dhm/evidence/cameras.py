@@ -14,6 +14,7 @@ from dhm.evidence.keypoints import (
     read_intrinsics,
     read_points,
     refuse_unknown_fields,
+    without_placeholders,
 )
 from dhm.evidence.units import UNIT_FIELDS, Units, read_units
 from dhm.fitting.evidence import depth_points, spread_sample
@@ -46,6 +47,7 @@ class CameraView(NamedTuple):
         image: The picture for the overlay, or None.
         skin: A sample of the points of its depth map, world mm, or None.
         units: What its entry says of units and conventions.
+        notes: Sentences for the reader of the result.
     """
 
     name: str
@@ -56,6 +58,7 @@ class CameraView(NamedTuple):
     image: Path | None = None
     skin: Float[np.ndarray, "n 3"] | None = None
     units: Units = Units()
+    notes: tuple[str, ...] = ()
 
 
 def read_camera(
@@ -89,6 +92,8 @@ def read_camera(
     units = read_units(where, content, units)
     K, T = read_intrinsics(where, content.get("K")), _read_extrinsics(where, content, units)
     points = read_points(where, "points", content.get("points", {}), joint_names, 2)
+    points, notes = without_placeholders(points)
+    notes = tuple(f"Camera {name}: {note}" for note in notes)
     skin = []
     if (depth := content.get("depth")) is not None:
         has_own = "K_depth" in content
@@ -102,7 +107,7 @@ def read_camera(
             raise BadInputError(f"{where}, {image}", "no such file", "the camera's picture")
     sample = skin[0][0][spread_sample(skin[0][0], _NUM_SAMPLES)] if skin else None
     keypoints, confidence = in_template_order(points, joint_names, 2)
-    return CameraView(name, K, T, keypoints, confidence, image, sample, units), skin
+    return CameraView(name, K, T, keypoints, confidence, image, sample, units, notes), skin
 
 
 def read_path(where: str | Path, value: Any, folder: Path) -> Path:

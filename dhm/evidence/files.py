@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dhm.errors import BadInputError
+from dhm.evidence.arrays import read_arrays
 from dhm.evidence.cameras import (
     CameraView,
     SkinPoints,
@@ -21,15 +22,14 @@ from dhm.evidence.cameras import (
 )
 from dhm.evidence.keypoints import (
     in_template_order,
-    is_unmeasured,
     read_points,
     read_side,
     refuse_unknown_fields,
 )
+from dhm.evidence.placeholders import without_far_joints
 from dhm.evidence.units import UNIT_FIELDS, Units, read_units
 from dhm.fitting.evidence import spread_sample
 from dhm.formats.json_file import json_numbers, read_json
-from dhm.formats.npz import Arrays
 from dhm.formats.scan import read_scan
 from dhm.geometry.hand_rig import dof_names
 from dhm.geometry.mesh import vertex_normals
@@ -39,10 +39,12 @@ NUM_POINTS = 1500
 MIN_JOINTS = 3
 """Joints with a known 3D position that determine the root transform."""
 _MIN_KEYPOINTS = 4
+# Mean cosine between normals and directions from the middle: 0.3 to 0.45 for hands, 0.1 for parts.
+_INWARD = 0.1
+_INWARDS = "The scan's faces look inwards: their corners may be in the wrong order."
+_SCAN_SPAN = (20.0, 1e4)  # mm; a part of a hand, and a room
 
 _FRAME_FIELDS = ("joints", "cameras", "scan", "start", "side", "fit_scale", *UNIT_FIELDS)
-_ARRAYS = ("joints", "joint_confidence", "joint_names", "keypoints", "keypoint_confidence", "K",
-           "T_camera_world", "depth", "K_depth", "sequence", *UNIT_FIELDS)  # fmt: skip
 _EXPECTED = 'evidence: {"joints": {"wrist": [x, y, z], ...}, "cameras": {...}, "scan": "a.ply"}'
 
 
@@ -59,6 +61,7 @@ class FrameEvidence(NamedTuple):
         side: RIGHT, LEFT, or None if the file does not say.
         start: Angles and T_frame_model to start from, or None.
         fit_scale: Whether the hand's size is fitted.
+        doubts: Sentences about what was left out of it.
     """
 
     name: str
@@ -70,6 +73,7 @@ class FrameEvidence(NamedTuple):
     side: str | None = None
     start: tuple[Float[np.ndarray, " d"], Float[np.ndarray, "4 4"]] | None = None
     fit_scale: bool = False
+    doubts: tuple[str, ...] = ()
 
     @property
     def num_joints_in_space(self) -> int:
@@ -116,8 +120,7 @@ def read_evidence(path: Path, joint_names: Sequence[str]) -> EvidenceFile:
             frames can be used: with an unknown joint or field, an infinite number, an invalid
             rotation, or too little evidence to place a hand; the message names the frame.
     """
-    is_npz = path.suffix.lower() == ".npz"
-    content = _read_arrays(path, joint_names) if is_npz else read_json(path, _EXPECTED)
+    content = _read_content(path, joint_names)
     refuse_unknown_fields(path, content, (*_FRAME_FIELDS, "frames", "sequence"))
     entries = content.get("frames")
     if entries is None:
@@ -142,6 +145,15 @@ def read_evidence(path: Path, joint_names: Sequence[str]) -> EvidenceFile:
     return EvidenceFile(
         tuple(frames.values()), sequence, tuple(frames), len(entries), tuple(refused)
     )
+
+
+def _read_content(path: Path, joint_names: Sequence[str]) -> dict:
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return read_arrays(path, joint_names)
+    if suffix != ".json":
+        raise BadInputError(path, f"a file of type {suffix!r}", "evidence as .json or .npz")
+    return read_json(path, _EXPECTED)
 
 
 def _merged_frame(where: str, shared: dict, entry: Any) -> dict:
@@ -176,7 +188,7 @@ def _read_frame(
     cameras = {} if entry.get("cameras") is None else entry["cameras"]
     if not isinstance(cameras, dict):
         raise BadInputError(where, f"cameras of a {type(cameras).__name__}", "cameras by name")
-    views, skin = [], []
+    views, skin, doubts = [], [], []
     for camera, content in cameras.items():
         if content is None:
             continue
@@ -185,13 +197,16 @@ def _read_frame(
         views.append(view)
         skin += camera_skin
     if (scan := entry.get("scan")) is not None:
-        points, normals = _read_scan(where, scan, folder)
-        skin.append((units.mm * points, normals))
+        skin.append(_read_scan(where, scan, folder, units))
+        if _look_inwards(*skin[-1]):
+            doubts.append(_INWARDS)
     positions, confidence = in_template_order(joints, joint_names, 3)
+    positions = units.mm * positions
+    confidence, left_out = without_far_joints(positions, confidence, joint_names)
     frame = FrameEvidence(
-        name, units.mm * positions, confidence, tuple(views), *_sample_skin(skin),
+        name, positions, confidence, tuple(views), *_sample_skin(skin),
         read_side(where, entry), _read_start(where, entry.get("start"), joint_names, units),
-        _read_flag(where, entry, "fit_scale"),
+        _read_flag(where, entry, "fit_scale"), (*left_out, *doubts),
     )  # fmt: skip
     _require_enough(where, frame)
     return frame
@@ -221,13 +236,25 @@ def _read_flag(where: str | Path, entry: dict, key: str) -> bool:
     return value
 
 
-def _read_scan(where: str | Path, value: Any, folder: Path) -> SkinPoints:
+def _read_scan(where: str | Path, value: Any, folder: Path, units: Units) -> SkinPoints:
     path = read_path(where, value, folder)
     with error_prefix(where):
         vertices, faces = read_scan(path)
     normals = vertex_normals(vertices, faces)
     usable = (normals**2).sum(axis=1) > 0.5
-    return vertices[usable], normals[usable]
+    points = units.mm * vertices[usable]
+    span = np.ptp(points, axis=0).max() if len(points) else 0.0
+    if not _SCAN_SPAN[0] <= span <= _SCAN_SPAN[1]:
+        found = f"a scan that spans {span:.3g} mm"
+        raise BadInputError(f"{where}, {path}", found, 'mm, or the "unit" of all of the frame')
+    return points, normals[usable]
+
+
+def _look_inwards(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> bool:
+    """Returns whether normals point to the middle of the points rather than away from it."""
+    outwards = points - points.mean(axis=0)
+    length = np.linalg.norm(outwards, axis=1).sum()
+    return bool((outwards * normals).sum() < -_INWARD * length)
 
 
 def _sample_skin(skin: Sequence[SkinPoints]) -> SkinPoints:
@@ -255,79 +282,9 @@ def _read_start(
         if name not in names:
             raise BadInputError(where, f"angle {name!r}", f"one of {', '.join(names)}")
         angle = json_numbers(f"{where}, {name}", value, (), "an angle in radians")
+        if abs(angle) > np.pi:
+            raise BadInputError(f"{where}, {name}", f"{angle:g}", "an angle in radians")
         theta[names.index(name)] = angle
     T = json_numbers(where, entry.get("T_frame_model"), (4, 4), expected)
     T[:3, 3] *= units.mm
     return theta, rigid_transform(f"{where}, start", T)
-
-
-def _read_arrays(path: Path, joint_names: Sequence[str]) -> dict:
-    """Reads a .npz file as the content of a .json, with arrays for depth maps."""
-    arrays = Arrays(path)
-    names = arrays.names
-    refuse_unknown_fields(path, dict.fromkeys(names), _ARRAYS)
-    order = list(joint_names)
-    if "joint_names" in names:
-        order = [str(name) for name in arrays.of("joint_names", "U", None)]
-    observed = [arrays[name] for name in ("joints", "keypoints", "depth") if name in names]
-    count = len(np.atleast_1d(observed[0])) if observed else 0
-    if not count:
-        raise BadInputError(path, f"arrays {list(names)}", "joints, keypoints or depth")
-    sequence = arrays["sequence"] if "sequence" in names else np.array(False)
-    if sequence.size != 1 or sequence.dtype.kind not in "biu":
-        found = f"sequence as {sequence.dtype} {list(sequence.shape)}"
-        raise BadInputError(path, found, "true or false")
-    frames = [_array_frame(arrays, frame, count, order) for frame in range(count)]
-    said = {
-        key: arrays[key].item() for key in UNIT_FIELDS if key in names and arrays[key].size == 1
-    }
-    return said | {"frames": frames, "sequence": bool(sequence.item())}
-
-
-def _array_frame(arrays: Arrays, frame: int, count: int, order: list[str]) -> dict:
-    def array(name: str, kinds: str, *shape: int | None) -> np.ndarray:
-        return arrays.measured(name, kinds, count, *shape)[frame]
-
-    def points(name: str, confidence: str, *shape: int) -> tuple[np.ndarray, np.ndarray]:
-        has_confidence = confidence in names
-        weights = np.ones(shape[:-1])
-        if has_confidence:
-            weights = array(confidence, "f", *shape[:-1])
-        return array(name, "f", *shape), weights
-
-    names, num_joints, content = arrays.names, len(order), {}
-    if "joints" in names:
-        content["joints"] = _by_name(order, *points("joints", "joint_confidence", num_joints, 3))
-    if "K" not in names:
-        return content
-    num_cameras = arrays["K"].shape[-3] if arrays["K"].ndim > 2 else 1
-    cameras: list[dict] = [{} for _ in range(num_cameras)]
-    for key, side in (("K", 3), ("T_camera_world", 4), ("K_depth", 3)):
-        if key in names:
-            shape = (num_cameras, side, side)
-            is_shared = arrays[key].ndim == 3
-            values = arrays.measured(key, "f", *shape) if is_shared else array(key, "f", *shape)
-            for camera, value in zip(cameras, values, strict=True):
-                camera[key] = value
-    if "keypoints" in names:
-        rows = points("keypoints", "keypoint_confidence", num_cameras, num_joints, 2)
-        for camera, pixels, weights in zip(cameras, *rows, strict=True):
-            camera["points"] = _by_name(order, pixels, weights)
-    if "depth" in names:
-        depth_maps = array("depth", "fiu", num_cameras, None, None)
-        for camera, depth in zip(cameras, depth_maps, strict=True):
-            camera["depth"] = depth
-    used = {str(index): camera for index, camera in enumerate(cameras) if not _is_absent(camera)}
-    return content | {"cameras": used}
-
-
-def _is_absent(camera: dict) -> bool:
-    """Returns whether a frame has neither the calibration nor a point or depth map of a camera."""
-    seen = [point for point in camera.get("points", {}).values() if not is_unmeasured(point, 2)]
-    return np.isnan(camera["K"]).all() and not seen and "depth" not in camera
-
-
-def _by_name(order: list[str], points: np.ndarray, weights: np.ndarray) -> dict[str, list[float]]:
-    """Returns points by name, with their confidence."""
-    rows = zip(order, points.tolist(), weights.tolist(), strict=True)
-    return {name: [*point, weight] for name, point, weight in rows}

@@ -12,12 +12,19 @@ from jaxtyping import Float, UInt8
 
 from dhm.errors import BadInputError, DhmError
 from dhm.evidence.cameras import CameraView, error_prefix
-from dhm.evidence.files import MIN_JOINTS, EvidenceFile, FrameEvidence, read_evidence
+from dhm.evidence.files import EvidenceFile, FrameEvidence, read_evidence
 from dhm.evidence.fitter import FrameFitter
 from dhm.evidence.input_files import Processed, process_files
 from dhm.evidence.outline import frame_ending, outline_evidence
-from dhm.evidence.plausibility import Residuals, check_evidence, check_fit, principal_point_doubt
-from dhm.export.hand import EXPORT_FOLDER
+from dhm.evidence.plausibility import (
+    Residuals,
+    check_evidence,
+    check_fit,
+    outside_doubt,
+    principal_point_doubt,
+)
+from dhm.evidence.readings import reading_doubts
+from dhm.export.hand import find_export
 from dhm.export.hand_files import (
     CAMERA,
     LEFT,
@@ -36,10 +43,6 @@ from dhm.formats.paths import existing, home_expanded
 from dhm.formats.photo import read_photo
 from dhm.types import HandTemplate
 
-# Hands this far from their joints, mm, are compared with the other side, which is named if it is
-# this many times nearer.
-_FAR_FROM_JOINTS, _NEARER = 3.0, 2.0
-
 
 def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) -> int:
     """Fits a trained hand to each frame of evidence files and writes the files of `write_hand`.
@@ -48,7 +51,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
     the same.
 
     Args:
-        workdir: Folder of a run with an exported model.
+        workdir: Folder of a run with an exported model, or of that model.
         evidence: Evidence files, see docs/fitting.md.
         out: Folder of the results.
         left: Whether hands are left hands where their file does not say.
@@ -61,7 +64,8 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             result would be written over an input.
     """
     workdir, out = existing(workdir), home_expanded(out)
-    model, variables = load_model(workdir / EXPORT_FOLDER)
+    folder = find_export(workdir)
+    model, variables = load_model(folder)
     fitter = FrameFitter(model, variables)
     decode = jax.jit(lambda theta: model.apply(variables, theta, method="decode")[:2])
     joints_zero = np.asarray(decode(jnp.zeros((1, model.encoder.num_dofs)))[1][0])
@@ -73,7 +77,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         content = content._replace(frames=frames)
         content, checked = _checked(path, content, joints_zero)
         fitted = jax.device_get(fitter(content))
-        sides = _side_doubts(fitter, content, fitted)
+        readings = reading_doubts(fitter, content, fitted, model.template.joint_names)
         refused, hands = list(content.refused), []
         for i, (frame, before) in enumerate(zip(content.frames, checked, strict=True)):
             one: FittedHand = jax.tree.map(lambda x, i=i: x[i], fitted)
@@ -88,7 +92,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
             except BadInputError as error:
                 refused.append(error)
                 continue
-            hands.append(hand._replace(doubts=(*before.doubts, *after, *sides[i])))
+            hands.append(hand._replace(doubts=(*before.doubts, *after, *readings[i])))
             name = stem + frame_ending(content.numbers[i], content.num_frames)
             picture = before.picture
             overlay = picture and _draw_overlay(picture, hands[-1], model.template)
@@ -101,7 +105,7 @@ def fit(workdir: Path, evidence: Sequence[Path], out: Path, left: bool = False) 
         return Processed(line, tuple(refused))
 
     files = [outline_evidence(existing(path)) for path in evidence]
-    return process_files(files, out, fit_file, closed=closed_to_results(workdir))
+    return process_files(files, out, fit_file, closed=(folder, *closed_to_results(workdir)))
 
 
 class _Picture(NamedTuple):
@@ -144,29 +148,6 @@ def _checked(
     return content, list(checked.values())
 
 
-def _side_doubts(
-    fitter: FrameFitter, content: EvidenceFile, fitted: FittedHand
-) -> list[tuple[str, ...]]:
-    """Fits hands that are far from their joints as the other side; says where that is nearer."""
-    doubts: list[tuple[str, ...]] = [()] * len(content.frames)
-    far = [
-        i
-        for i, (frame, error) in enumerate(zip(content.frames, fitted.joint_error, strict=True))
-        if error > _FAR_FROM_JOINTS and frame.num_joints_in_space >= MIN_JOINTS
-    ]
-    if not far:
-        return doubts
-    frames = [content.frames[i] for i in far]
-    turned = tuple(
-        frame._replace(side=RIGHT if frame.side == LEFT else LEFT, start=None) for frame in frames
-    )
-    others = jax.device_get(fitter(content._replace(frames=turned, sequence=False)))
-    for i, frame, error in zip(far, turned, others.joint_error, strict=True):
-        if _NEARER * error < fitted.joint_error[i]:
-            doubts[i] = (f"As a {frame.side} hand it is {error:.1f} mm from the joints.",)
-    return doubts
-
-
 def _place(path: Path, content: EvidenceFile, index: int) -> str:
     """Returns the place of a frame, for messages."""
     return f"{path}, frame {content.numbers[index]}" if content.num_frames > 1 else str(path)
@@ -196,6 +177,7 @@ def _as_predicted(
         scale=scale,
         reprojection_error_px=_finite_or_none(fitted.pixel_error),
         source=str(path),
+        notes=tuple(note for view in frame.views for note in view.notes),
         details={
             "joint_error_mm": _finite_or_none(fitted.joint_error),
             "surface_error_mm": _finite_or_none(fitted.surface_error),
@@ -221,18 +203,21 @@ def _residuals(fitted: FittedHand) -> Residuals:
 def _picture_doubts(picture: _Picture | None) -> tuple[str, ...]:
     if picture is None:
         return ()
-    doubt = principal_point_doubt(picture.view.K, picture.image.shape[:2])
-    return (doubt,) if doubt else ()
+    view, size = picture.view, picture.image.shape[:2]
+    seen = view.keypoints[view.confidence > 0]
+    return tuple(filter(None, (principal_point_doubt(view.K, size), outside_doubt(seen, size))))
 
 
 def _in_words(hands: Sequence[PredictedHand]) -> str:
-    """Returns the doubts about a file's hands, each once, with the number of frames."""
+    """Returns the notes and doubts on a file's hands, each once, with the number of frames."""
+    notes = " ".join(dict.fromkeys(note for hand in hands for note in hand.notes))
+    notes = f". {notes}" if notes else ""
     counts = Counter(doubt for hand in hands for doubt in hand.doubts)
     if not counts:
-        return ""
+        return notes
     doubtful = sum(bool(hand.doubts) for hand in hands)
     where = "" if len(hands) == 1 else f" in {doubtful} of {len(hands)} frames"
-    return f". DOUBTFUL{where}: {' '.join(counts)}"
+    return f"{notes}. DOUBTFUL{where}: {' '.join(counts)}"
 
 
 def _finite_or_none(value: np.ndarray) -> float | None:

@@ -1,4 +1,4 @@
-"""Keypoints of hands in JSON: the fields that `fit` and `predict` share.
+"""Keypoints of hands: the fields that `fit` and `predict` share, and the pixels they are in.
 
 What was not measured may be left out or null; of a point the confidence may be 0, or a number NaN.
 """
@@ -15,6 +15,11 @@ from dhm.export.hand_files import LEFT, RIGHT
 from dhm.formats.json_file import json_numbers
 
 _AXES = {2: "u, v", 3: "x, y, z"}
+_PLACEHOLDERS = ((0.0, 0.0), (-1.0, -1.0))
+_SHOWN_NAMES = 5
+
+PARTS = (1, 1)
+"""The size of a picture whose coordinates are parts of its width and height."""
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
@@ -28,12 +33,17 @@ class Detection(NamedTuple):
         keypoints: (u, v, confidence from 0 to 1) by joint name of the hand model; may be empty.
         side: "right", "left", or None if unknown.
         K: Intrinsics, or None if unknown.
+        size: Width and height of the picture whose pixels all of these are in; PARTS for parts of
+            the picture; None for those of the picture itself.
+        notes: Sentences for the reader of the result.
     """
 
     box: Box | None
     keypoints: dict[str, tuple[float, float, float]]
     side: str | None
     K: Float[np.ndarray, "3 3"] | None = None
+    size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def refuse_unknown_fields(where: str | Path, entry: Mapping, known: Sequence[str]) -> None:
@@ -79,6 +89,66 @@ def read_points(
     return points
 
 
+def without_placeholders(
+    points: Mapping[str, tuple[float, ...]],
+) -> tuple[dict[str, tuple[float, ...]], tuple[str, ...]]:
+    """Leaves out the keypoints at exactly (0, 0) or (-1, -1), and says which.
+
+    Tools write these for points that they did not find, whatever the confidence. No hand is
+    measured there, in the corner of the picture and on a whole pixel.
+    """
+    left_out = [name for name, point in points.items() if tuple(point[:2]) in _PLACEHOLDERS]
+    if not left_out:
+        return dict(points), ()
+    names = ", ".join(left_out[:_SHOWN_NAMES]) + ", ..." * (len(left_out) > _SHOWN_NAMES)
+    kept = {name: point for name, point in points.items() if name not in left_out}
+    return kept, (f"Keypoints at (0, 0) or (-1, -1) count as not measured: {names}.",)
+
+
+def in_picture(where: str | Path, found: Detection, size: tuple[int, int]) -> Detection:
+    """Returns a detection in the pixels of a picture, with a note if it was in others.
+
+    Pixel centres are whole numbers: a picture that is s times as large has x' = (x + 0.5) s - 0.5.
+
+    Args:
+        where: The picture's place, for messages.
+        found: The detection.
+        size: (height, width) of the picture.
+
+    Raises:
+        BadInputError: If the detection is for a picture of another shape.
+    """
+    if found.size is None or found.size == size[::-1]:
+        return found._replace(size=None)
+    (height, width), (given_width, given_height) = size, found.size
+    sx, sy = width / given_width, height / given_height
+    # Sizes are rounded: the smaller of the two pictures may be a pixel off.
+    is_same_shape = abs(width / sy - given_width) <= 1 or abs(given_width * sy - width) <= 1
+    if found.size == PARTS:
+        shift = np.array([-0.5, -0.5])
+        note = "Keypoints, box and K are parts of the picture by their file."
+    elif is_same_shape:
+        shift = np.array([sx - 1, sy - 1]) / 2
+        note = (
+            f"Keypoints, box and K are for {given_width} x {given_height} pixels by their file: "
+            f"they are scaled by {sx:.4g} to the picture's {width} x {height}."
+        )
+    else:
+        expected = f"that of the upright picture, {width} x {height}, at any scale"
+        raise BadInputError(where, f'"size": [{given_width}, {given_height}]', expected)
+    M = np.array([[sx, 0, shift[0]], [0, sy, shift[1]], [0, 0, 1]])
+    box = found.box and (
+        sx * found.box[0] + shift[0], sy * found.box[1] + shift[1],
+        sx * found.box[2], sy * found.box[3],
+    )  # fmt: skip
+    keypoints = {
+        name: (sx * u + shift[0], sy * v + shift[1], *confidence)
+        for name, (u, v, *confidence) in found.keypoints.items()
+    }
+    K = None if found.K is None else M @ found.K
+    return Detection(box, keypoints, found.side, K, None, (*found.notes, note))
+
+
 def is_unmeasured(point: Any, size: int) -> bool:
     """Returns whether a point of `size` coordinates and a confidence says: not measured.
 
@@ -97,6 +167,7 @@ def in_template_order(
     """Returns coordinates and confidences as arrays over all joints; 0 where none is measured."""
     coordinates, confidence = np.zeros((len(joint_names), size)), np.zeros(len(joint_names))
     for name, point in points.items():
+        point = (*point, 1.0) if len(point) == size else point  # a detector's without a confidence
         if not is_unmeasured(list(map(float, point)), size):  # a detector's may have NaN as well
             index = joint_names.index(name)
             coordinates[index], confidence[index] = point[:-1], point[-1]

@@ -1,10 +1,12 @@
 """The keypoints file of `predict`: the hand of each picture, found by the picture's path.
 
     {"a.jpg": {"keypoints": {"wrist": [u, v, confidence], "index1": [u, v], ...},
-               "K": [[fx, s, cx], [0, fy, cy], [0, 0, 1]], "side": "left", "bbox": [x, y, w, h]}}
+               "K": [[fx, s, cx], [0, fy, cy], [0, 0, 1]], "side": "left", "bbox": [x, y, w, h],
+               "size": [width, height]}}
 
-Each of the four fields is optional. A video has a list `frames` of such objects, with null for a
-frame without a hand. Pixels are those of the upright picture; the first pixel's centre is (0, 0).
+Each of the fields is optional. A video has a list `frames` of such objects, with null for a
+frame without a hand. Pixels are those of the upright picture, or of the same picture at the given
+size; the first pixel's centre is (0, 0). With the size [1, 1] they are parts of the picture.
 """
 
 import os
@@ -22,11 +24,13 @@ from dhm.evidence.keypoints import (
     read_points,
     read_side,
     refuse_unknown_fields,
+    without_placeholders,
 )
 from dhm.formats.json_file import json_numbers, read_json
 from dhm.formats.paths import composed, path_parts
 
-_FIELDS = ("keypoints", "K", "side", "bbox")
+_SHARED = ("K", "side", "size")  # by the frames of a video
+_FIELDS = ("keypoints", *_SHARED, "bbox")
 _EXPECTED = 'keypoints by picture: {"a.jpg": {"keypoints": {"wrist": [u, v, confidence], ...}}}'
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -129,11 +133,11 @@ class KeypointsFile:
 
 
 def _read_video(where: str, entry: dict, joint_names: Sequence[str]) -> VideoDetections:
-    refuse_unknown_fields(where, entry, ("frames", "K", "side"))
+    refuse_unknown_fields(where, entry, ("frames", *_SHARED))
     frames = entry["frames"]
     if not isinstance(frames, list):
         raise BadInputError(where, f"frames of a {type(frames).__name__}", "a list of frames")
-    shared = {key: entry[key] for key in ("K", "side") if key in entry}
+    shared = {key: entry[key] for key in _SHARED if key in entry}
     detections: list[Detection | BadInputError | None] = []
     for number, frame in enumerate(frames):
         try:
@@ -153,13 +157,25 @@ def _read_detection(
         raise BadInputError(where, f"a {type(entry).__name__}", f"an object with {list(_FIELDS)}")
     refuse_unknown_fields(where, entry, _FIELDS)
     entry = {**shared, **{key: value for key, value in entry.items() if value is not None}}
-    K, box = entry.get("K"), entry.get("bbox")
+    K, box, size = entry.get("K"), entry.get("bbox"), entry.get("size")
+    points = read_points(where, "keypoints", entry.get("keypoints", {}), joint_names, 2)
+    points, notes = without_placeholders(points)
     return Detection(
         None if box is None else _read_box(where, box),
-        read_points(where, "keypoints", entry.get("keypoints", {}), joint_names, 2),
+        points,
         read_side(where, entry),
         None if K is None else read_intrinsics(where, K),
+        None if size is None else _read_size(where, size),
+        notes,
     )
+
+
+def _read_size(where: str, value: Any) -> tuple[int, int]:
+    expected = "size as [width, height] of the picture in pixels, or [1, 1] for parts of it"
+    width, height = json_numbers(where, value, (2,), expected).tolist()
+    if min(width, height) < 1 or width % 1 or height % 1:
+        raise BadInputError(where, f"size {value!r}"[:80], expected)
+    return int(width), int(height)
 
 
 def _read_box(where: str, value: Any) -> Box:

@@ -5,18 +5,24 @@ frequent mistakes in captures. They fit some hand all the same. What no hand can
 is doubtful gets a sentence that names the likely cause.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from dhm.errors import BadInputError
 from dhm.evidence.cameras import CameraView
-from dhm.evidence.files import FrameEvidence
-from dhm.evidence.units import MM_PER_UNIT, OPENCV, OPENGL, Units
+from dhm.evidence.conventions import (
+    camera_doubt,
+    in_camera,
+    pixel_extent,
+    seen_keypoints,
+    triangulated,
+)
+from dhm.evidence.files import MIN_JOINTS, FrameEvidence
+from dhm.evidence.units import MM_PER_UNIT
 
 # Mean of the distances between joints, given over those of the model at zero pose. A fist is near
 # 0.6; hands of people differ by some 20 % in size.
@@ -26,10 +32,11 @@ _LIKELY_DISTANCE = (100.0, 10_000.0)  # of a hand from its camera, mm
 # Errors that are doubtful: of joints and of the skin in mm, of keypoints over their extent.
 _JOINT_ERROR, _SKIN_ERROR, _KEYPOINT_ERROR = 12.0, 5.0, 0.1
 _LEAST_MATCHED = 0.3
+_MOST_OUTSIDE = 0.25  # of the keypoints
 _LEAST_FOCAL_PX = 8.0  # the widest lens on the smallest picture has more
-_MIN_JOINTS = 3
-# Another convention is named if it explains the keypoints, and the one in use does not.
-_EXPLAINED, _UNEXPLAINED, _BETTER = 0.03, 0.05, 4.0
+# Centres of a picture's two axes in one proportion to the principal point, and in another than the
+# lens' own inaccuracy leaves, are those of another size.
+_SAME_PROPORTION, _CENTRED = 0.02, 0.15
 _DEPTH_TOLERANCE = 0.1
 _DEPTH_STEPS = (0.001, 0.01, 0.1, 0.125, 0.2, 0.25, 0.5, 2.0, 5.0, 10.0, 1000.0)  # mm
 
@@ -52,37 +59,68 @@ def check_evidence(
     """
     for view in frame.views:
         if (view.confidence > 0).any():
-            require_pixels(f"{where}, camera {view.name}", view.K, _seen(view))
-    doubts = [*_camera_doubts(where, frame)]
-    size = _size_doubt(where, frame, joints_zero)
-    return tuple(doubts + [size] * bool(size) + [*_depth_doubts(frame)])
+            require_pixels(f"{where}, camera {view.name}", view.K, seen_keypoints(view))
+    found = (camera_doubt(where, frame), _size_doubt(where, frame, joints_zero))
+    return (*frame.doubts, *filter(None, found), *_depth_doubts(frame))
 
 
 def require_pixels(
-    where: str | Path, K: Float[np.ndarray, "3 3"] | None, keypoints: Float[np.ndarray, "n 2"]
+    where: str | Path,
+    K: Float[np.ndarray, "3 3"] | None,
+    keypoints: Float[np.ndarray, "n 2"],
+    hint: str = "",
 ) -> None:
     """Refuses intrinsics and keypoints that are parts of the picture instead of pixels.
 
+    Args:
+        where: Their place, for messages.
+        K: The intrinsics, or None.
+        keypoints: The measured keypoints.
+        hint: How a file says that they are parts of the picture, where it can.
+
     Raises:
-        BadInputError: If a focal length is below 8 px, or all keypoints lie within 0 and 1.
+        BadInputError: If a focal length is below 8 px, or all keypoints lie within -1 and 1.
     """
+    expected = f"pixels; these look like parts of the picture's size{hint}"
     if K is not None and min(K[0, 0], K[1, 1]) < _LEAST_FOCAL_PX:
         found = f"K with focal lengths of {K[0, 0]:g} and {K[1, 1]:g}"
-        raise BadInputError(where, found, "pixels; these look like parts of the picture's size")
-    if len(keypoints) > 1 and (np.abs(keypoints - 0.5) <= 0.5).all():
+        raise BadInputError(where, found, expected)
+    if len(keypoints) > 1 and (np.abs(keypoints) <= 1).all():
         found = f"keypoints between {keypoints.min():.3g} and {keypoints.max():.3g}"
-        raise BadInputError(where, found, "pixels; these look like parts of the picture's size")
+        raise BadInputError(where, found, expected)
 
 
 def principal_point_doubt(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str | None:
-    """Returns a sentence if the principal point lies outside a picture of (height, width)."""
+    """Returns a sentence if a principal point is not that of a picture of (height, width).
+
+    It lies outside the picture, or where the centre of the same picture at another size is.
+    """
     height, width = size
     u, v = K[:2, 2]
-    if 0 < u < width - 1 and 0 < v < height - 1:
+    if not (0 < u < width - 1 and 0 < v < height - 1):
+        return (
+            f"The principal point ({u:.0f}, {v:.0f}) lies outside the picture of {width} x "
+            f"{height} pixels: K may be that of a picture of another size."
+        )
+    across, down = (2 * u + 1) / width, (2 * v + 1) / height
+    if abs(across / down - 1) > _SAME_PROPORTION or abs(across - 1) < _CENTRED:
         return None
     return (
-        f"The principal point ({u:.0f}, {v:.0f}) lies outside the picture of {width} x {height} "
-        "pixels: K may be that of a picture of another size."
+        f"The principal point ({u:.0f}, {v:.0f}) is the centre of a picture of {2 * u + 1:.0f} x "
+        f"{2 * v + 1:.0f} pixels, not of {width} x {height}: K may be that of another size."
+    )
+
+
+def outside_doubt(keypoints: Float[np.ndarray, "n 2"], size: tuple[int, int]) -> str | None:
+    """Returns a sentence if many keypoints lie outside a picture of (height, width)."""
+    height, width = size
+    outside = (keypoints < -0.5) | (keypoints > [width - 0.5, height - 0.5])
+    num_outside = int(outside.any(axis=1).sum())
+    if num_outside <= _MOST_OUTSIDE * len(keypoints):
+        return None
+    return (
+        f"{num_outside} of {len(keypoints)} keypoints lie outside the picture of {width} x "
+        f"{height} pixels: they may be of another picture or size, not turned upright, or (v, u)."
     )
 
 
@@ -96,7 +134,7 @@ def distance_doubt(distance: float) -> str | None:
 
 def keypoint_doubt(error_px: float, keypoints: Float[np.ndarray, "n 2"]) -> str | None:
     """Returns a sentence if the mean error of keypoints is large for their extent."""
-    extent = _extent(keypoints)
+    extent = pixel_extent(keypoints)
     if not error_px > _KEYPOINT_ERROR * extent:
         return None
     return (
@@ -144,11 +182,11 @@ def check_fit(
         BadInputError: If the hand lies behind a camera that sees it.
     """
     for view in frame.views:
-        depth = _in_camera(view.T_camera_world, joints)[:, 2]
+        depth = in_camera(view.T_camera_world, joints)[:, 2]
         if (view.confidence > 0).any() and depth.max() <= 0:
             found = f"a hand {-depth.max():.0f} mm behind camera {view.name}, which sees it"
             raise BadInputError(where, found, _CONVENTIONS)
-    seen = [_seen(view) for view in frame.views if (view.confidence > 0).any()]
+    seen = [seen_keypoints(view) for view in frame.views if (view.confidence > 0).any()]
     doubts = []
     if residuals.joint_error > _JOINT_ERROR:
         doubts.append(
@@ -156,12 +194,14 @@ def check_fit(
             "joints' names or the hand's size may be wrong."
         )
     if seen:
-        widest = max(seen, key=_extent)
+        widest = max(seen, key=pixel_extent)
         doubts += filter(None, [keypoint_doubt(residuals.pixel_error, widest)])
     if residuals.matched < _LEAST_MATCHED:
+        causes = "the scan's unit, axes or place"
+        if any(view.skin is not None for view in frame.views):
+            causes = "the depth map's unit (depth_unit_mm), background (0) or camera (K_depth)"
         doubts.append(
-            f"{residuals.matched:.0%} of the skin's points meet the hand: the depth map's unit "
-            "(depth_unit_mm), its background (0) or its camera may be wrong."
+            f"{residuals.matched:.0%} of the skin's points meet the hand: {causes} may be wrong."
         )
     elif residuals.surface_error > _SKIN_ERROR:
         doubts.append(f"The hand is {residuals.surface_error:.0f} mm from the skin's points.")
@@ -181,10 +221,10 @@ def _size_doubt(
 ) -> str | None:
     joints, known = frame.joints, frame.confidence > 0
     source = "joints"
-    if known.sum() < _MIN_JOINTS:
-        joints, known = _triangulated(frame.views)
+    if known.sum() < MIN_JOINTS:
+        joints, known = triangulated(frame.views)
         source = "joints that the cameras see"
-    if known.sum() < _MIN_JOINTS:
+    if known.sum() < MIN_JOINTS:
         return None
     given, expected = _mean_distance(joints[known]), _mean_distance(joints_zero[known])
     if not expected > 0:
@@ -212,91 +252,13 @@ def _likely_unit(ratio: float) -> str | None:
     return None
 
 
-def _camera_doubts(where: str | Path, frame: FrameEvidence) -> Iterator[str]:
-    """Compares the keypoints with the joints in space, for the cameras as they are and otherwise.
-
-    Raises:
-        BadInputError: If the joints lie behind the cameras, and before them in another convention.
-    """
-    views = [view for view in frame.views if (view.confidence > 0).any()]
-    error = _camera_error(frame, views)
-    if error is None or error <= _UNEXPLAINED:
-        return
-    others = [
-        (other, str(units))
-        for units, cameras in _other_conventions(views)
-        if (other := _camera_error(frame, cameras)) is not None
-    ]
-    # The unit alone does not change what rays meet: the first of equal errors is taken.
-    other, said = min(others, key=lambda found: round(found[0], 6), default=(error, ""))
-    if not (_BETTER * other < error and other < _EXPLAINED):
-        return  # the error of the fit says as much
-    if np.isinf(error):
-        found = "joints behind the cameras that see them"
-        raise BadInputError(where, found, f"joints before them, as with {said}")
-    yield f"The cameras do not see the joints where they are; with {said} they would."
-
-
-def _other_conventions(views: Sequence[CameraView]) -> Iterator[tuple[Units, list[CameraView]]]:
-    """Yields other units and conventions than those that the file says, and the cameras in each."""
-    for inverse, convention, mm in product((False, True), (OPENCV, OPENGL), MM_PER_UNIT.values()):
-        cameras = []
-        for view in views:
-            units = view.units._replace(mm=mm, convention=convention, camera_to_world=inverse)
-            T = units.to_project(view.units.from_project(view.T_camera_world))
-            cameras.append(view._replace(T_camera_world=T, units=units))
-        if any(new.units != old.units for new, old in zip(cameras, views, strict=True)):
-            yield cameras[0].units, cameras
-
-
-def _camera_error(frame: FrameEvidence, views: Sequence[CameraView]) -> float | None:
-    """Returns the median error of the keypoints over their extent, of the worst camera.
-
-    Infinite if most joints are behind that camera; None if no joints are known in space.
-    """
-    joints, known = frame.joints, frame.confidence > 0
-    if not any((known & (view.confidence > 0)).any() for view in views):
-        joints, known = _triangulated(views)
-    errors: list[float] = []
-    for view in views:
-        both = known & (view.confidence > 0)
-        at = _in_camera(view.T_camera_world, joints[both])
-        with np.errstate(all="ignore"):
-            pixels = (at @ view.K.T)[:, :2] / at[:, 2:]
-        distances = np.linalg.norm(pixels - view.keypoints[both], axis=-1)
-        distances = np.where(at[:, 2] > 0, distances, np.inf)
-        if both.sum() >= _MIN_JOINTS:
-            errors.append(float(np.median(distances)) / max(_extent(_seen(view)), 1.0))
-    return max(errors, default=None)
-
-
-def _triangulated(
-    views: Sequence[CameraView],
-) -> tuple[Float[np.ndarray, "j 3"], Bool[np.ndarray, " j"]]:
-    """Returns the joints by linear triangulation, and which are seen by two cameras."""
-    count = len(views[0].confidence) if views else 0
-    joints, known = np.zeros((count, 3)), np.zeros(count, bool)
-    for joint in range(count):
-        rows = []
-        for view in views:
-            if view.confidence[joint] > 0:
-                x, y, _ = np.linalg.inv(view.K) @ [*view.keypoints[joint], 1.0]
-                P = view.T_camera_world[:3]
-                rows += [x * P[2] - P[0], y * P[2] - P[1]]
-        if len(rows) >= 4:
-            # With the translations in units of their own the system is well conditioned.
-            length = max(np.abs(np.array(rows)[:, 3]).max(), 1e-9)
-            *point, w = np.linalg.svd(np.array(rows) / [1, 1, 1, length])[2][-1]
-            if abs(w) > 1e-9:
-                joints[joint], known[joint] = length * np.array(point) / w, True
-    return joints, known
-
-
 def _depth_doubts(frame: FrameEvidence) -> Iterator[str]:
     """Compares depth maps with the joints in space along their rays, and names a likely unit."""
     known = frame.confidence > 0
     for view in frame.views:
-        if view.skin is None or known.sum() < _MIN_JOINTS:
+        if view.skin is not None and not len(view.skin):
+            yield f"The depth map of camera {view.name} shows no surface."
+        if view.skin is None or known.sum() < MIN_JOINTS:
             continue
         ratio = _depth_ratio(view, frame.joints[known])
         if ratio is None or abs(np.log(ratio)) < 0.25:
@@ -311,26 +273,12 @@ def _depth_doubts(frame: FrameEvidence) -> Iterator[str]:
 
 def _depth_ratio(view: CameraView, joints: Float[np.ndarray, "n 3"]) -> float | None:
     """Returns the median ratio of the joints' depths to those of the points on the same ray."""
-    points = _in_camera(view.T_camera_world, view.skin)
-    at = _in_camera(view.T_camera_world, joints)
+    points = in_camera(view.T_camera_world, view.skin)
+    at = in_camera(view.T_camera_world, joints)
     at = at[at[:, 2] > 0]
-    if len(points) == 0 or len(at) < _MIN_JOINTS:
+    if len(points) == 0 or len(at) < MIN_JOINTS:
         return None
     directions, wanted = points[:, :2] / points[:, 2:], at[:, :2] / at[:, 2:]
     distance = np.linalg.norm(directions[None] - wanted[:, None], axis=-1)
     nearest = distance.argmin(axis=1)
     return float(np.median(at[:, 2] / points[nearest, 2]))
-
-
-def _in_camera(
-    T: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]
-) -> Float[np.ndarray, "n 3"]:
-    return points @ T[:3, :3].T + T[:3, 3]
-
-
-def _seen(view: CameraView) -> Float[np.ndarray, "n 2"]:
-    return view.keypoints[view.confidence > 0]
-
-
-def _extent(pixels: Float[np.ndarray, "n 2"]) -> float:
-    return float(np.linalg.norm(np.ptp(pixels, axis=0))) if len(pixels) else 0.0

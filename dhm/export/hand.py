@@ -1,5 +1,6 @@
 """A trained hand, ready to use: the object that `dhm.load` returns."""
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from dhm.arguments import concrete, require_last_row, require_shapes
 from dhm.errors import BadInputError
 from dhm.export.package import CONFIG_FILE, MODEL_FILE, load_model, read_description, save_model
 from dhm.fitting import FittedPose
@@ -23,6 +25,12 @@ from dhm.types import HandOutput, HandTemplate
 
 EXPORT_FOLDER = "export"
 """Of a run's folder: what a run exports."""
+
+_FAR_FROM_JOINTS = 12.0  # mean distance that is doubtful, mm
+_MIN_JOINTS = 3
+_HALF_TURN = np.pi + 1e-3  # the encoder reaches pi in float32, which is larger
+# Values beyond those of pixels that a cubic filter leaves, and below which a picture is black.
+_OVERSHOOT, _BLACK = 32.0, 8.0
 
 
 @dataclass(frozen=True, eq=False)  # Compared and hashed by identity: it is static under jit.
@@ -52,6 +60,9 @@ class Hand:
     variables: a jitted function may close over it or take it as an argument, and the gradient with
     respect to a hand is a hand.
 
+    Values that look wrong, such as degrees or images of 0..1, give a warning where they are there
+    to look at: under `jit`, `vmap` and `grad` only shapes are checked.
+
     The model is a right hand. For a left one, flip the images before `encode`; negate x of the
     vertices and joints after `decode`, and reverse the corners of each face.
 
@@ -68,15 +79,19 @@ class Hand:
     ) -> Float[Array, "*b d"]:
         """Returns the joint angles (radians) that the encoder reads off images of the hand.
 
+        Channels in the order BGR, a left hand, and a crop that is too wide cannot be told.
+
         Args:
             images: RGB with values 0..255, cut out around the hand as the training images are, and
-                best at their size, `image_size`.
+                at their size, `image_size`.
 
         Raises:
             BadInputError: If the shape is another.
         """
-        images = _checked("images", images, "[..., height, width, 3]", {-1: 3}, num_axes=3)
-        return _encode(self, images)
+        images = _as_array("images", images, "... height width 3")
+        require_shapes(images=(images, "... height width 3"))
+        _warn_of_images(images, self.image_size)
+        return _encode(self, images if images.dtype == jnp.uint8 else images.astype(jnp.float32))
 
     def decode(
         self,
@@ -86,20 +101,22 @@ class Hand:
         """Returns the mesh and the joints of each pose, mm.
 
         Args:
-            theta: Joint angles in the order of `dof_names`, radians.
-            T_world_model: Rigid root transform; the identity if None. Its batch axes broadcast
+            theta: Joint angles in the order of `dof_names`, radians. Another order cannot be told.
+            T_world_model: Rigid root transform, mm; the identity if None. Its batch axes broadcast
                 against those of `theta`.
 
         Raises:
-            BadInputError: If a shape is another.
+            BadInputError: If a shape, or the transform's last row, is another.
         """
         num_dofs = len(self.dof_names)
-        theta = _checked("theta", theta, f"[..., {num_dofs}]", {-1: num_dofs}, num_axes=1)
-        if T_world_model is None:
-            T_world_model = jnp.eye(4)
-        T_world_model = _checked(
-            "T_world_model", T_world_model, "[..., 4, 4]", {-1: 4, -2: 4}, num_axes=2
+        theta = _as_array("theta", theta, f"... {num_dofs}")
+        T_world_model = _as_array(
+            "T_world_model", jnp.eye(4) if T_world_model is None else T_world_model, "... 4 4"
         )
+        require_shapes(theta=(theta, f"... {num_dofs}"), T_world_model=(T_world_model, "... 4 4"))
+        hint = "a transform of column vectors, with the translation in the last column"
+        require_last_row("T_world_model", T_world_model, (0, 0, 0, 1), hint)
+        _warn_of_angles(theta)
         return _decode(self, theta.astype(jnp.float32), T_world_model.astype(jnp.float32))
 
     def fit(
@@ -113,17 +130,22 @@ class Hand:
                 against those of `joints`.
 
         Returns:
-            Angles, root transform and mean distance of the valid joints in mm.
+            Angles, root transform and mean distance of the valid joints in mm. A large distance
+            tells joints in another unit or order, or of a left hand. With fewer than three joints
+            the distance is small and the angles are no measurement.
 
         Raises:
             BadInputError: If a shape is another.
         """
         count = len(self.joint_names)
-        joints = _checked("joints", joints, f"[..., {count}, 3]", {-1: 3, -2: count}, num_axes=2)
-        if valid is None:
-            valid = jnp.ones(count, bool)
-        valid = _checked("valid", valid, f"[..., {count}]", {-1: count}, num_axes=1)
-        return _fit(self, joints.astype(jnp.float32), valid.astype(bool))
+        joints = _as_array("joints", joints, f"... {count} 3")
+        valid = _as_array(
+            "valid", jnp.ones(count, bool) if valid is None else valid, f"... {count}"
+        )
+        require_shapes(joints=(joints, f"... {count} 3"), valid=(valid, f"... {count}"))
+        fitted = _fit(self, joints.astype(jnp.float32), valid.astype(bool))
+        _warn_of_fit(joints, valid, fitted.residual)
+        return fitted
 
     def with_variables(self, variables: dict[str, Any]) -> "Hand":
         """Returns the hand with other values of its variables, such as those of a training."""
@@ -219,17 +241,28 @@ def load(path: str | Path) -> Hand:
         BadInputError: If there is no exported model, or its files are damaged or do not belong
             together.
     """
-    folder = existing(path)
-    if not (folder / MODEL_FILE).is_file():
-        if not (folder / EXPORT_FOLDER).is_dir():
-            found = f"a folder without {MODEL_FILE}" if folder.is_dir() else "no such folder"
-            expected = f"an exported model, or a run's folder with {EXPORT_FOLDER}/"
-            raise BadInputError(folder, found, expected)
-        folder /= EXPORT_FOLDER
+    folder = find_export(path)
     model, variables = load_model(folder)
     settings, _ = read_description(folder / MODEL_FILE)
     config = read_json(folder / CONFIG_FILE, "the config of the run")
     return Hand(variables, HandSpec(model, settings, config, folder))
+
+
+def find_export(path: str | Path) -> Path:
+    """Returns the folder of an exported model, given it or the folder of its run.
+
+    Raises:
+        BadInputError: If it is neither.
+    """
+    folder = existing(path)
+    if (folder / MODEL_FILE).is_file():
+        return folder
+    if (folder / EXPORT_FOLDER).is_dir():
+        return folder / EXPORT_FOLDER
+    found = f"a folder without {MODEL_FILE}" if folder.is_dir() else "no such folder"
+    found = "a file" if folder.is_file() else found
+    expected = f"an exported model, or a run's folder with {EXPORT_FOLDER}/"
+    raise BadInputError(folder, found, expected)
 
 
 def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:
@@ -240,12 +273,56 @@ def angle_names(template: HandTemplate, count: int) -> tuple[str, ...]:
     return tuple(f"{joint}_{axis}" for joint in MANO_JOINTS[1:] for axis in "xyz")
 
 
-def _checked(name: str, values: Any, expected: str, lengths: dict[int, int], num_axes: int) -> Any:
-    """The values as an array; refused where the last axes have other lengths than these."""
-    array = jnp.asarray(values)
-    if array.ndim < num_axes or any(array.shape[axis] != n for axis, n in lengths.items()):
-        raise BadInputError(name, f"shape {list(array.shape)}", expected)
-    return array
+def _as_array(name: str, values: Any, axes: str) -> Array:
+    try:
+        return jnp.asarray(values)
+    except (TypeError, ValueError) as error:  # such as a dictionary by name, or ragged lists
+        expected = f"numbers of shape [{', '.join(axes.split())}]"
+        raise BadInputError(name, f"a {type(values).__name__}", expected) from error
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)  # the line that calls the hand's method
+
+
+def _warn_of_images(images: Array, size: int | None) -> None:
+    """Warns of images of another size, and of values that are not those of pixels."""
+    height, width = images.shape[-3:-1]
+    if size is not None and (height, width) != (size, size):
+        _warn(
+            f"images of {width} x {height} pixels, expected crops around a hand of {size} x {size}"
+        )
+    if images.dtype == jnp.uint8 or images.size == 0 or (values := concrete(images)) is None:
+        return
+    low, high = float(values.min()), float(values.max())
+    largest = max(-low, high)
+    if low < -_OVERSHOOT or high > 255 + _OVERSHOOT or 0 < largest < _BLACK:
+        _warn(f"images with values from {low:.3g} to {high:.3g}, expected 0 to 255")
+
+
+def _warn_of_angles(theta: Array) -> None:
+    """Warns of angles that no joint can have: degrees, most likely."""
+    values = concrete(theta)
+    if values is not None and (large := np.abs(values) > _HALF_TURN).any():
+        _warn(
+            f"theta with angles up to {np.abs(values[large]).max():.3g}, expected radians: no "
+            "joint turns by more than pi"
+        )
+
+
+def _warn_of_fit(joints: Array, valid: Array, residual: Array) -> None:
+    """Warns of joints that are too few, or that no pose of the hand comes near to."""
+    points, known, distance = map(concrete, (joints, valid, residual))
+    if points is None or known is None or distance is None or not distance.size:
+        return
+    counts = (~np.isnan(points).any(axis=-1) & known.astype(bool)).sum(axis=-1)
+    if counts.min() < _MIN_JOINTS:
+        _warn(f"joints of which {counts.min()} are known, expected at least {_MIN_JOINTS}")
+    if distance.max() > _FAR_FROM_JOINTS:
+        _warn(
+            f"joints that are up to {distance.max():.0f} mm from the fitted hand: their unit (mm), "
+            "their order (joint_names), the side (a right hand) or its size may be another"
+        )
 
 
 def _flat(array: Array, batch: tuple[int, ...], num_axes: int) -> Array:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from dhm.arguments import require_shapes
 from dhm.fitting.evidence import Evidence, about_origin, without_points
 from dhm.fitting.joint_fit import PRIOR
 from dhm.fitting.levenberg_marquardt import NormalEquations, minimise
@@ -138,8 +140,23 @@ def fit_evidence(
 
     Returns:
         The best pose of each frame.
+
+    Raises:
+        BadInputError: If arrays have other shapes.
     """
-    size, num_starts = starts.scale.shape
+    require_shapes(
+        parents=(np.asarray(rig.parents), "j"),
+        theta=(starts.theta, f"b n {rig.num_angles}"),
+        T_world_model=(starts.T_world_model, "b n 4 4"),
+        scale=(starts.scale, "b n"),
+        joints=(evidence.joints, "b j 3"),
+        joint_weight=(evidence.joint_weight, "b j"),
+        keypoints=(evidence.keypoints, "b c j 2"),
+        keypoint_weight=(evidence.keypoint_weight, "b c j"),
+        points=(evidence.points, "b p 3"),
+        point_weight=(evidence.point_weight, "b p"),
+    )
+    size = len(starts.theta)
     origin = jnp.mean(_centres(rig, starts), axis=1)
     evidence = about_origin(evidence, origin)
     starts = shift_pose(starts, -origin[:, None])
@@ -151,13 +168,10 @@ def fit_evidence(
         prior,
         jnp.zeros(size),
     )
-    # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), starts)
-    repeated = frames._replace(evidence=without_points(evidence))
-    repeated = jax.tree.map(lambda x: jnp.repeat(x, num_starts, axis=0), repeated)
     fit = partial(_fit_joints, rig, settings, spheres)
-    pose, cost, noise = jax.vmap(fit)(repeated, flat)
-    best = jnp.argmin(cost.reshape(size, num_starts), axis=1) + jnp.arange(size) * num_starts
+    from_starts = jax.vmap(jax.vmap(fit, in_axes=(None, 0)))
+    pose, cost, noise = from_starts(frames._replace(evidence=without_points(evidence)), starts)
+    best = jnp.arange(size), jnp.argmin(cost, axis=1)
     pose, cost, noise = jax.tree.map(lambda x: x[best], (pose, cost, noise))
     frames = frames._replace(noise=noise)
     surface_error = matched = jnp.full(size, jnp.nan)

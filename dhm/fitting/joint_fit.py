@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from dhm.arguments import require_shapes
 from dhm.fitting.levenberg_marquardt import NormalEquations, minimise, normal_equations
 from dhm.fitting.rig import HandPose, Rig, joint_points, make_rig, move_pose, pose_rig
 from dhm.fitting.terms import angle_bounds, prior_term
@@ -72,8 +74,18 @@ def fit_pose(
         valid: Which of them count. With fewer than three the pose is the prior's.
 
     Returns:
-        The best pose of each sample.
+        The best pose of each sample. A large residual tells joints in another unit or order.
+
+    Raises:
+        BadInputError: The shapes do not fit each other.
     """
+    require_shapes(
+        joint_names=(np.empty(len(joint_names)), "j"),
+        parents=(np.asarray(parents), "j"),
+        T_parent_joint=(T_parent_joint, "j 4 4"),
+        target=(target, "b j 3"),
+        valid=(valid, "b j"),
+    )
     rig = make_rig(T_parent_joint, parents, joint_names)
 
     def fit(
@@ -165,15 +177,9 @@ def _best_of_starts(
     target = jnp.where(valid[..., None], target, 0)
     centre = jnp.sum(target, axis=1) / counts[:, None]
     points = jnp.where(valid[..., None], target - centre[:, None], 0)
-    # The starts are samples of one batch: a vmap inside a vmap here breaks XLA's CPU compiler.
-    size, num_starts = len(target), len(starts)
-    ends, cost = jax.vmap(fit)(
-        jnp.repeat(points, num_starts, axis=0),
-        jnp.repeat(weights, num_starts, axis=0),
-        jnp.tile(starts, (size, 1)),
-    )
-    best = jnp.arange(size) * num_starts + jnp.argmin(cost.reshape(size, num_starts), axis=1)
-    theta = ends[best]
+    from_starts = jax.vmap(jax.vmap(fit, in_axes=(None, None, 0)), in_axes=(0, 0, None))
+    ends, cost = from_starts(points, weights, starts)
+    theta = ends[jnp.arange(len(target)), jnp.argmin(cost, axis=1)]
     joints = jax.vmap(pose_joints)(theta)
     T = rigid_alignment(joints, points, weights)
     distance = jnp.linalg.norm(transform_points(T, joints) - points, axis=-1)

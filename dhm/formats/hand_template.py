@@ -22,6 +22,9 @@ MAX_JOINTS = 1000
 _MM_PER_CM = 10.0
 # Of a complete template hardly any vertex is in no face; of one cut inside its faces many are.
 _MAX_LOOSE_VERTICES = 0.01
+# Diagonal of the mesh's box over that of the joints'; 1.1 to 1.5 of a hand, 2 with a forearm.
+_MESH_OVER_JOINTS = (0.4, 4.0)
+_WEIGHT_TOLERANCE = 1e-3
 _SIDE = "b_r_"
 _A_PARENT = "the id of a joint, or -1 for the root"
 
@@ -37,7 +40,7 @@ def read_template(path: Path) -> HandTemplate:
 
     Raises:
         BadInputError: The file is missing or damaged, lacks an array, or the arrays are no hand:
-            shapes, indices or parents do not fit.
+            shapes, indices, parents, weights or transforms do not fit.
     """
     arrays = Arrays(path)
     names = arrays.of("joint_names", "U", None).tolist()
@@ -54,6 +57,7 @@ def read_template(path: Path) -> HandTemplate:
         faces_uv=arrays.of("faces_uv", "iu", len(faces), 3),
     )
     _check_indices(path, template)
+    _check_numbers(path, template)
     return template
 
 
@@ -64,6 +68,18 @@ def _check_indices(path: Path, template: HandTemplate) -> None:
             found = f"{name} from {indices.min()} to {indices.max()}"
             raise BadInputError(path, found, f"indices below {count}")
     check_tree(path, Skeleton(template.joint_names, template.parents))
+
+
+def _check_numbers(path: Path, template: HandTemplate) -> None:
+    sums = template.lbs_weights.sum(axis=1)
+    if len(sums) and np.abs(sums - 1).max() > _WEIGHT_TOLERANCE:
+        found = f"lbs_weights whose rows sum to {sums[np.abs(sums - 1).argmax()]:.6g}"
+        raise BadInputError(path, found, "rows that sum to 1")
+    last_rows = template.T_parent_joint[:, 3]
+    if np.abs(last_rows - [0, 0, 0, 1]).max() > 1e-6:
+        worst = last_rows[np.abs(last_rows - [0, 0, 0, 1]).max(axis=1).argmax()]
+        found = f"a T_parent_joint with the last row {worst.tolist()}"
+        raise BadInputError(path, found, "rigid transforms with the last row 0 0 0 1")
 
 
 def read_hand_model(folder: str | Path) -> HandTemplate:
@@ -92,6 +108,7 @@ def read_hand_model(folder: str | Path) -> HandTemplate:
     if loose > _MAX_LOOSE_VERTICES * len(mesh.vertices):
         found = f"{loose} of {len(mesh.vertices)} vertices in no face"
         raise BadInputError(folder / "hand.obj", found, "a complete file")
+    _check_unit(folder / "hand.obj", mesh.vertices * _MM_PER_CM, T_parent_joint, skeleton)
     lbs_weights = _read_weights(folder / "skinning_weight.txt", skeleton, len(mesh.vertices))
     return HandTemplate(
         joint_names=tuple(name.removeprefix(_SIDE) for name in skeleton.names),
@@ -238,6 +255,17 @@ def _read_transforms(path: Path, skeleton: Skeleton) -> np.ndarray:
     return transforms
 
 
+def _check_unit(
+    path: Path, vertices: np.ndarray, T_parent_joint: np.ndarray, skeleton: Skeleton
+) -> None:
+    joints = _compose(T_parent_joint, skeleton)[:, :3, 3]
+    mesh, rig = (np.linalg.norm(np.ptp(points, axis=0)) for points in (vertices, joints))
+    low, high = _MESH_OVER_JOINTS
+    if not low * rig <= mesh <= high * rig:
+        found = f"a mesh of {mesh:.3g} mm over joints of {rig:.3g} mm"
+        raise BadInputError(path, found, "a mesh in cm and local_pose.txt in mm, of one hand")
+
+
 def _check_rigid(T: np.ndarray, line: Line) -> None:
     line.check_rotation(T[:3, :3], "a 3x3 part")
     if np.abs(T[3] - [0, 0, 0, 1]).max() > 1e-6:
@@ -301,7 +329,7 @@ def _parse_weights(line: Line, skeleton: Skeleton) -> np.ndarray:
             raise line.refusal(f"weight {token} of joint {name}", "weights >= 0")
         row[joint] = weight
     row = np.nan_to_num(row)
-    if abs(row.sum() - 1.0) > 1e-3:
+    if abs(row.sum() - 1.0) > _WEIGHT_TOLERANCE:
         raise line.refusal(f"weights that sum to {row.sum():.6g}", "a sum of 1 within 1e-3")
     return row / row.sum()
 

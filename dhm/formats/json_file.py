@@ -43,6 +43,8 @@ def read_json(path: Path, expected: str, kind: type = dict) -> Any:
         content = json.loads(path.read_bytes(), object_pairs_hook=_unambiguous)
     except FileNotFoundError as error:
         raise BadInputError(path, "no such file", expected) from error
+    except IsADirectoryError as error:
+        raise BadInputError(path, "a folder", expected) from error
     except (ValueError, RecursionError) as error:
         raise BadInputError(path, f"damaged JSON ({error})", expected) from error
     if not isinstance(content, kind):

@@ -55,6 +55,7 @@ _EXPECTED = "a MANO model (a pickled dictionary)"
 _MAX_MAGNITUDE = 1e9  # float32 has room for the sums of such numbers
 _MAX_NESTED = 8  # chumpy objects in one another
 _WEIGHT_TOLERANCE = 1e-3
+_SIZE_M = (0.05, 1.0)  # of the box around a hand's vertices
 _NO_PARENT = 2**32 - 1
 _NO_CHUMPY = "an array of numbers, a chumpy Ch or a chumpy Select"
 _STYLES = {"bs_style": "lbs", "bs_type": "lrotmin"}
@@ -168,6 +169,9 @@ class _Entries:
                 self._refuse(f"{key} {brief(style)}", f"{known!r}")
         vertices = self.floats("v_template", None, 3)
         count = len(vertices)
+        size = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+        if not _SIZE_M[0] <= size <= _SIZE_M[1]:
+            self._refuse(f"v_template of {size:.3g} m from corner to corner", "a hand in metres")
         return ManoModel(
             v_template=1000 * vertices,
             shapedirs=1000 * self.floats("shapedirs", count, 3, None),

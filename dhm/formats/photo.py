@@ -13,6 +13,7 @@ from dhm.formats.picture import MAX_PIXELS
 from dhm.formats.text import read_bytes
 
 _KINDS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+_SEVERAL = ("PNG", "TIFF", "WEBP", "GIF")
 _EXPECTED = "a JPEG, PNG, BMP, TIFF, WebP or GIF picture"
 _BACKDROP = (128, 128, 128, 255)  # behind transparent pixels
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
@@ -24,10 +25,14 @@ class Photo(NamedTuple):
     Attributes:
         image: RGB.
         focal_35mm: 35 mm equivalent focal length of the EXIF data, mm, or None.
+        turned: Whether the file's pixels are in another order, which its EXIF data describe.
+        is_first: Whether the file has other pictures behind this one: an animation or pages.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
     focal_35mm: float | None
+    turned: bool = False
+    is_first: bool = False
 
 
 def read_photo(path: Path) -> Photo:
@@ -46,8 +51,11 @@ def read_photo(path: Path) -> Photo:
         with Image.open(io.BytesIO(data), formats=_KINDS) as picture:
             _check_size(path, picture)
             picture.load()
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
             upright = ImageOps.exif_transpose(picture)
-            return Photo(_rgb(upright), _focal_35mm(picture))
+            # A second picture in a JPEG is a preview or depth map that the phone adds.
+            is_first = picture.format in _SEVERAL and getattr(picture, "is_animated", False)
+            return Photo(_rgb(upright), _focal_35mm(picture), turned, is_first)
     except BadInputError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them

@@ -32,6 +32,7 @@ KEYPOINT_NAMES: tuple[str, ...] = tuple(
 
 
 _LINES_PER_CAMERA = 8
+_BLOCK = "8 lines: name, K (3), distortion, [R | t] (3)"
 _MOST_COEFFICIENTS = 8  # of the lens: k1, k2, p1, p2, k3 to k6, in OpenCV's order
 _DEPTH_MAP = "a pickled 2-D NumPy array of depths in mm"
 
@@ -51,35 +52,61 @@ class KrtCamera(NamedTuple):
     T_camera_world: Float[np.ndarray, "4 4"]
 
 
-def read_krt(path: str | Path) -> dict[str, KrtCamera]:
+def read_krt(
+    path: str | Path, damaged: dict[str, BadInputError] | None = None
+) -> dict[str, KrtCamera]:
     """Reads the cameras of a KRT file by name, in the file's order.
 
+    Args:
+        path: The file.
+        damaged: Gets, by name, why a camera whose block is complete cannot be used: a number is
+            none or not finite, K is not an intrinsic matrix, R is not a rotation, the name comes
+            twice. Without it the first such camera is refused.
+
     Raises:
-        BadInputError: The file is empty or truncated, a number is not finite, a camera comes
-            twice, K is not an intrinsic matrix or R is not a rotation.
+        BadInputError: The file is empty, or its lines do not form blocks of cameras.
     """
     lines = read_lines(path)
     if not lines:
-        raise BadInputError(path, "no camera", "blocks of a name, K, distortion and [R | t]")
+        raise BadInputError(path, "no camera", f"blocks of {_BLOCK}")
     cameras: dict[str, KrtCamera] = {}
+    refused: dict[str, BadInputError] = {}
     for start in range(0, len(lines), _LINES_PER_CAMERA):
         block = lines[start : start + _LINES_PER_CAMERA]
-        name_line = block[0]
-        if len(name_line.tokens) != 1:
-            raise name_line.refusal(f"{len(name_line.tokens)} values", "a camera's name alone")
-        name = name_line.tokens[0]
-        if name in cameras:
-            raise name_line.refusal(f"camera {name} a second time", "each camera once")
-        cameras[name] = _parse_camera(name, block)
+        name = _name_of_block(block)
+        try:
+            if name in cameras or name in refused:
+                cameras.pop(name, None)  # either may be meant
+                raise block[0].refusal(f"camera {name} a second time", "each camera once")
+            cameras[name] = _parse_camera(name, block)
+        except BadInputError as error:
+            if damaged is None:
+                raise
+            refused[name] = error
+    if damaged is not None:
+        damaged.update(refused)
     return cameras
 
 
-def _parse_camera(name: str, block: list[Line]) -> KrtCamera:
+def _name_of_block(block: list[Line]) -> str:
+    """Returns a camera's name after checking that its block has the lines of one."""
+    first = block[0]
+    if len(first.tokens) != 1:
+        expected = f"a camera's name alone (a camera has {_BLOCK})"
+        raise first.refusal(f"{len(first.tokens)} values", expected)
+    name = first.tokens[0]
     if len(block) < _LINES_PER_CAMERA:
-        raise block[-1].refusal(
-            f"the end of the file after {len(block)} lines of camera {name}",
-            f"{_LINES_PER_CAMERA} lines: name, K (3), distortion, [R | t] (3)",
-        )
+        found = f"the end of the file after {len(block)} lines of camera {name}"
+        raise block[-1].refusal(found, _BLOCK)
+    for rows, count, of in ((block[1:4], 3, "K"), (block[5:], 4, "[R | t]")):
+        for line in rows:
+            if len(line.tokens) != count:
+                expected = f"{count} numbers of camera {name}'s {of} (a camera has {_BLOCK})"
+                raise line.refusal(f"{len(line.tokens)} values", expected)
+    return name
+
+
+def _parse_camera(name: str, block: list[Line]) -> KrtCamera:
     K = np.array([line.floats(0, 3, f"camera {name}'s K") for line in block[1:4]])
     distortion = np.array([block[4].float(t, "the distortion") for t in block[4].tokens])
     T = np.eye(4)
@@ -144,7 +171,8 @@ class Keypoints(NamedTuple):
 
     Attributes:
         points: World mm; 0 where not measured.
-        valid: Whether the joint was measured: the file has it with a score and views above 0.
+        valid: Whether the joint was measured: the file has it, with a score and views above 0,
+            and not at 0 0 0 together with others.
         score: Detection scores summed over the views.
         num_views: Number of views the joint was triangulated from.
     """
@@ -158,7 +186,8 @@ class Keypoints(NamedTuple):
 def read_keypoints(path: str | Path) -> Keypoints:
     """Reads a .pts file: `index x y z score_sum view_count` a line, in any order.
 
-    A joint with a score of 0, no views, or NaN in its line was not measured.
+    A joint with a score of 0, no views, or NaN in its line was not measured, nor were several at
+    0 0 0.
 
     Raises:
         BadInputError: The file is empty, a line is truncated, a number is infinite, or an index is
@@ -180,6 +209,9 @@ def read_keypoints(path: str | Path) -> Keypoints:
             line = line._replace(tokens=[line.tokens[0], *("0" for _ in line.tokens[1:])])
         table[index] = line.floats(1, 5, "a keypoint (x y z score views)")
     valid = (table[:, 3:] > 0).all(axis=1)
+    at_origin = valid & (table[:, :3] == 0).all(axis=1)
+    if at_origin.sum() > 1:  # no two joints are in one place
+        valid &= ~at_origin
     table[~valid, :3] = 0
     return Keypoints(table[:, :3], valid, table[:, 3], table[:, 4])
 

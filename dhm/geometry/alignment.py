@@ -2,8 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from dhm.arguments import require_shapes
 from dhm.geometry.transforms import einsum, make_transform, matmul, skew_symmetric
 
 # Damping of the gradient, relative to the largest singular value. Well-spread points such as a
@@ -50,20 +51,28 @@ def _nearest_rotation_jvp(primals, tangents):
 def rigid_alignment(
     source: Float[Array, "*b n 3"],
     target: Float[Array, "*b n 3"],
-    weights: Float[Array, "*b n"],
+    weights: Float[Array, "*b n"] | Bool[Array, "*b n"],
 ) -> Float[Array, "*b 4 4"]:
     """Computes the rigid transform that brings `source` closest to `target` (paper section 5.2).
 
     Args:
         source: Points in mm.
         target: The same points elsewhere, mm.
-        weights: Non-negative; 0 leaves a point out. With fewer than three points of positive
-            weight, or collinear ones, the rotation is one of the many best.
+        weights: Non-negative; 0 or False leaves a point out. With fewer than three points of
+            positive weight, or collinear ones, the rotation is one of the many best.
 
     Returns:
         T_target_source that minimises the weighted sum of squared distances. Differentiable in
         both point sets; the gradient is finite even where the rotation is not unique.
+
+    Raises:
+        BadInputError: The shapes do not fit each other.
     """
+    require_shapes(
+        source=(source, "... n 3"), target=(target, "... n 3"), weights=(weights, "... n")
+    )
+    if not jnp.issubdtype(weights.dtype, jnp.floating):
+        weights = jnp.asarray(weights, jnp.float32)
     total = jnp.maximum(jnp.sum(weights, axis=-1, keepdims=True), jnp.finfo(weights.dtype).tiny)
     normalised = (weights / total)[..., None]
     source_mean = jnp.sum(normalised * source, axis=-2)

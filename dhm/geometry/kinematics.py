@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dhm.arguments import require_shapes
 from dhm.geometry.transforms import einsum, make_transform, matmul
 
 
@@ -45,7 +46,17 @@ def forward_kinematics(
 
     Returns:
         T_world_joint, where "world" is the frame of the root's rest transform.
+
+    Raises:
+        BadInputError: The shapes do not fit the parents or each other; Euler angles, for example,
+            are no rotations yet.
+        ValueError: The parents are no tree with one root.
     """
+    require_shapes(
+        parents=(np.asarray(parents), "j"),
+        T_parent_joint=(T_parent_joint, "... j 4 4"),
+        rotations=(rotations, "... j 3 3"),
+    )
     rotated = matmul(T_parent_joint[..., :3, :3], rotations)
     offsets = jnp.broadcast_to(T_parent_joint[..., :3, 3], rotated.shape[:-1])
     posed = make_transform(rotated, offsets)
@@ -78,7 +89,16 @@ def linear_blend_skinning(
 
     Returns:
         Deformed vertices in the frame of `T_world_joint`, mm.
+
+    Raises:
+        BadInputError: The shapes do not fit each other.
     """
+    require_shapes(
+        lbs_weights=(lbs_weights, "v j"),
+        vertices=(vertices, "... v 3"),
+        T_world_joint=(T_world_joint, "... j 4 4"),
+        T_joint_model=(T_joint_model, "... j 4 4"),
+    )
     motion = matmul(T_world_joint, T_joint_model)[..., :3, :]
     blended = einsum("vj,...jr->...vr", lbs_weights, motion.reshape(*motion.shape[:-2], 12))
     blended = blended.reshape(*blended.shape[:-1], 3, 4)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dhm.arguments import require_shapes
+
 matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 einsum = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
@@ -41,7 +43,14 @@ def _axis_rotation(angle: Float[Array, "*b"], axis: int) -> Float[Array, "*b 3 3
 
 
 def euler_angles_to_matrix(euler: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
-    """Returns rotation matrices R = Rz Ry Rx of Euler triples (x, y, z) in radians."""
+    """Returns rotation matrices R = Rz Ry Rx of Euler triples (x, y, z) in radians.
+
+    A pose vector of 28 angles has no triples: `dhm.geometry.hand_rig.pose_to_euler` makes them.
+
+    Raises:
+        BadInputError: The last axis is none of three.
+    """
+    require_shapes(euler=(euler, "... 3"))
     x, y, z = (_axis_rotation(euler[..., axis], axis) for axis in range(3))
     return matmul(matmul(z, y), x)
 

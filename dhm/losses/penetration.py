@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dhm.arguments import require_shapes
 from dhm.geometry.spheres import PenetrationParts, safe_norm, sphere_overlaps
 
 
@@ -19,7 +20,11 @@ def rigid_penetration_loss(
         centers: Posed sphere centres, mm.
         radii: Their radii, mm.
         parts: Static.
+
+    Raises:
+        BadInputError: The shapes do not fit the parts or each other.
     """
+    _require_spheres(centers, radii, parts)
     return jnp.maximum(sphere_overlaps(centers, radii, parts), 0)
 
 
@@ -42,7 +47,12 @@ def non_rigid_penetration_loss(
     Returns:
         For each fingertip and sphere, from its parent joint to the tip; 0 before the first sphere
         that is closer to a palm vertex than its radius, and everywhere if none is.
+
+    Raises:
+        BadInputError: The shapes do not fit the parts or each other.
     """
+    _require_spheres(centers, radii, parts)
+    require_shapes(vertices=(vertices, "... v 3"))
     tips = np.array(parts.tips)
     palm = vertices[..., np.array(parts.palm_vertices), :]
     centers, radii = centers[..., tips, :, :], radii[..., tips, :]
@@ -53,3 +63,11 @@ def non_rigid_penetration_loss(
     distance = safe_norm(flat - nearest).reshape(radii.shape)
     entered = jax.lax.cummax((distance < radii).astype(jnp.int32), axis=radii.ndim - 1) > 0
     return jnp.where(entered, jnp.abs(distance - radii), 0)
+
+
+def _require_spheres(centers: Array, radii: Array, parts: PenetrationParts) -> None:
+    require_shapes(
+        **{"parts.bones": (np.array(parts.bones), "s 2")},
+        centers=(centers, "... s k 3"),
+        radii=(radii, "... s k"),
+    )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from dhm.arguments import require_shapes
 from dhm.geometry.mesh import Neighbours
 
 
@@ -16,7 +17,11 @@ def joint_loss(
     """Computes the L1 norm of each joint's error in mm, 0 where the target is not valid.
 
     The paper's L_pose before its mean over the joints.
+
+    Raises:
+        BadInputError: The shapes do not fit each other.
     """
+    require_shapes(joints=(joints, "... j 3"), target=(target, "... j 3"), valid=(valid, "... j"))
     error = jnp.where(valid[..., None], joints - target, 0)
     return jnp.sum(jnp.abs(error), axis=-1)
 
@@ -41,7 +46,12 @@ def depth_loss(
 
     Returns:
         The loss of each pixel (0 outside the mask) and the paper's delta, the common foreground.
+        NaN is background too; other marks for it, such as 65535, are taken as depths.
+
+    Raises:
+        BadInputError: The shapes do not fit each other.
     """
+    require_shapes(rendered=(rendered, "... h w"), target=(target, "... h w"))
     foreground = (rendered > 0) & (target > 0)
     return smooth_l1(jnp.where(foreground, rendered - target, 0), beta), foreground
 
@@ -53,7 +63,13 @@ def laplacian_loss(
 
     The paper's L_lap before its mean over the vertices. Its formula has no norm; the released
     code squares.
+
+    Raises:
+        BadInputError: The neighbours are those of another mesh.
     """
+    require_shapes(
+        **{"neighbours.index": (neighbours.index, "v n")}, vertices=(vertices, "... v 3")
+    )
     return jnp.sum(laplacian_coordinates(vertices, neighbours) ** 2, axis=-1)
 
 
@@ -103,5 +119,9 @@ def skeleton_loss(change: Float[Array, "*b j 3"]) -> Float[Array, "*b j"]:
     Joint positions do not tell a bone that is bent at rest from one that the pose bends, nor how a
     length is shared about a joint that nobody annotated. Without this term the rest pose drifts
     there as far as the optimiser's noise takes it, and the angles lose their meaning.
+
+    Raises:
+        BadInputError: The last axis is none of three.
     """
+    require_shapes(change=(change, "... j 3"))
     return jnp.sum(change**2, axis=-1)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dhm.arguments import require_shapes
+from dhm.errors import BadInputError
 from dhm.geometry.hand_rig import FINGERTIPS, MANO_JOINTS
 from dhm.geometry.kinematics import forward_kinematics, linear_blend_skinning
 from dhm.geometry.transforms import axis_angle_to_matrix, einsum, make_transform
@@ -149,8 +151,22 @@ def mano(
         translation: Added to everything after that, mm; None is none.
 
     Raises:
+        BadInputError: A shape is another, such as that of a pose with the wrist's rotation in it.
         ValueError: There are more shape coefficients than the model has.
     """
+    given = {
+        "betas": (betas, "... s"),
+        "pose": (pose, "... n"),
+        "global_orient": (global_orient, "... 3"),
+        "translation": (translation, "... 3"),
+    }
+    require_shapes(**{name: one for name, one in given.items() if one[0] is not None})
+    if pose.shape[-1] != len(model.hands_mean):
+        expected = (
+            f"[..., {len(model.hands_mean)}], the finger joints' axis-angle vectors, as "
+            "mano_pose_vector returns; the wrist's is global_orient"
+        )
+        raise BadInputError("pose", f"shape {list(pose.shape)}", expected)
     T_world_joint, vertices = pose_mano(model, *mano_shape(model, betas), pose, global_orient)
     tips = vertices[..., np.array(model.tip_vertices), :]
     joints = jnp.concatenate([T_world_joint[..., :3, 3], tips], axis=-2)

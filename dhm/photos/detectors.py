@@ -29,9 +29,18 @@ class HandDetector(Protocol):
         ...
 
 
-def largest(detections: Sequence[Detection]) -> Detection | None:
+def largest(detections: Sequence[Detection] | None) -> Detection | None:
     """Returns the hand with the largest box, or None if there is no hand."""
-    return max(detections, key=lambda found: found.box[2] * found.box[3], default=None)
+    return max(detections or (), key=_area, default=None)
+
+
+def _area(found: Detection) -> float:
+    """Returns the area of a hand's box, or of the box around its keypoints if it has none."""
+    if found.box is not None:
+        return found.box[2] * found.box[3]
+    pixels = np.array([point[:2] for point in found.keypoints.values()], float).reshape(-1, 2)
+    pixels = pixels[np.isfinite(pixels).all(axis=1)]
+    return float(np.prod(np.ptp(pixels, axis=0))) if len(pixels) else 0.0
 
 
 class MediapipeDetector:

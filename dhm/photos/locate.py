@@ -7,10 +7,18 @@ from jaxtyping import Float, UInt8
 
 from dhm.data.crop import MIN_BOX_PX, MIN_JOINTS, clipped_box
 from dhm.errors import BadInputError
-from dhm.evidence.keypoints import Box, Detection, in_template_order
+from dhm.evidence.keypoints import (
+    Box,
+    Detection,
+    in_picture,
+    in_template_order,
+    read_side,
+    refuse_unknown_fields,
+)
 from dhm.export.hand_files import RIGHT
 from dhm.formats.json_file import MAX_MAGNITUDE
 from dhm.formats.photo import Photo
+from dhm.photos.doubts import location_doubts
 
 FIELD_OF_VIEW_DEG = 60.0
 """Assumed field of view of the longer side, between a phone's and a webcam's."""
@@ -20,6 +28,8 @@ HOW_TO_LOCATE = (
     "where the hand is: --bbox x,y,w,h for all pictures (--bbox whole where they are cut out "
     "already), --keypoints file.json, or --detector hand_landmarker.task"
 )
+
+_ASSUMED_SIDE = "Taken as a right hand: nothing says the side."
 
 BoxOrWhole = Box | Literal["whole"]
 """A box tight around the hand, or the whole picture as the crop."""
@@ -35,6 +45,8 @@ class LocatedHand(NamedTuple):
         keypoints: In the template's order.
         confidence: 0 for missing keypoints.
         K: Intrinsics, or None if unknown.
+        notes: Sentences for the reader of the result.
+        doubts: Sentences that say why the place may be wrong.
     """
 
     side: str
@@ -43,6 +55,8 @@ class LocatedHand(NamedTuple):
     keypoints: Float[np.ndarray, "j 2"]
     confidence: Float[np.ndarray, " j"]
     K: Float[np.ndarray, "3 3"] | None
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def parse_bbox(text: str) -> BoxOrWhole:
@@ -85,13 +99,20 @@ def locate_hand(
         side: RIGHT or LEFT, whatever the detection says, or None.
 
     Raises:
-        BadInputError: If neither box nor keypoints locate the hand, or the crop is outside the
-            picture or too small.
+        BadInputError: If neither box nor keypoints locate the hand, the crop is outside the picture
+            or too small, a detector's joint or side is unknown, or the detection is for a picture
+            of another shape.
     """
+    refuse_unknown_fields(f"{where}, keypoints", detection.keypoints, joint_names)
+    said = read_side(where, {"side": side or detection.side})
+    detection = in_picture(where, detection, size)
     keypoints, confidence = in_template_order(detection.keypoints, joint_names, 2)
-    low, high = _crop_corners(where, size, bbox or detection.box, keypoints[confidence > 0])
-    side = side or detection.side or RIGHT
-    return LocatedHand(side, low, high, keypoints, confidence, detection.K)
+    known = keypoints[confidence > 0]
+    box = bbox or detection.box
+    low, high = _crop_corners(where, size, box, known)
+    doubts = location_doubts(size, None if box == WHOLE else box, known)
+    notes = detection.notes if said else (*detection.notes, _ASSUMED_SIDE)
+    return LocatedHand(said or RIGHT, low, high, keypoints, confidence, detection.K, notes, doubts)
 
 
 def _crop_corners(

@@ -12,18 +12,24 @@ from dhm.errors import BadInputError, DhmError
 from dhm.evidence.input_files import InputFile, Processed, find_files, process_files
 from dhm.evidence.keypoints import Detection
 from dhm.evidence.keypoints_file import KeypointsFile, VideoDetections
-from dhm.export.hand import EXPORT_FOLDER
+from dhm.export.hand import find_export
 from dhm.export.hand_files import CAMERA, closed_to_results, result_endings, write_hand
 from dhm.export.overlay import draw_hand
 from dhm.formats.paths import existing, home_expanded
 from dhm.formats.photo import read_photo
 from dhm.photos.detectors import HandDetector, largest
-from dhm.photos.locate import HOW_TO_LOCATE, BoxOrWhole, LocatedHand, locate_hand
+from dhm.photos.locate import HOW_TO_LOCATE, WHOLE, BoxOrWhole, LocatedHand, locate_hand
 from dhm.photos.predictor import Adjust, Predictor, Refinement, predict_hand
 from dhm.photos.video import predict_video, video_endings
 from dhm.photos.video_files import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
+
+_FIRST_NOTE = "The file has several pictures, of which the first is read."
+_TURNED_NOTE = (
+    "The picture is turned upright by its EXIF data: box, keypoints and K are taken as those of "
+    "the upright picture."
+)
 
 
 class PredictOptions(NamedTuple):
@@ -52,13 +58,13 @@ class PredictOptions(NamedTuple):
     overlay: bool = True
 
 
-def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOptions) -> int:
+def predict(workdir: Path, images: Sequence[str] | str, out: Path, options: PredictOptions) -> int:
     """Predicts the hand of each picture and frame and writes the files of `write_hand`.
 
     A picture that cannot be used is refused with the reason; the others are processed all the same.
 
     Args:
-        workdir: Folder of a run with an exported model.
+        workdir: Folder of a run with an exported model, or of that model.
         images: Pictures and videos: files, folders, or patterns with `*`, `?` and `[...]`.
         out: Folder of the results.
         options: The rest.
@@ -67,15 +73,18 @@ def predict(workdir: Path, images: Sequence[str], out: Path, options: PredictOpt
         The number of refused files.
 
     Raises:
-        BadInputError: If there is no model or no picture, no option locates the hands, or the
-            keypoints file cannot be used.
+        BadInputError: If there is no model or no picture, no option locates the hands, hands are to
+            be refined without keypoints, or the keypoints file cannot be used.
     """
     if options.bbox is None and options.keypoints is None and options.detector is None:
         raise BadInputError("predict", "no option that locates the hands", HOW_TO_LOCATE)
-    paths = find_files("--images", images)
-    workdir = existing(workdir)
-    predictor = Predictor(workdir / EXPORT_FOLDER)
-    return predict_files(predictor, paths, out, options, closed_to_results(workdir))
+    if options.refine and options.keypoints is None and options.detector is None:
+        raise BadInputError("--refine", "no keypoints", "--keypoints or --detector to refine by")
+    paths = find_files("--images", [images] if isinstance(images, str) else images)
+    folder = find_export(workdir)
+    predictor = Predictor(folder)
+    closed = (folder, *closed_to_results(existing(workdir)))
+    return predict_files(predictor, paths, out, options, closed)
 
 
 def predict_files(
@@ -139,6 +148,10 @@ class _FilePrediction(NamedTuple):
         located = self._locate(str(path), photo.image, detection)
         if located is None:
             raise BadInputError(path, "no hand by the detector", HOW_TO_LOCATE)
+        if photo.is_first:
+            located = located._replace(notes=(*located.notes, _FIRST_NOTE))
+        if photo.turned and (detection is not None or self.options.bbox not in (None, WHOLE)):
+            located = located._replace(notes=(*located.notes, _TURNED_NOTE))
         hand, outlier = predict_hand(
             self.predictor, photo, located, str(path), self.options.focal_px, self.refine
         )
@@ -159,6 +172,9 @@ class _FilePrediction(NamedTuple):
         self, path: Path, stem: str, detection: Detection | VideoDetections | None
     ) -> Processed:
         refused: list[DhmError] = []
+        if isinstance(detection, Detection) and detection.keypoints:
+            found = f"one hand's keypoints for {path.name}"
+            raise BadInputError(self.options.keypoints, found, "frames, a list with each one's")
 
         def locate(where: str, number: int, image: np.ndarray) -> LocatedHand | None:
             if not isinstance(detection, VideoDetections):

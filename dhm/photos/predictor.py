@@ -27,11 +27,13 @@ from dhm.fitting.rig import HandPose
 from dhm.formats.json_file import read_json
 from dhm.formats.photo import Photo
 from dhm.networks.compiled import compiled
+from dhm.photos.doubts import contrast_doubt, focal_length_doubt
 from dhm.photos.locate import LocatedHand, camera_intrinsics, mirror_picture
 from dhm.photos.placement import NotPlaced, Placement, place_hand
 from dhm.types import Camera, HandTemplate
 
 CANONICAL_NOTE = "Not placed in the camera, shown in the canonical view: {}."
+_PARTS_HINT = '; the keypoints file may say so with "size": [1, 1]'
 # One view leaves every joint's depth open: there the prediction decides. mm per radian.
 _REFINEMENT = FitSettings(prior=8.0)
 
@@ -141,12 +143,14 @@ def predict_hand(
         focal_px: Focal length of the command line, or None.
         adjust: Changes the angles before the hand is posed and placed.
     """
-    require_pixels(source, located.K, located.keypoints[located.confidence > 0])
+    known = located.confidence > 0
+    require_pixels(source, located.K, located.keypoints[known], _PARTS_HINT)
     K, K_source = camera_intrinsics(photo, located.K, focal_px)
     image, right = photo.image, located._replace(K=K)
     if located.side == LEFT:
         image, right = mirror_picture(image, right)
-    theta = predictor.encode(predictor.crop(image, right.low, right.high))
+    picture = predictor.crop(image, right.low, right.high)
+    theta = predictor.encode(picture)
     # Joints that the model lacks, such as a linear model's base of the thumb, place no hand.
     confidence = np.where(predictor.joint_mask, right.confidence, 0.0)
     keypoints = CameraKeypoints(right.keypoints, confidence, right.K)
@@ -157,14 +161,16 @@ def predict_hand(
     hand = PredictedHand(
         vertices, joints, theta, side=located.side, source=source, details={"crop": crop}
     )
+    doubts = [*located.doubts, contrast_doubt(picture)]
     placement = place_hand(joints, *keypoints)
     if isinstance(placement, NotPlaced):
-        note = CANONICAL_NOTE.format(placement.reason)
-        return Prediction(hand._replace(frame=MODEL, notes=(note,)), np.zeros(len(joints), bool))
+        notes = (CANONICAL_NOTE.format(placement.reason), *located.notes)
+        hand = hand._replace(frame=MODEL, notes=notes, doubts=tuple(filter(None, doubts)))
+        return Prediction(hand, np.zeros(len(joints), bool))
     T = placement.T_camera_model
-    known = located.confidence > 0
-    doubts = [
+    doubts += [
         principal_point_doubt(K, photo.image.shape[:2]),
+        focal_length_doubt(K, photo.image.shape[:2]),
         keypoint_doubt(placement.mean_error_px, located.keypoints[known]),
         distance_doubt(float((joints @ T[:3, :3].T + T[:3, 3])[:, 2].mean())),
     ]
@@ -174,7 +180,7 @@ def predict_hand(
         T_frame_model=mirror_transform(T) if located.side == LEFT else T,
         K=K,
         reprojection_error_px=placement.mean_error_px,
-        notes=(f"Camera: {K_source}.",),
+        notes=(f"Camera: {K_source}.", *located.notes),
         details=hand.details | _reprojection(placement, predictor.template.joint_names),
     )
     return Prediction(hand, placement.outlier)

@@ -31,6 +31,8 @@ from dhm.photos.video_files import VideoReader, whole_video
 Locate = Callable[[str, int, UInt8[np.ndarray, "h w 3"]], LocatedHand | None]
 """Locates the hand of a frame, given its name, number and picture; None if there is no hand."""
 
+_MOST_FRAMES = 0.95  # of those that a file should have; some headers have estimates
+
 
 class VideoSummary(NamedTuple):
     """What there is to say of a video's results.
@@ -147,6 +149,11 @@ def _notes(
 ) -> list[str]:
     """Returns what the reader of the results has to know of the frames and their times."""
     notes = []
+    if len(frames) < _MOST_FRAMES * reader.num_frames - 1:
+        notes.append(
+            f"The file has {reader.num_frames:.0f} frames by its header, of which {len(frames)} "
+            "can be read: it may be damaged or cut."
+        )
     if num_described not in (None, len(frames)):
         notes.append(
             f"The keypoints file describes {num_described} frames, the video has {len(frames)}: "

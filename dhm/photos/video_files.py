@@ -36,6 +36,7 @@ class VideoReader:
 
     Attributes:
         fps: Frames a second on average, by the file.
+        num_frames: Frames by the file's header, which is an estimate in some formats.
         num_untimed: Frames so far whose time in the file does not lie after the one before's. They
             are taken to follow at `fps`.
 
@@ -53,6 +54,7 @@ class VideoReader:
             raise BadInputError(path, "a file that does not decode", "a video")
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 1 <= fps <= 1000 else _FALLBACK_FPS
+        self.num_frames = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.num_untimed = 0
 
     def __iter__(self) -> Iterator[VideoFrame]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from dhm.arguments import concrete, require_last_row, require_shapes
 from dhm.errors import BadInputError
 from dhm.geometry.cameras import world_to_camera
 from dhm.rendering.depth import barycentric_coordinates, depth_gradient, depth_of_faces
@@ -53,7 +54,8 @@ def rasterize(
     Of equally near faces the one with the lowest index wins. A face is left out where one of
     its corners is not finite, or where it is so thin on the screen that its area is rounding.
     `zbuf` and `bary_coords` are differentiable in the vertices with the visible faces held fixed
-    (there is no gradient of the silhouette); the gradient with respect to K is zero.
+    (there is no gradient of the silhouette); the gradient with respect to K is zero. Vertices in
+    metres lie before the near plane, and nothing is drawn.
 
     Args:
         v_camera: Vertices in each view's camera frame, mm.
@@ -69,9 +71,12 @@ def rasterize(
             ("at_once", the default elsewhere); speed only.
 
     Raises:
-        BadInputError: an image size, near plane, window or schedule that is not possible, or
-            NumPy faces that name a vertex that is not there.
+        BadInputError: a shape, image size, near plane, window or schedule that is not possible,
+            or, unless they are traced, faces that name a vertex that is not there and a K whose
+            last row is another.
     """
+    require_shapes(v_camera=(v_camera, "n v 3"), K=(K, "n 3 3"))
+    require_last_row("K", K, (0, 0, 1), _INTRINSICS)
     faces = _checked_faces(faces, v_camera.shape[1])
     settings = _checked_settings(
         len(faces), image_size, near, pixel_center, cull_backfaces, window, schedule
@@ -107,7 +112,8 @@ def render_depth(
     Args:
         vertices: World coordinates, mm.
         faces: Vertex indices.
-        camera: Cameras with leading axes (*b, c).
+        camera: Cameras with leading axes (*b, c). Of c cameras without batch axes each sees every
+            mesh.
         image_size: Height and width in pixels.
         near: As in `rasterize`, like all that follow.
         pixel_center: Coordinate of the centre of the first pixel.
@@ -119,8 +125,9 @@ def render_depth(
         Depth along each camera's z in mm, 0 = background.
 
     Raises:
-        BadInputError: as `rasterize`.
+        BadInputError: as `rasterize`, and a T_camera_world whose last row is not (0, 0, 0, 1).
     """
+    _require_cameras(vertices, camera)
     faces = _checked_faces(faces, vertices.shape[-2])
     settings = _checked_settings(
         len(faces), image_size, near, pixel_center, cull_backfaces, window, schedule
@@ -131,6 +138,24 @@ def render_depth(
     K = jnp.broadcast_to(jnp.asarray(camera.K, jnp.float32), (*views, 3, 3)).reshape(-1, 3, 3)
     zbuf, _ = _draw(v_camera.reshape(-1, *v_camera.shape[-2:]), faces, K, settings)
     return zbuf.reshape(*views, *settings.image_size)
+
+
+_INTRINSICS = "intrinsics in pixels as [[fx, s, cx], [0, fy, cy], [0, 0, 1]]"
+
+
+def _require_cameras(vertices, camera):
+    require_shapes(vertices=(vertices, "... v 3"))
+    batch, mesh = vertices.shape[:-2], vertices.shape[-2:]
+    require_shapes(
+        vertices=(np.broadcast_to(0, (*batch, 1, *mesh)), "... v 3"),  # with an axis for cameras
+        **{
+            "camera.K": (camera.K, "... 3 3"),
+            "camera.T_camera_world": (camera.T_camera_world, "... 4 4"),
+        },
+    )
+    require_last_row("camera.K", camera.K, (0, 0, 1), _INTRINSICS)
+    hint = "a transform of column vectors, with the translation in the last column"
+    require_last_row("camera.T_camera_world", camera.T_camera_world, (0, 0, 0, 1), hint)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -176,8 +201,12 @@ def _over_views(function: Callable, settings: RasterSettings, *arrays):
 
 
 def _checked_faces(faces, num_vertices):
-    if isinstance(faces, np.ndarray) and faces.size:
-        low, high = int(faces.min()), int(faces.max())
+    require_shapes(faces=(faces, "f 3"))
+    if not jnp.issubdtype(faces.dtype, jnp.integer):
+        raise BadInputError("faces", f"{faces.dtype}", "whole numbers, the indices of vertices")
+    values = concrete(faces)
+    if values is not None and values.size:
+        low, high = int(values.min()), int(values.max())
         if low < 0 or high >= num_vertices:
             raise BadInputError("faces", f"vertex indices {low}..{high}", f"0..{num_vertices - 1}")
     # A mesh without faces is drawn as one face without area.
@@ -217,7 +246,11 @@ def _checked_settings(
     schedule: str | None,
 ) -> RasterSettings:
     """Checks the arguments of `rasterize` and fills in its defaults."""
-    height, width = (operator.index(side) for side in image_size)
+    try:
+        height, width = (operator.index(side) for side in image_size)
+    except (TypeError, ValueError):
+        expected = "(height, width), two whole numbers of pixels"
+        raise BadInputError("image_size", f"{image_size!r}", expected) from None
     if height < 1 or width < 1:
         raise BadInputError("image_size", f"{image_size}", "a height and a width above 0")
     if not 0 < near < math.inf:

@@ -112,6 +112,9 @@ def test_a_switch_of_the_config_may_stand_before_the_command(calls):
     assert calls[0].config.config.studio.varied is True
 
 
+@pytest.mark.mistake(
+    "predict, flags", "a pattern without quotes, which the shell expands", "understood"
+)
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -136,6 +139,7 @@ def test_the_flags_of_predict(calls):
     assert (given.keypoints, given.detector) == (Path("k.json"), Path("d.task"))
 
 
+@pytest.mark.mistake("predict, flags", "--left and --right together, or --noleft", "refused")
 def test_the_sides_exclude_each_other(capsys):
     words = "predict --workdir runs/x --images p --out o --bbox whole --left --right"
     assert main(words.split()) == 2

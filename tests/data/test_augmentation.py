@@ -360,6 +360,7 @@ def write_flat(path, colour, size=(60, 90)):
     cv2.imwrite(str(path), np.full((*size, 3), colour[::-1], np.uint8))
 
 
+@pytest.mark.mistake("backgrounds", "pictures in folders of the folder, .PNG", "understood")
 def test_backgrounds_are_pieces_of_all_pictures_below_a_folder(tmp_path):
     colours = [(250, 10, 10), (10, 250, 10), (10, 10, 250)]
     for i, colour in enumerate(colours):
@@ -385,6 +386,11 @@ def test_backgrounds_are_pieces_of_all_parts_of_a_picture(tmp_path):
     assert 0.35 < flipped.mean() < 0.65
 
 
+@pytest.mark.mistake(
+    "backgrounds",
+    "a folder of thousands of pictures",
+    "understood: 200 spread over it are used, which is said",
+)
 def test_large_pictures_are_kept_small_and_many_are_thinned(tmp_path, monkeypatch, caplog):
     for i in range(7):
         write_flat(tmp_path / f"{i}.jpg", (30 * i, 0, 0), (400, 800))
@@ -397,6 +403,33 @@ def test_large_pictures_are_kept_small_and_many_are_thinned(tmp_path, monkeypatc
     assert "of the 7 backgrounds" in caplog.text
 
 
+@pytest.mark.mistake(
+    "backgrounds", "a missing folder, one of videos, one picture instead of a folder", "refused"
+)
+def test_folders_without_a_picture_are_refused(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"video")
+    write_flat(tmp_path / "one.jpg", (9, 9, 9))
+    for folder in ("missing", "videos", "one.jpg"):
+        with pytest.raises(
+            BadInputError, match=f"{folder}: found no picture, expected pictures for"
+        ):
+            Backgrounds(32, tmp_path / folder)
+
+
+@pytest.mark.mistake(
+    "backgrounds",
+    "pictures smaller than the crops, grey or with transparency",
+    "understood: scaled, in colour, opaque",
+)
+def test_small_grey_and_transparent_pictures_are_used(tmp_path):
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 30), 77, np.uint8))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.full((20, 30, 4), (77, 77, 77, 0), np.uint8))
+    source = Backgrounds(64, tmp_path)
+    for seed in range(8):
+        assert (source.draw(np.random.default_rng(seed)) == 77).all()
+
+
 def test_empty_missing_and_damaged_folders_are_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(BadInputError, match=f"{folder}: found no picture"):
@@ -406,6 +439,9 @@ def test_empty_missing_and_damaged_folders_are_refused(tmp_path):
         Backgrounds(32, tmp_path)
 
 
+@pytest.mark.mistake(
+    "backgrounds", "damaged pictures", "left out with a warning; more than half of them are refused"
+)
 def test_backgrounds_that_cannot_be_read_are_left_out_up_to_half_of_them(tmp_path, caplog):
     for number in range(2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((90, 90, 3), 50, np.uint8))

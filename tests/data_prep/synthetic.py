@@ -80,7 +80,7 @@ def write_view(target: CaptureView, size: tuple[int, int] = K_SIZE) -> None:
         depth[outside] = 0
         write_depth_pickle(target.depth_path, depth)
     if target.scan_path is not None:
-        vertices = np.float32([[0, 0, target.frame], [1, 0, 0], [0, 1, 0]])
+        vertices = np.float32([[0, 0, target.frame], [100, 120, 600], [-100, -120, 400]])
         write_obj(target.scan_path, ObjMesh(vertices, np.int32([[0, 1, 2]]), None, None))
 
 

@@ -1,6 +1,7 @@
 """Preparations: counts, when they are repeated, what stops them, the command line."""
 
 import dataclasses
+import errno
 import json
 import logging
 import os
@@ -286,9 +287,196 @@ def test_splits_of_the_foreign_capture_share_no_sequence(release_mini, tmp_path)
     assert sequences == {"train": {"0005_RT_fist"}, "test": {"0006_RT_spread"}}
 
 
+@pytest.fixture
+def flags(toy_prepared, tmp_path, capsys):
+    """A function that runs the command on the toy capture with other flags.
+
+    Returns its exit code and what it said; the folder is `tmp_path / "out"`.
+    """
+
+    def run(**changes):
+        values = {
+            "capture": toy_prepared.parent / "capture", "subject": 1, "out": tmp_path / "out",
+            "image-size": 32, "test-sequences": "spread",
+        } | {name.replace("_", "-"): value for name, value in changes.items()}  # fmt: skip
+        words = [f"--{name}={value}" for name, value in values.items() if value is not None]
+        try:
+            code = main(words)
+        except SystemExit as usage:
+            code = usage.code
+        return code, capsys.readouterr().err
+
+    return run
+
+
+WRONG_FLAGS = [
+    pytest.param(
+        {"capture": "capture/images"},
+        1,
+        "images: found no folder images in it, expected a capture",
+        marks=pytest.mark.mistake(
+            "prepare", "a folder in the capture, or the one above it", "refused"
+        ),
+    ),
+    pytest.param({"capture": "capture/.."}, 1, "found no folder images in it, expected a capture"),
+    pytest.param(
+        {"capture": "capture", "subject": 7},
+        1,
+        "found subject_1, expected a folder subject_7",
+        marks=pytest.mark.mistake(
+            "prepare", "a subject that the capture lacks", "refused, with those it has"
+        ),
+    ),
+    pytest.param(
+        {"subject": None},
+        2,
+        "--subject is needed with a capture; --dataset names a data set",
+        marks=pytest.mark.mistake(
+            "prepare", "neither --subject nor --dataset", "refused, exit code 2"
+        ),
+    ),
+    pytest.param(
+        {"capture": "capture", "dataset": "rhd", "test_sequences": None},
+        1,
+        "anno_training.pickle: found no such file",
+        marks=pytest.mark.mistake(
+            "prepare", "--dataset of another layout", "refused, with the missing file"
+        ),
+    ),
+    pytest.param(
+        {"test_sequences": "*spread*"},
+        1,
+        r"test_sequences: found '\*spread\*' .*regular expression",
+        marks=pytest.mark.mistake(
+            "prepare",
+            "--test-sequences as a pattern of file names, such as `*spread*`",
+            "refused: not a regular expression",
+        ),
+    ),
+    pytest.param(
+        {"test_sequences": "0001_RT_fist,0002_RT_spread"},
+        1,
+        "which matches none, expected one of .*fist.*spread",
+        marks=pytest.mark.mistake(
+            "prepare", "--test-sequences with names between commas", "refused, with the names"
+        ),
+    ),
+    pytest.param(
+        {"test_sequences": "RT"},
+        1,
+        "test_sequences: found every sequence .*some left to train on",
+        marks=pytest.mark.mistake("prepare", "--test-sequences of everything", "refused"),
+    ),
+    pytest.param(
+        {"faulty_share": 50},
+        1,
+        "faulty_share: found 50.0, expected a share from 0 to below 1",
+        marks=pytest.mark.mistake("prepare", "--faulty-share in percent", "refused"),
+    ),
+    pytest.param(
+        {"image_size": "256x256"},
+        2,
+        "--image-size: invalid int value: '256x256'",
+        marks=pytest.mark.mistake("prepare", "--image-size 256x256", "refused, exit code 2"),
+    ),
+    pytest.param(
+        {"every": 10},
+        1,
+        "every: found a value with the released layout",
+        marks=pytest.mark.mistake("prepare", "--every with a capture", "refused"),
+    ),
+    pytest.param(
+        {"foreground": "hand"},
+        1,
+        "foreground: found 'hand' with release, expected the data set rhd",
+        marks=pytest.mark.mistake("prepare", "--foreground without RHD", "refused"),
+    ),
+    pytest.param(
+        {"template": "export"},
+        1,
+        "export: found .*NumPy arrays",
+        marks=pytest.mark.mistake("prepare", "--template: the export's folder", "refused"),
+    ),
+    pytest.param(
+        {"template": "export/params.msgpack"},
+        1,
+        "params.msgpack: found a damaged file",
+        marks=pytest.mark.mistake("prepare", "--template: another file of the export", "refused"),
+    ),
+    pytest.param(
+        {"out": "notes.txt"},
+        1,
+        "--out: found .*notes.txt, a file, expected a folder",
+        marks=pytest.mark.mistake("prepare", "--out: a file", "refused"),
+    ),
+    pytest.param(
+        {"out": "notes.txt/out"},
+        1,
+        "--out: found .*notes.txt, a file, expected a folder",
+        marks=pytest.mark.mistake("prepare", "--out: below a file", "refused"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "code", "said"), WRONG_FLAGS)
+def test_wrong_flags_are_refused_in_one_line(
+    flags, tmp_path, toy_prepared, exported_run, changes, code, said
+):
+    places = {"capture": toy_prepared.parent, "export": exported_run, "notes.txt": tmp_path}
+    (tmp_path / "notes.txt").write_text("mine")
+    changes = {
+        name: places[value.split("/")[0]] / value
+        if isinstance(value, str) and value.split("/")[0] in places else value
+        for name, value in changes.items()
+    }  # fmt: skip
+    found, error = flags(**changes)
+    assert found == code and re.search(said, error), error
+    assert not (tmp_path / "out").exists() and (tmp_path / "notes.txt").read_text() == "mine"
+    if code == 1:
+        assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.mistake(
+    "prepare",
+    "no --test-sequences",
+    "warning: the table says that the evaluation is on training frames",
+)
+def test_no_held_out_sequence_is_said(flags, caplog):
+    caplog.set_level(logging.INFO)
+    assert flags(test_sequences="")[0] == 0
+    assert "no sequence is held out: the evaluation is on training frames" in caplog.text
+
+
+@pytest.mark.mistake(
+    "prepare", "a full disk, or a folder that may not be written", "refused in one line"
+)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_disk_that_refuses_is_said_in_one_line(flags, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "out")
+
+    monkeypatch.setattr(module, "write_index", refuse)
+    code, error = flags()
+    assert code == 1 and error == f"error: [Errno {number}] {os.strerror(number)}: 'out'\n"
+
+
+def test_other_errors_are_not_hidden(flags, monkeypatch):
+    monkeypatch.setattr(module, "write_index", lambda *_: {}["nothing"])
+    with pytest.raises(KeyError):
+        flags()
+
+
+@pytest.mark.mistake("prepare", "~, spaces, umlauts and brackets in the paths", "understood")
+def test_paths_may_have_any_letters(flags, toy_prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(toy_prepared.parent / "capture", tmp_path / "Bänder [1]" / "my capture")
+    assert flags(capture="~/Bänder [1]/my capture", out="~/Bänder [1]/out *")[0] == 0
+    assert PreparedData(tmp_path / "Bänder [1]" / "out *").num_train == 6
+
+
 def test_command_line_reports_bad_input(tmp_path, capsys):
     arguments = ["--capture", str(tmp_path / "no"), "--subject", "4", "--out", str(tmp_path / "o")]
-    assert main(arguments) == 2
+    assert main(arguments) == 1
     assert str(tmp_path / "no") in capsys.readouterr().err
 
 
@@ -341,6 +529,9 @@ def test_a_rig_without_a_joint_that_the_model_needs_is_refused(release_mini, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.mistake(
+    "prepare", "--out: the capture, a folder above it, or one with other files", "refused"
+)
 def test_an_input_in_the_output_folder_is_refused(toy_prepared, tmp_path, monkeypatch):
     capture, own = toy_prepared.parent / "capture", tmp_path / "own"
     shutil.copytree(toy_prepared, own)

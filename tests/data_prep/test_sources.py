@@ -157,9 +157,85 @@ def test_several_people_of_the_studio_are_one_set_of_records(tmp_path, monkeypat
     assert filmed[-1][2] != root
 
 
+@pytest.mark.mistake("config.capture", "config.dataset without a folder", "refused")
 def test_a_data_set_needs_its_folder():
     config = rhd.get_config()
     with pytest.raises(
         BadInputError, match=r"config\.capture: found '', expected the folder of rhd"
     ):
         sources.records(config)
+
+
+WRONG_DATA = [
+    pytest.param(
+        {"capture": "rhd"},
+        "rhd: found no folder images in it, expected a capture",
+        marks=pytest.mark.mistake(
+            "config.capture", "a data set without config.dataset", "refused: no capture"
+        ),
+    ),
+    pytest.param(
+        {"capture": "capture", "dataset": "interhand"},
+        "found no folder of annotations in it, expected InterHand2.6M",
+        marks=pytest.mark.mistake("config.capture", "config.dataset of another layout", "refused"),
+    ),
+    pytest.param(
+        {"capture": "capture/images"},
+        "images: found no folder images in it",
+        marks=pytest.mark.mistake("config.capture", "a folder in the capture", "refused"),
+    ),
+    pytest.param(
+        {"capture": "capture", "subject": 3},
+        "found subject_1, expected a folder subject_3",
+        marks=pytest.mark.mistake(
+            "config.capture", "config.subject that the capture lacks", "refused, with those it has"
+        ),
+    ),
+    pytest.param(
+        {"capture": "capture", "data.test_sequences": "gesture"},
+        "test_sequences: found 'gesture', which matches none, expected one of .*fist",
+        marks=pytest.mark.mistake(
+            "config.capture",
+            "config.data.test_sequences of another capture",
+            "refused, with the names",
+        ),
+    ),
+    pytest.param(
+        {"capture": "capture", "data.test_sequences": ("spread",)},
+        r"test_sequences: found unknown sequences \['spread'\], expected some of",
+        marks=pytest.mark.mistake(
+            "config.capture",
+            "a tuple of parts of names in config.data.test_sequences",
+            "refused, with the names",
+        ),
+    ),
+    pytest.param(
+        {"capture": "capture", "data.test_sequences": "fist", "data.train_sequences": "RT"},
+        "train_sequences: found .*fist.*, held out for testing",
+        marks=pytest.mark.mistake(
+            "config.capture", "sequences both to train and to test on", "refused"
+        ),
+    ),
+    pytest.param(
+        {"capture": "capture", "prepared": "capture"},
+        "--out: found .*, which holds the input",
+        marks=pytest.mark.mistake(
+            "config.capture", "config.prepared: the capture itself", "refused"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG_DATA)
+def test_mistakes_in_the_data_of_a_config_are_refused(
+    toy_prepared, tmp_path, monkeypatch, settings, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rhd" / "training").mkdir(parents=True)
+    (tmp_path / "capture").symlink_to(toy_prepared.parent / "capture")
+    config = tiny.get_config()
+    with config.ignore_type():
+        config.update_from_flattened_dict({"data.image_size": 32} | settings)
+    with pytest.raises(BadInputError, match=said):
+        sources.records(config)
+    assert (toy_prepared.parent / "capture" / "hand_model").is_dir()

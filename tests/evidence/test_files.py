@@ -99,27 +99,6 @@ def test_frames_share_cameras_and_form_a_sequence(tmp_path):
     assert batch.camera.T_camera_world[0, :, 0, 3].tolist() == [0, 50]
 
 
-def test_npz_arrays_are_read_as_frames(tmp_path):
-    rng = np.random.default_rng(0)
-    joints, pixels = rng.normal(size=(3, 22, 3)), rng.normal(200, 30, size=(3, 2, 22, 2))
-    confidence = rng.uniform(0.1, 1, (3, 22))
-    confidence[:, 4] = 0
-    T = np.tile(np.eye(4), (2, 1, 1))
-    np.savez(
-        tmp_path / "a.npz", joints=joints, joint_confidence=confidence, keypoints=pixels,
-        K=np.tile(K, (2, 1, 1)), T_camera_world=T, joint_names=np.array(NAMES[::-1]),
-        depth=np.tile(_depth(), (3, 2, 1, 1)).astype(np.uint16), sequence=np.array(True),
-    )  # fmt: skip
-    read = read_evidence(tmp_path / "a.npz", NAMES)
-    assert read.sequence
-    assert len(read.frames) == 3
-    frame = read.frames[1]
-    np.testing.assert_allclose(frame.confidence, confidence[1, ::-1])
-    np.testing.assert_allclose(frame.joints[0], joints[1, -1])
-    np.testing.assert_array_equal(frame.views[1].keypoints, pixels[1, 1, ::-1])
-    assert len(frame.points) == NUM_POINTS
-
-
 def test_a_mirrored_hand_projects_to_the_mirrored_pixels(tmp_path):
     cameras = {"0": {"K": [[500, 3, 60], [0, 480, 40], [0, 0, 1]], "t": [5, 6, 700],
                      "R": [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], "points": _points()}}  # fmt: skip
@@ -142,41 +121,173 @@ def test_a_mirrored_hand_projects_to_the_mirrored_pixels(tmp_path):
 
 SKEW = [[1, 0, 0], [0, 1, 0.2], [0, 0, 1]]
 FLIP = [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]
+EYE = np.eye(4).tolist()
+K_BY_COLUMNS = [[500, 0, 0], [0, 500, 0], [60, 40, 1]]
+
+
+def _with_camera(**camera):
+    return {"joints": JOINTS, "cameras": {"a": camera}}
+
+
+def _with_start(**start):
+    return {"joints": JOINTS, "start": start}
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "damaged JSON"),
+        pytest.param(
+            '{"joints": {},}',
+            "damaged JSON (",
+            marks=pytest.mark.mistake(
+                "fit", "a comma too many in the JSON", "refused, with its line"
+            ),
+        ),
+        pytest.param(
+            "",
+            "damaged JSON (",
+            marks=pytest.mark.mistake("fit", "an empty file", "refused"),
+        ),
+        ("[1, 2]", "JSON of a list"),
+        pytest.param(
+            {"a.jpg": {"keypoints": {"wrist": [1, 2]}}},
+            "'a.jpg', expected one of joints, cameras",
+            marks=pytest.mark.mistake("fit", "the keypoints file of `predict`", "refused"),
+        ),
+        pytest.param(
+            {"joints": JOINTS, "source": "a.json", "frame": "world", "T_frame_model": EYE},
+            "'source', expected one of joints, cameras",
+            marks=pytest.mark.mistake(
+                "fit", "a result of `fit` or `predict` as evidence", "refused"
+            ),
+        ),
+        pytest.param(
+            {"joint": JOINTS},
+            "'joint', expected one of joints, cameras",
+            marks=pytest.mark.mistake("fit", "a misspelt field", "refused, with the known fields"),
+        ),
         ({}, "0 joints in space and at most 0 keypoints"),
-        ({"joints": {"wrist": [0, 0, 1], "index1": [1, 2, 3]}}, "2 joints in space"),
-        ({"joints": JOINTS | {"nose": [0, 0, 0]}}, "joint 'nose'"),
+        pytest.param(
+            {"joints": {"wrist": [0, 0, 1], "index1": [1, 2, 3]}},
+            "2 joints in space",
+            marks=pytest.mark.mistake("fit, joints", "fewer than three", "refused"),
+        ),
+        pytest.param(
+            {"joints": JOINTS | {"INDEX_FINGER_TIP": [0, 0, 0]}},
+            "joint 'INDEX_FINGER_TIP', expected one of thumb_null, thumb3",
+            marks=pytest.mark.mistake(
+                "fit, joints",
+                "a misspelt name, or another program's",
+                "refused, with the known names",
+            ),
+        ),
+        pytest.param(
+            '{"joints": {"wrist": [1, 2, 3], "wrist": [4, 5, 6]}}',
+            "'wrist' twice in one object",
+            marks=pytest.mark.mistake("fit, joints", "a name twice", "refused"),
+        ),
         ({"joints": JOINTS | {"ring1": [0, float("inf"), 0]}}, "ring1: found"),
         ({"joints": JOINTS | {"ring1": [0, 0]}}, "ring1: found"),
-        ({"joints": JOINTS | {"ring1": [0, 0, 0, 1.5]}}, "confidence 1.5"),
-        ({"joints": [1, 2]}, "joints of a list"),
-        ({"joint": JOINTS}, "'joint'"),
-        ({"joints": JOINTS, "side": "both"}, "side 'both'"),
+        pytest.param(
+            {"joints": JOINTS | {"ring1": [0, 0, 0, 95]}},
+            "confidence 95",
+            marks=pytest.mark.mistake("fit, joints", "a confidence in percent", "refused"),
+        ),
+        pytest.param(
+            {"joints": [[0, 0, 500], [90, 10, 500]]},
+            "joints of a list, expected points by joint name",
+            marks=pytest.mark.mistake("fit, joints", "a list without names", "refused"),
+        ),
+        pytest.param(
+            {"joints": JOINTS, "side": "Left"},
+            "side 'Left', expected 'left' or 'right'",
+            marks=pytest.mark.mistake("fit, joints", '"Left" or "L" as the side', "refused"),
+        ),
         ({"joints": JOINTS, "fit_scale": 1}, "fit_scale = 1"),
         ({"joints": JOINTS, "scan": "no.ply"}, "no.ply"),
-        ({"joints": JOINTS, "cameras": {"a": {}}}, "camera a: found None"),
-        ({"joints": JOINTS, "cameras": {"a": {"K": np.diag([-1, 1, 1]).tolist()}}}, "K = "),
-        ({"joints": JOINTS, "cameras": {"a": {"K": K, "R": SKEW, "t": [0, 0, 0]}}}, "R = "),
-        ({"joints": JOINTS, "cameras": {"a": {"K": K, "R": FLIP, "t": [0, 0, 0]}}}, "R = "),
-        ({"joints": JOINTS, "cameras": {"a": {"K": K, "R": FLIP}}}, "found None"),
-        ({"joints": JOINTS, "cameras": {"a": {"K": K, "depth": "no.png"}}}, "no.png"),
-        ({"joints": JOINTS, "cameras": {"a": {"K": K, "depth": "x.exr"}}}, "x.exr"),
-        ({"joints": JOINTS, "cameras": {"a": {"K": K, "image": "no.jpg"}}}, "no.jpg"),
-        ({"joints": JOINTS, "cameras": {"a": {"K": K, "point": {}}}}, "'point'"),
+        pytest.param(
+            _with_camera(points=_points()),
+            "camera a: found None, expected K as",
+            marks=pytest.mark.mistake("fit, cameras", "a camera without K", "refused"),
+        ),
+        (_with_camera(K=np.diag([-1, 1, 1]).tolist()), "K = "),
+        pytest.param(
+            _with_camera(K=K_BY_COLUMNS),
+            "K = [[500.0, 0.0, 0.0]",
+            marks=pytest.mark.mistake("fit, cameras", "K by columns", "refused"),
+        ),
+        pytest.param(
+            _with_camera(K=K, dist=[0.1, 0, 0, 0, 0]),
+            "'dist', expected one of K, T_camera_world",
+            marks=pytest.mark.mistake(
+                "fit, cameras", "lens coefficients", "refused: pictures and points are undistorted"
+            ),
+        ),
+        pytest.param(
+            _with_camera(K=K, T_camera_world=EYE[:3]),
+            "expected T_camera_world [4 4], or R [3 3] and t [3]",
+            marks=pytest.mark.mistake("fit, cameras", "T_camera_world of three rows", "refused"),
+        ),
+        pytest.param(
+            _with_camera(K=K, R=[0.1, 0.2, 0.3], t=[0, 0, 0]),
+            "[0.1, 0.2, 0.3], expected T_camera_world [4 4], or R [3 3]",
+            marks=pytest.mark.mistake(
+                "fit, cameras", "a rotation vector or quaternion for R", "refused"
+            ),
+        ),
+        (_with_camera(K=K, R=SKEW, t=[0, 0, 0]), "R = "),
+        pytest.param(
+            _with_camera(K=K, R=FLIP, t=[0, 0, 0]),
+            "expected a rotation (R R^T = 1, det R = 1)",
+            marks=pytest.mark.mistake("fit, cameras", "a rotation that mirrors", "refused"),
+        ),
+        (_with_camera(K=K, R=FLIP), "found None"),
+        pytest.param(
+            _with_camera(K=K, T_camera_world=EYE, R=FLIP),
+            "T_camera_world and R or t",
+            marks=pytest.mark.mistake("fit, cameras", "T_camera_world and R and t", "refused"),
+        ),
+        pytest.param(
+            _with_camera(K=K, depth="no.png"),
+            "no.png: found no such file",
+            marks=pytest.mark.mistake(
+                "fit, depth maps",
+                "a path that is not relative to the evidence file",
+                "refused, with the path",
+            ),
+        ),
+        pytest.param(
+            _with_camera(K=K, depth="x.exr"),
+            "x.exr: found a file of type '.exr', expected a depth map: .png of 16 bits",
+            marks=pytest.mark.mistake("fit, depth maps", ".exr, .tiff or .jpg", "refused"),
+        ),
+        (_with_camera(K=K, image="no.jpg"), "no.jpg"),
+        (_with_camera(K=K, point={}), "'point'"),
         ({"cameras": {"a": {"K": K, "points": _points(3)}}}, "at most 3 keypoints"),
         ({"joints": JOINTS, "scan": "a\0.ply"}, "the path of a file"),
         ({"joints": JOINTS, "scan": "a" * 300 + ".ply"}, "the path of a file"),
-        ({"frames": {}}, "frames of a dict"),
+        pytest.param(
+            {"frames": {"0": {"joints": JOINTS}}},
+            "frames of a dict, expected a list of frames",
+            marks=pytest.mark.mistake(
+                "fit, frames and films", "frames by name or number", "refused"
+            ),
+        ),
         ({"frames": [3, 4]}, "frame 0: found a int"),
         ({"frames": [{}, None]}, "frame 0: found 0 joints"),
-        ({"joints": JOINTS, "start": {"angles_rad": {"x": 1}}}, "angle 'x'"),
-        ({"joints": JOINTS, "start": {"angles_rad": {}, "T_frame_model": 3}}, "found 3"),
-        ({"joints": JOINTS, "start": {"angles_rad": [0.3]}}, "angles_rad of a list"),
+        (_with_start(angles_rad={"x": 1}), "angle 'x'"),
+        (_with_start(angles_rad={}, T_frame_model=3), "found 3"),
+        (_with_start(angles_rad=[0.3]), "angles_rad of a list"),
+        pytest.param(
+            _with_start(angles_rad={"index1_z": 60}, T_frame_model=EYE),
+            "index1_z: found 60, expected an angle in radians",
+            marks=pytest.mark.mistake("fit, start", "degrees, of more than 3", "refused"),
+        ),
+        pytest.param(
+            _with_start(angles_rad={}),
+            "expected a start {",
+            marks=pytest.mark.mistake("fit, start", "angles without T_frame_model", "refused"),
+        ),
         ({"joints": JOINTS, "start": 3}, "a start of a int"),
         ({"joints": JOINTS, "cameras": [1]}, "cameras of a list"),
         ({"joints": JOINTS, "cameras": {"a": 3}}, "camera a: found a int"),
@@ -184,12 +295,17 @@ FLIP = [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]
             {"cameras": {"a": {"K": K}}, "frames": [{"joints": JOINTS, "cameras": {"a": 3}}]},
             "a int",
         ),
-        (
+        pytest.param(
             {
-                "joints": JOINTS,
-                "cameras": {"a": {"K": K, "T_camera_world": np.eye(4).tolist(), "R": FLIP}},
+                "cameras": {"front": {"K": K}},
+                "frames": [{"cameras": {"Front": {"points": _points()}}}],
             },
-            "T_camera_world and R or t",
+            "camera Front: found None, expected K as",
+            marks=pytest.mark.mistake(
+                "fit, frames and films",
+                "a camera's name of the frames that the shared ones lack",
+                "refused",
+            ),
         ),
         ({"frames": [{"joints": JOINTS}], "sequence": 1}, "sequence = 1"),
     ],
@@ -204,6 +320,9 @@ def test_invalid_content_is_refused_with_its_place(content, message, tmp_path):
 NAN = float("nan")
 
 
+@pytest.mark.mistake(
+    "fit, joints", "null, NaN or a confidence of 0 for what was not measured", "left out"
+)
 @pytest.mark.parametrize(
     "missing", [None, [NAN, NAN, NAN, 0], [None, None, None, 0], [-1, -1, -1, 0], [1, 2, NAN]]
 )
@@ -220,6 +339,11 @@ def test_joints_and_keypoints_that_were_not_measured_are_left_out(missing, tmp_p
     assert np.isfinite(frame.joints).all()
 
 
+@pytest.mark.mistake(
+    "fit, frames and films",
+    "a frame that cannot be used, or null",
+    "left out with the reason, the others are fitted",
+)
 def test_one_bad_frame_costs_no_other(tmp_path):
     good, bad = {"joints": JOINTS}, {"joints": {"nose": [0, 0, 0]}}
     empty = {"joints": {"wrist": [0, 0, 0, 0]}}
@@ -231,29 +355,7 @@ def test_one_bad_frame_costs_no_other(tmp_path):
     assert [place[:7] for place in places] == ["frame 0", "frame 4", "frame 6"]
 
 
-def test_arrays_may_have_nan_where_nothing_was_measured(tmp_path):
-    joints = np.random.default_rng(0).normal(size=(4, len(NAMES), 3))
-    confidence = np.ones(joints.shape[:2])
-    joints[0, 3], confidence[0, 4], confidence[0, 5] = np.nan, 0, np.nan
-    joints[1] = np.nan
-    keypoints = np.full((4, 2, len(NAMES), 2), np.nan)
-    keypoints[:, 0, :6] = 20
-    keypoints[1] = np.nan
-    cameras = np.tile(np.array(K), (4, 2, 1, 1))
-    cameras[2, 1] = np.nan  # without keypoints: no camera
-    cameras[3, 0] = np.nan  # with keypoints: refused
-    arrays = {"joints": joints, "joint_confidence": confidence, "keypoints": keypoints}
-    np.savez(tmp_path / "a.npz", **arrays, K=cameras)
-    read = read_evidence(tmp_path / "a.npz", NAMES)
-    assert read.numbers == (0, 2) and read.num_frames == 4
-    (refused,) = read.refused
-    assert "frame 3, camera 0: found nan" in str(refused)
-    first, third = read.frames
-    assert np.flatnonzero(first.confidence == 0).tolist() == [3, 4, 5]
-    assert [(view.confidence > 0).sum() for view in first.views] == [6, 0]
-    assert [view.name for view in third.views] == ["0"]
-
-
+@pytest.mark.mistake("fit, depth maps", "NaN as background", "understood: not measured")
 def test_nan_in_a_depth_map_is_no_point(tmp_path):
     depth = np.where(_depth() == 0, np.nan, _depth())
     joints = np.random.default_rng(0).normal(size=(1, len(NAMES), 3))
@@ -269,6 +371,9 @@ def test_nan_in_a_depth_map_is_no_point(tmp_path):
         np.testing.assert_array_equal(frame.points, same.points)
 
 
+@pytest.mark.mistake(
+    "fit, scans", "a path with `~`, `..` or an umlaut typed on another system", "understood"
+)
 def test_files_are_found_whichever_unicode_form_their_names_have(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "x").mkdir()
@@ -289,7 +394,20 @@ def _with_depth(**camera):
         ("d.npy", b"\x93NUMPY\x01\x00\x0a\x00{'descr': \n", "damaged file"),
         ("d.npy", b"", "damaged file"),
         ("d.png", b"", "does not decode"),
-        ("d.png", cv2.imencode(".png", np.zeros((5, 5), np.uint8))[1].tobytes(), "uint8"),
+        pytest.param(
+            "d.png",
+            cv2.imencode(".png", np.zeros((5, 5), np.uint8))[1].tobytes(),
+            "a picture of uint8 [5, 5], expected a complete picture of one channel of 16 bits",
+            marks=pytest.mark.mistake("fit, depth maps", "8 bits instead of 16", "refused"),
+        ),
+        pytest.param(
+            "d.png",
+            cv2.imencode(".png", np.zeros((5, 5, 3), np.uint8))[1].tobytes(),
+            "a picture of uint8 [5, 5, 3], expected",
+            marks=pytest.mark.mistake(
+                "fit, depth maps", "a coloured picture of the depth", "refused"
+            ),
+        ),
         ("d.pkl", b"cos\nsystem\n(S'true'\ntR.", "d.pkl"),
         ("d.ply", b"ply\n", "d.ply"),
     ],
@@ -316,21 +434,86 @@ def test_depth_maps_of_impossible_size_or_scale_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    ("value", "found"),
     [
-        ({}, "arrays []"),
-        ({"joints": np.zeros((2, 21, 3))}, "joints as"),
-        ({"joints": np.full((2, 22, 3), np.nan)}, "frame 0: found 0 joints in space"),
-        ({"joints": np.full((2, 22, 3), np.inf)}, "joints with infinity"),
-        ({"joint": np.zeros((2, 22, 3))}, "'joint'"),
-        ({"joints": np.float64(3)}, "joints as float64 []"),
-        ({"joints": np.zeros((2, 22, 3)), "sequence": np.zeros(2, bool)}, "sequence as bool [2]"),
-        ({"joints": np.zeros((2, 22, 3)), "K": np.zeros((1, 3, 3))}, "K = "),
-        ({"keypoints": np.zeros((2, 1, 22, 2))}, "0 joints in space"),
+        pytest.param(
+            -1.0,
+            "a depth that is negative",
+            marks=pytest.mark.mistake("fit, depth maps", "-1 or infinity as background", "refused"),
+        ),
+        (np.inf, "a depth that is negative or infinite"),
     ],
 )
-def test_invalid_arrays_are_refused(arrays, message, tmp_path):
-    np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(BadInputError) as refusal:
-        read_evidence(tmp_path / "a.npz", NAMES)
-    assert message in str(refusal.value)
+def test_other_marks_of_a_background_are_refused(value, found, tmp_path):
+    np.save(tmp_path / "d.npy", np.where(_depth() == 0, value, _depth()))
+    with pytest.raises(BadInputError, match=f"d.npy: found {found}.*expected depths >= 0, or NaN"):
+        read_evidence(_write(tmp_path, _with_depth(depth="d.npy")), NAMES)
+
+
+@pytest.mark.mistake("fit", "a scan, a picture or a depth map as evidence", "refused")
+@pytest.mark.parametrize("name", ["a.ply", "a.png", "a.npy", "a"])
+def test_files_of_another_type_are_refused(name, tmp_path):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(BadInputError, match=r"a file of type '.*', expected evidence as .json or"):
+        read_evidence(tmp_path / name, NAMES)
+
+
+@pytest.mark.mistake(
+    "fit", "JSON with a byte-order mark, as editors on Windows write it", "understood"
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_of_editors_is_read(encoding, tmp_path):
+    (tmp_path / "a.json").write_bytes(json.dumps({"joints": JOINTS}).encode(encoding))
+    assert len(read_evidence(tmp_path / "a.json", NAMES).frames) == 1
+
+
+@pytest.mark.mistake("fit, joints", 'numbers in quotes, as `"30.1"`', "understood")
+def test_numbers_in_quotes_are_numbers(tmp_path):
+    content = {"joints": JOINTS | {"wrist": ["30.5", "-12", "500"]}}
+    (frame,) = read_evidence(_write(tmp_path, content), NAMES).frames
+    np.testing.assert_array_equal(frame.joints[NAMES.index("wrist")], [30.5, -12, 500])
+
+
+@pytest.mark.parametrize(
+    ("unit", "mm", "refused"),
+    [
+        ("mm", 1.0, False),
+        ("m", 1000.0, False),
+        pytest.param(
+            "mm",
+            1000.0,
+            True,
+            marks=pytest.mark.mistake(
+                "fit, scans", "metres instead of mm, or as the joints are not", "refused"
+            ),
+        ),
+        ("m", 1.0, True),
+    ],
+)
+def test_scans_are_as_large_as_a_hand_or_a_room(unit, mm, refused, tmp_path):
+    write_ply(tmp_path / "scan.ply", TEMPLATE.v_template / mm, TEMPLATE.faces)
+    scale = {"m": 0.001, "mm": 1.0}[unit]
+    joints = {name: (np.array(point[:3]) * scale).tolist() for name, point in JOINTS.items()}
+    path = _write(tmp_path, {"joints": joints, "scan": "scan.ply", "unit": unit})
+    if not refused:
+        (frame,) = read_evidence(path, NAMES).frames
+        assert 100 < np.ptp(frame.points, axis=0).max() < 300
+        return
+    with pytest.raises(
+        BadInputError, match=r"scan.ply: found a scan that spans .* mm, expected mm"
+    ):
+        read_evidence(path, NAMES)
+
+
+@pytest.mark.mistake(
+    "fit, cameras", "[-1, -1] or [0, 0] for keypoints that were not found",
+    "understood: not measured, with a note",
+)  # fmt: skip
+def test_placeholders_of_a_camera_are_not_measured(tmp_path):
+    points = {"wrist": [0, 0], "index1": [-1, -1, 0.8], "index2": [3, 4], "ring1": [5, 6],
+              "pinky1": [7, 8], "pinky2": [9, 1]}  # fmt: skip
+    path = _write(tmp_path, {"cameras": {"front": {"K": K, "points": points}}})
+    (view,) = read_evidence(path, NAMES).frames[0].views
+    assert (view.confidence > 0).sum() == 4
+    note = "Keypoints at (0, 0) or (-1, -1) count as not measured: wrist, index1."
+    assert view.notes == (f"Camera front: {note}",)

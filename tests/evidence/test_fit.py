@@ -38,6 +38,15 @@ def _named(names, rows):
     return {name: np.asarray(row, float).tolist() for name, row in zip(names, rows, strict=True)}
 
 
+@pytest.mark.mistake(
+    "fit, joints",
+    "a left hand that nobody says is one",
+    '`doubtful`: "As a left hand it is 0.0 mm ..."',
+)
+@pytest.mark.mistake("fit", "a run's `export/` as the workdir", "understood")
+@pytest.mark.mistake(
+    "fit", "`--left` for files of which some say another side", "understood: the file's side counts"
+)
 def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     hand, exported_run, tmp_path, caplog
 ):
@@ -49,6 +58,7 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     mirror = np.array([-1.0, 1, 1])
     contents = {
         "right.json": {
+            "side": "right",
             "joints": _named(names, joints),
             "cameras": {"0": {"K": K.tolist(), "image": "photo.png",
                               "points": _named(names, pixels)}},
@@ -63,10 +73,11 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     for name, content in contents.items():
         (tmp_path / name).write_text(json.dumps(content))
     files = [tmp_path / name for name in contents]
+    export = exported_run / "export"
     with caplog.at_level(logging.INFO, "dhm"):
         assert fit(exported_run, [files[0], *files[2:]], out) == 1
-        assert fit(exported_run, files[1:2], out, left=True) == 0
-        assert fit(exported_run, files[1:2], tmp_path / "as_right") == 0
+        assert fit(exported_run, files[:2], out, left=True) == 0
+        assert fit(export, files[1:2], tmp_path / "as_right") == 0
     assert "refused" in caplog.text
     assert "'nose'" in caplog.text
     assert "3 of 4 done" not in caplog.text
@@ -102,6 +113,9 @@ def test_files_of_evidence_become_hands_and_invalid_ones_are_refused(
     np.testing.assert_allclose(np.diff(steps, axis=0), 3, atol=0.1)
 
 
+@pytest.mark.mistake("fit, flags", "--workdir of no run, or of one not exported", "refused")
+@pytest.mark.mistake("fit, flags", "the export itself as --workdir", "understood")
+@pytest.mark.mistake("fit, flags", "a run of a linear model, which has other angles", "refused")
 def test_a_missing_model_and_a_linear_model_are_refused(toy_model, tmp_path):
     with pytest.raises(BadInputError, match="an exported model"):
         fit(tmp_path, [], tmp_path / "out")
@@ -111,8 +125,9 @@ def test_a_missing_model_and_a_linear_model_are_refused(toy_model, tmp_path):
     other = build_linear_model(linear, model.template, settings)
     variables = initial_variables(other, seed=0, subject=1, image_size=32)
     save_model(tmp_path / "export", variables, model.template, settings, {}, linear)
-    with pytest.raises(BadInputError, match="LinearHandModel"):
-        fit(tmp_path, [], tmp_path / "out")
+    for workdir in (tmp_path, tmp_path / "export"):
+        with pytest.raises(BadInputError, match="LinearHandModel"):
+            fit(workdir, [], tmp_path / "out")
 
 
 @pytest.mark.slow
@@ -136,8 +151,16 @@ def test_the_launcher_fits_files_and_reports_the_refused_ones(exported_run, pred
     ("arguments", "message"),
     [
         (("--out", "o"), "--evidence is missing"),
-        (("--evidence", "*.json"), "--out is missing"),
-        (("--evidence", "*.json", "--out", "o"), "--evidence: found '*.json', expected files"),
+        pytest.param(
+            ("--evidence", "*.json"),
+            "--out is missing",
+            marks=pytest.mark.mistake("fit", "no `--out` or `--evidence`", "refused"),
+        ),
+        pytest.param(
+            ("--evidence", "*.json", "--out", "o"),
+            "--evidence: found '*.json', expected files",
+            marks=pytest.mark.mistake("fit", "a file or pattern that is not there", "refused"),
+        ),
     ],
 )
 def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, message):
@@ -147,6 +170,11 @@ def test_missing_flags_and_files_are_refused(exported_run, tmp_path, arguments, 
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.mistake(
+    "fit",
+    "`--out` in the folder of the evidence or in the run's export",
+    "refused, nothing is written",
+)
 def test_results_replace_no_input_and_no_other_result(hand, exported_run, tmp_path, caplog):
     joints, _, template = hand
     named = _named(template.joint_names, joints)
@@ -163,8 +191,9 @@ def test_results_replace_no_input_and_no_other_result(hand, exported_run, tmp_pa
     for path, out in ((other, folder), (b, scans), (other, folder / "x" / "..")):
         with pytest.raises(BadInputError, match=r"--out: found .* over the input"):
             fit(exported_run, [path], out)
-    with pytest.raises(BadInputError, match="in the input"):
-        fit(exported_run, [other], exported_run / "export")
+    for workdir in (exported_run, exported_run / "export"):
+        with pytest.raises(BadInputError, match="in the input"):
+            fit(workdir, [other], exported_run / "export")
     assert (scans / "b.obj").read_text() == "mine" and len(list(folder.iterdir())) == 3
     with caplog.at_level(logging.INFO, "dhm"):
         assert fit(exported_run, [film, other], tmp_path / "out") == 1

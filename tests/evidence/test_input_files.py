@@ -17,6 +17,7 @@ from dhm.evidence.input_files import (
 from dhm.formats.paths import name_key
 
 
+@pytest.mark.mistake("fit", "a folder, or a name with brackets, for `--evidence`", "understood")
 def test_names_patterns_and_folders_are_expanded(tmp_path, monkeypatch):
     for name in ("b.jpg", "a.jpg", "[c].jpg", ".hidden"):
         (tmp_path / name).touch()
@@ -30,6 +31,7 @@ def test_names_patterns_and_folders_are_expanded(tmp_path, monkeypatch):
     assert find_files("--images", ["~/a.jpg"]) == [tmp_path / "a.jpg"]
 
 
+@pytest.mark.mistake("fit", "a file that several patterns match", "understood: fitted once")
 def test_a_file_counts_once_however_its_path_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p").mkdir()
@@ -79,6 +81,7 @@ def test_no_result_is_written_over_an_input(tmp_path, given):
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.mistake("fit", "a file for `--out`", "refused")
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "f").touch()
     for out in (tmp_path / "f", tmp_path / "f" / "below"):

@@ -16,6 +16,7 @@ from dhm.evidence.plausibility import (
     check_fit,
     distance_doubt,
     keypoint_doubt,
+    outside_doubt,
     principal_point_doubt,
     require_pixels,
 )
@@ -116,6 +117,14 @@ def test_a_camera_s_own_units_come_before_the_frame_s(tmp_path):
     np.testing.assert_allclose(frame.joints, 10 * JOINTS)
 
 
+@pytest.mark.mistake(
+    "fit, cameras", "OpenGL's axes", 'refused or `doubtful`, with `"convention"` to say'
+)
+@pytest.mark.mistake(
+    "fit, cameras",
+    "camera to world instead of world to camera",
+    'refused or `doubtful`, with `"camera_to_world"` to say',
+)
 @pytest.mark.parametrize("keep_joints", [True, False])
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_a_file_does_not_say_is_found(tmp_path, other, keep_joints):
@@ -134,6 +143,7 @@ def test_what_a_file_does_not_say_is_found(tmp_path, other, keep_joints):
     assert named in doubts
 
 
+@pytest.mark.mistake("fit, joints", "metres or centimetres", 'refused, with `"unit"` to say')
 @pytest.mark.parametrize(("mm", "unit"), [(1000.0, "m"), (10.0, "cm")])
 def test_joints_in_another_unit_are_refused_by_name(tmp_path, mm, unit):
     frame = _read(tmp_path, {"joints": _named(JOINTS / mm)})
@@ -143,6 +153,9 @@ def test_joints_in_another_unit_are_refused_by_name(tmp_path, mm, unit):
         check_evidence("a", frame._replace(fit_scale=True), ZERO)
 
 
+@pytest.mark.mistake(
+    "fit, joints", "a size that no person's hand has, below 0.45 or above 1.6", "`doubtful`"
+)
 def test_a_child_s_hand_and_a_fist_are_plausible_and_odd_sizes_are_not(tmp_path):
     for scale, is_doubtful in ((0.75, False), (1.2, False), (0.35, True), (2.5, True)):
         frame = _read(tmp_path, {"joints": _named(JOINTS * scale)})
@@ -160,6 +173,9 @@ def _depth_map(T):
     return depth
 
 
+@pytest.mark.mistake(
+    "fit, depth maps", "another step than 1 mm", '`doubtful`, with `"depth_unit_mm"` to say'
+)
 @pytest.mark.parametrize("step", [1.0, 0.25, 0.1, 1000.0, 10.0])
 def test_the_unit_of_a_depth_map_is_applied_and_otherwise_named(tmp_path, step):
     np.save(tmp_path / "depth.npy", _depth_map(np.eye(4)) / step)
@@ -174,6 +190,7 @@ def test_the_unit_of_a_depth_map_is_applied_and_otherwise_named(tmp_path, step):
     assert depths.min() > 500 and depths.max() < 700
 
 
+@pytest.mark.mistake("fit", "a unit or convention of another name", "refused, with the known ones")
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
@@ -197,15 +214,35 @@ def test_batches_say_their_units_too(tmp_path):
     np.testing.assert_allclose(frame.joints, JOINTS)
 
 
+@pytest.mark.mistake(
+    "fit, cameras", "parts of the picture's size instead of pixels, in points or K", "refused"
+)
 def test_parts_of_a_picture_are_no_pixels():
     require_pixels("a", K, np.array([[0.0, 0.0], [300, 20]]))
     require_pixels("a", None, np.zeros((0, 2)))
     with pytest.raises(BadInputError, match=r"focal lengths of 1\.4 and 1\.9"):
         require_pixels("a", np.diag([1.4, 1.9, 1]), np.zeros((0, 2)))
-    with pytest.raises(BadInputError, match=r"keypoints between 0\.1 and 0\.7"):
-        require_pixels("a", K, np.array([[0.1, 0.2], [0.7, 0.3]]))
+    for low in (0.1, -0.4):
+        with pytest.raises(BadInputError, match=f"keypoints between {low} and 0.7"):
+            require_pixels("a", K, np.array([[low, 0.2], [0.7, 0.3]]))
+    with pytest.raises(BadInputError, match=r"size, as said$"):
+        require_pixels("a", K, np.array([[0.1, 0.2], [0.7, 0.3]]), ", as said")
 
 
+@pytest.mark.parametrize("size", [(480, 640), (192, 256)])
+def test_the_centre_of_a_picture_of_another_size_is_doubtful(size):
+    said = principal_point_doubt(K, size)
+    assert said.startswith("The principal point (160, 120) is the centre of a picture of 321 x 241")
+    assert f"not of {size[1]} x {size[0]}" in said
+    assert principal_point_doubt(K, (230, 340)) is None  # a lens that is not quite in the middle
+    assert principal_point_doubt(K, (600, 400)) is None  # cut out of a larger picture
+
+
+@pytest.mark.mistake(
+    "fit, cameras",
+    "K of a larger picture than `image`",
+    "`doubtful`: the principal point is outside",
+)
 def test_intrinsics_of_another_picture_are_doubtful():
     assert principal_point_doubt(K, (240, 320)) is None
     assert "(160, 120) lies outside the picture of 160 x 120" in principal_point_doubt(
@@ -241,3 +278,79 @@ def test_a_hand_behind_its_camera_is_refused(tmp_path):
     frame, good = _read(tmp_path, _evidence()), Residuals(0.1, 0.1, NOTHING, NOTHING, 1.0)
     with pytest.raises(BadInputError, match="mm behind camera front, which sees it"):
         check_fit("a", frame, JOINTS * [1, 1, -1], good)
+
+
+@pytest.mark.mistake("fit, cameras", "points of another picture than `image`", "`doubtful`")
+def test_keypoints_outside_their_picture_are_doubtful():
+    points = np.array([[10.0, 10], [150, 20], [318, 20]])
+    assert outside_doubt(points, (240, 320)) is None
+    assert outside_doubt(points[:0], (240, 320)) is None
+    assert "outside the picture of 100 x 80 pixels" in outside_doubt(points, (80, 100))
+    assert outside_doubt(points - 200, (240, 320))
+
+
+def _said_of_cameras(tmp_path, change):
+    content = _evidence()
+    for camera in content["cameras"].values():
+        change(camera)
+    try:
+        return " ".join(check_evidence("a.json", _read(tmp_path, content), ZERO))
+    except BadInputError as error:
+        return str(error)
+
+
+@pytest.mark.mistake(
+    "fit, cameras",
+    "the camera's place for t, or R transposed",
+    "refused or `doubtful`, with what would be right",
+)
+def test_the_camera_s_place_for_t_and_a_transposed_R_are_named(tmp_path):
+    def place(camera):
+        T = np.array(camera.pop("T_camera_world"))
+        camera |= {"R": T[:3, :3].tolist(), "t": (-T[:3, :3].T @ T[:3, 3]).tolist()}
+
+    def transpose(camera):
+        T = np.array(camera.pop("T_camera_world"))
+        camera |= {"R": T[:3, :3].T.tolist(), "t": T[:3, 3].tolist()}
+
+    assert "with -R t in place of t" in _said_of_cameras(tmp_path, place)
+    assert "with R transposed" in _said_of_cameras(tmp_path, transpose)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0, 1.5])
+@pytest.mark.mistake(
+    "fit, cameras",
+    "K of another size of the picture, with joints",
+    "`doubtful`, with how many times as large",
+)
+def test_a_K_of_another_size_of_the_picture_is_named(tmp_path, ratio):
+    def shrink(camera):
+        camera["K"] = (np.diag([1 / ratio, 1 / ratio, 1]) @ camera["K"]).tolist()
+
+    said = _said_of_cameras(tmp_path, shrink)
+    assert f"with K of a picture {ratio:g} times as large they would" in said
+
+
+@pytest.mark.mistake(
+    "fit, cameras", "translations in metres, joints in mm", '`doubtful`, with `"unit"`'
+)
+def test_translations_in_another_unit_than_the_joints_are_named(tmp_path):
+    def in_metres(camera):
+        T = np.array(camera["T_camera_world"])
+        T[:3, 3] /= 1000
+        camera["T_camera_world"] = T.tolist()
+
+    assert '"unit": "m"' in _said_of_cameras(tmp_path, in_metres)
+
+
+@pytest.mark.mistake(
+    "fit, depth maps", "an empty one, such as metres in whole numbers", "`doubtful`"
+)
+def test_a_depth_map_without_a_surface_is_said(tmp_path):
+    np.save(tmp_path / "depth.npy", np.uint16(_depth_map(np.eye(4)) / 1000))
+    content = _evidence({"front": np.eye(4)})
+    content["cameras"]["front"]["depth"] = "depth.npy"
+    doubts = check_evidence("a", _read(tmp_path, content), ZERO)
+    assert doubts == ("The depth map of camera front shows no surface.",)
+    content["joints"] = {}
+    assert len(check_evidence("a", _read(tmp_path, content), ZERO)) == 1

@@ -1,5 +1,7 @@
 """The object that `dhm.load` returns, against the Flax module that it wraps."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +63,9 @@ def _assert_equal(a, b, atol=1e-3):
         np.testing.assert_allclose(x, y, atol=atol)
 
 
+@pytest.mark.mistake(
+    "dhm.load", "the folder of a run, its export, or either behind ~", "understood"
+)
 def test_a_run_and_its_export_are_the_same_hand(run, hand, monkeypatch):
     monkeypatch.setenv("HOME", str(run.parent))
     for path in (run / "export", f"~/{run.name}", f"~/{run.name}/export"):
@@ -68,12 +73,16 @@ def test_a_run_and_its_export_are_the_same_hand(run, hand, monkeypatch):
         jax.tree.map(np.testing.assert_array_equal, found.variables, hand.variables)
 
 
-def test_where_no_model_is_the_folder_is_named(tmp_path):
+@pytest.mark.mistake("dhm.load", "another folder, or a run that was not exported", "refused")
+@pytest.mark.mistake("dhm.load", "the name of a file of the model", "refused")
+def test_where_no_model_is_the_folder_is_named(run, tmp_path):
     expected = "expected an exported model, or a run's folder with export/"
     with pytest.raises(BadInputError, match=f"nowhere: found no such folder, {expected}"):
         dhm.load(tmp_path / "nowhere")
     with pytest.raises(BadInputError, match=rf"found a folder without model\.json, {expected}"):
         dhm.load(tmp_path)
+    with pytest.raises(BadInputError, match=rf"params\.msgpack: found a file, {expected}"):
+        dhm.load(run / "export" / "params.msgpack")
     (tmp_path / "export").mkdir()
     with pytest.raises(BadInputError, match=r"export/model\.json: found no such file"):
         dhm.load(tmp_path)
@@ -181,6 +190,7 @@ def test_the_gradient_of_a_fit_is_that_of_its_differences(hand, posed):
     np.testing.assert_allclose(jnp.sum(gradient * direction), (ahead - behind) / 0.2, rtol=0.05)
 
 
+@pytest.mark.mistake("Hand.save", "a folder behind ~, or one that is not there yet", "understood")
 def test_a_saved_hand_comes_back(hand, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     changed = hand.with_variables(jax.tree.map(lambda x: 2 * x, hand.variables))
@@ -191,6 +201,9 @@ def test_a_saved_hand_comes_back(hand, tmp_path, monkeypatch):
     np.testing.assert_array_equal(found.template.v_template, hand.template.v_template)
 
 
+@pytest.mark.mistake("Hand.save", "the folder that the hand was loaded from, or a link", "refused")
+@pytest.mark.mistake("Hand.save", "the folder of a run, or of another config.json", "refused")
+@pytest.mark.mistake("Hand.save", "the name of a file that is there", "refused")
 def test_a_hand_is_not_saved_over_what_it_was_loaded_from(run, hand, tmp_path):
     before = (run / "export" / "params.msgpack").read_bytes()
     (tmp_path / "link").symlink_to(run)
@@ -207,6 +220,7 @@ def test_a_hand_is_not_saved_over_what_it_was_loaded_from(run, hand, tmp_path):
         hand.save(tmp_path / "file")
 
 
+@pytest.mark.mistake("Hand.fit", "NaN for joints that were not measured", "understood")
 def test_joints_that_are_nan_are_not_measured(hand, posed):
     joints, valid = posed.joints, jnp.arange(posed.joints.shape[-2]) != 5
     gaps = jnp.where(valid[:, None], joints, jnp.nan)
@@ -238,17 +252,54 @@ def test_a_linear_model_is_a_hand_too(linear_hand, tmp_path):
             r"theta: found shape \[27\], expected \[..., 28\]",
         ),
         (lambda hand: hand.decode(0.0), r"theta: found shape \[\], expected"),
-        (
+        pytest.param(
+            lambda hand: hand.decode(np.zeros((22, 3))),
+            r"theta: found shape \[22, 3\], expected \[..., 28\]",
+            marks=pytest.mark.mistake(
+                "Hand.decode", "all Euler angles, or MANO's 45, instead of the 28", "refused"
+            ),
+        ),
+        pytest.param(
+            lambda hand: hand.decode(dict.fromkeys(hand.dof_names, 0.1)),
+            r"theta: found a dict, expected numbers of shape \[..., 28\]",
+            marks=pytest.mark.mistake("Hand.decode", "angles by name, as in a .json", "refused"),
+        ),
+        pytest.param(
             lambda hand: hand.decode(np.zeros(28), np.eye(3)),
             r"T_world_model: found shape \[3, 3\], expected \[..., 4, 4\]",
+            marks=pytest.mark.mistake("Hand.decode", "a rotation as root transform", "refused"),
         ),
-        (
+        pytest.param(
+            lambda hand: hand.decode(np.zeros(28), np.eye(4) + np.diag([0, 0, 500.0], -1)),
+            r"T_world_model: found the last row \[0\.0, 0\.0, 500\.0, 1\.0\], expected \[0, 0",
+            marks=pytest.mark.mistake(
+                "Hand.decode", "a root transform of row vectors", "refused, unless it is traced"
+            ),
+        ),
+        pytest.param(
+            lambda hand: hand.decode(np.zeros((2, 28)), np.tile(np.eye(4), (3, 1, 1))),
+            r"T_world_model: found batch axes \[3\], expected .* against \[2\] of theta",
+            marks=pytest.mark.mistake("Hand.decode", "batches of two lengths", "refused"),
+        ),
+        pytest.param(
             lambda hand: hand.encode(np.zeros((32, 32))),
             r"images: found shape \[32, 32\], expected \[..., height, width, 3\]",
+            marks=pytest.mark.mistake("Hand.encode", "grey images", "refused"),
         ),
-        (
+        pytest.param(
+            lambda hand: hand.encode(np.zeros((2, 3, 32, 32))),
+            r"images: found shape \[2, 3, 32, 32\], expected \[..., height, width, 3\]",
+            marks=pytest.mark.mistake("Hand.encode", "channels first, [b 3 s s]", "refused"),
+        ),
+        pytest.param(
+            lambda hand: hand.encode(np.zeros((32, 32, 4), np.uint8)),
+            r"images: found shape \[32, 32, 4\], expected",
+            marks=pytest.mark.mistake("Hand.encode", "images with an alpha channel", "refused"),
+        ),
+        pytest.param(
             lambda hand: hand.fit(np.zeros((21, 3))),
             r"joints: found shape \[21, 3\], expected \[..., 22, 3\]",
+            marks=pytest.mark.mistake("Hand.fit", "the 21 joints of MediaPipe or MANO", "refused"),
         ),
         (
             lambda hand: hand.fit(np.zeros((2, 22, 3)), np.ones(21)),
@@ -259,3 +310,106 @@ def test_a_linear_model_is_a_hand_too(linear_hand, tmp_path):
 def test_other_shapes_are_refused(hand, call, message):
     with pytest.raises(BadInputError, match=message):
         call(hand)
+
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        pytest.param(
+            lambda hand, posed: hand.encode(IMAGE / 255.0),
+            "images with values from 0 to 0.996, expected 0 to 255",
+            marks=pytest.mark.mistake("Hand.encode", "images of 0 to 1", "warning, unless traced"),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.encode((np.float32(IMAGE) - 120) / 60),
+            "images with values from -2 to 2.23, expected 0 to 255",
+            marks=pytest.mark.mistake(
+                "Hand.encode", "images normalised by mean and deviation",
+                "warning, unless traced",
+            ),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.encode(IMAGE.astype(np.uint16) * 257),
+            "images with values from 0 to 6.53e",
+            marks=pytest.mark.mistake("Hand.encode", "images of 16 bits", "warning, unless traced"),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.encode(np.zeros((48, 64, 3), np.uint8)),
+            "images of 64 x 48 pixels, expected crops around a hand of 32 x 32",
+            marks=pytest.mark.mistake(
+                "Hand.encode", "a whole photograph, or a crop of another size", "warning"
+            ),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.decode(np.full(28, 5.0).cumsum()),
+            "theta with angles up to 140, expected radians",
+            marks=pytest.mark.mistake("Hand.decode", "degrees", "warning, unless traced"),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.fit(posed.joints / 1000),
+            "mm from the fitted hand: their unit",
+            marks=pytest.mark.mistake(
+                "Hand.fit", "metres or centimetres", "warning, unless traced, and a large residual"
+            ),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.fit(posed.joints * np.array([-1, 1, 1])),
+            "mm from the fitted hand: .* the side",
+            marks=pytest.mark.mistake(
+                "Hand.fit", "a left hand", "warning, unless traced, and a large residual"
+            ),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.fit(posed.joints[..., ::-1, :]),
+            "mm from the fitted hand: .* their order",
+            marks=pytest.mark.mistake(
+                "Hand.fit", "joints in the order of another model",
+                "warning, unless traced, and a large residual",
+            ),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.fit(jnp.where(np.arange(22)[:, None] < 2, 0, posed.joints)),
+            "mm from the fitted hand",
+            marks=pytest.mark.mistake(
+                "Hand.fit", "0 for joints that were not measured",
+                "warning, unless traced, and a large residual",
+            ),
+        ),
+        pytest.param(
+            lambda hand, posed: hand.fit(posed.joints, np.arange(22) < 2),
+            "joints of which 2 are known, expected at least 3",
+            marks=pytest.mark.mistake("Hand.fit", "fewer than three known joints",
+                                      "warning, unless traced"),
+        ),
+    ],
+)  # fmt: skip
+def test_values_that_look_wrong_give_a_warning(hand, posed, call, message):
+    with pytest.warns(UserWarning, match=message) as caught:
+        call(hand, posed)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.mistake("Hand.encode", "BGR instead of RGB, a left hand, a crop that is too wide",
+                     "not noticed: they are images like others")  # fmt: skip
+@pytest.mark.mistake("Hand.decode", "angles in another order, a translation in metres",
+                     "not noticed: they are some pose")  # fmt: skip
+def test_what_is_some_image_or_pose_gives_no_warning(hand, theta, root):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not np.allclose(hand.encode(IMAGE), hand.encode(IMAGE[..., ::-1]), atol=1e-6)
+        hand.encode(IMAGE[:, ::-1])
+        hand.decode(theta[..., ::-1], root.at[:3, 3].divide(1000))
+
+
+def test_traced_values_give_no_warning(hand, posed):
+    """They cannot be looked at: the functions stay pure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jax.eval_shape(hand.decode, np.full(28, 40.0))
+        jax.eval_shape(jax.vmap(hand.encode), np.zeros((2, 32, 32, 3)) + 0.5)
+        jax.eval_shape(hand.fit, np.zeros((22, 3)))
+        hand.fit(posed.joints)
+        hand.encode(np.zeros((32, 32, 3)))  # black

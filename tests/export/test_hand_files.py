@@ -86,10 +86,16 @@ def test_all_files_describe_the_same_hand(template, tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), overlay)
 
 
+@pytest.mark.mistake(
+    "exported models", "mm expected of a result's .glb, or metres of its .obj",
+    "not noticed: another program reads them; the .json beside them has the units",
+)  # fmt: skip
 @pytest.mark.parametrize("side", ["right", LEFT])
 def test_the_glb_has_the_same_textured_surface_in_metres(template, tmp_path, side):
     hand = _hand(template, side=side, frame=CAMERA, T_frame_model=_transform(2))
     write_hand(tmp_path, "a", hand, template)
+    units = json.loads((tmp_path / "a.json").read_text())["units"]
+    assert units == {"joints": "mm", "obj": "mm", "glb": "m", "angles": "rad and deg"}
     obj = read_obj(tmp_path / "a.obj")
     scene = trimesh.load(tmp_path / "a.glb")
     (mesh,) = scene.geometry.values()

@@ -157,6 +157,9 @@ def test_saving_again_replaces(toy_model, copy):
     jax.tree.map(np.testing.assert_array_equal, found, dict(doubled))
 
 
+@pytest.mark.mistake(
+    "exported models", "an export of an older dhm, without a version", "understood"
+)
 def test_an_export_without_a_version_is_read(toy_model, copy):
     """As dhm wrote them at first: the settings, and the digest of the parameters."""
     _, _, variables = toy_model
@@ -172,6 +175,7 @@ def test_an_export_without_a_version_is_read(toy_model, copy):
     _refused(copy, "found damaged data")
 
 
+@pytest.mark.mistake("exported models", "a file that was not copied along", "refused, by name")
 @pytest.mark.parametrize("name", ["params.msgpack", "model.json", "template.npz", "config.json"])
 def test_a_missing_file_is_refused(copy, name):
     (copy / name).unlink()
@@ -183,6 +187,7 @@ def test_a_missing_folder_is_refused(tmp_path):
     _refused(tmp_path / "nowhere", r"nowhere/model\.json: found no such file")
 
 
+@pytest.mark.mistake("exported models", "a file that was edited, such as config.json", "refused")
 @pytest.mark.parametrize("name", ["template.npz", "config.json"])
 def test_a_damaged_file_is_refused(copy, name):
     path = copy / name
@@ -206,6 +211,7 @@ def test_a_damaged_linear_model_is_refused(toy_model, tmp_path):
     assert _refused(tmp_path, "found no such file").where == str(path)
 
 
+@pytest.mark.mistake("exported models", "a linear.pkl of another export in the folder", "refused")
 def test_a_linear_model_that_is_not_listed_is_refused(copy):
     (copy / "linear.pkl").write_bytes(b"")
     message = r"linear\.pkl: found a linear model, expected no such file, as model\.json does not"
@@ -215,9 +221,21 @@ def test_a_linear_model_that_is_not_listed_is_refused(copy):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "gltf"}, "found format 'gltf', expected 'dhm hand model', an exported model"),
+        pytest.param(
+            {"format": "gltf"},
+            "found format 'gltf', expected 'dhm hand model', an exported model",
+            marks=pytest.mark.mistake(
+                "exported models", "a model.json of another program", "refused"
+            ),
+        ),
         ({"format": None}, "found format None, expected 'dhm hand model'"),
-        ({"version": 2}, "found version 2, expected 1 or less: a newer dhm wrote it, update this"),
+        pytest.param(
+            {"version": 2},
+            "found version 2, expected 1 or less: a newer dhm wrote it, update this",
+            marks=pytest.mark.mistake(
+                "exported models", "an export of a newer dhm", "refused, with what to update"
+            ),
+        ),
         ({"version": 0}, "found version 0, expected a version from 1 to 1"),
         ({"version": "1"}, "found version '1', expected a version from 1 to 1"),
         ({"version": True}, "found version True, expected a version"),
@@ -236,6 +254,7 @@ def test_digests_of_other_files_are_refused(copy):
     _refused(copy, r"found digests of \.\./secret, config\.json, .*, expected those of config")
 
 
+@pytest.mark.mistake("exported models", "parameters that were copied in part", "refused")
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.999])
 def test_truncated_parameters_are_refused(copy, keep):
     path = copy / "params.msgpack"
@@ -320,9 +339,12 @@ def test_what_is_not_a_tree_of_variables_is_refused(copy, data, message):
             lambda v: v.update(optimiser={"mu": np.zeros((2, 3), np.float32)}),
             r"found float32\[2, 3\] for optimiser/mu, expected nothing by model\.json",
         ),
-        (
+        pytest.param(
             lambda v: v["identity"].update(code=np.float32([0, 1, np.nan, 0])),
             "found NaN or infinity in identity/code, expected finite numbers",
+            marks=pytest.mark.mistake(
+                "exported models", "parameters of a training that diverged, NaN", "refused"
+            ),
         ),
         (
             lambda v: v["identity"].update(code=np.float32([0, 1, -np.inf, 0])),
@@ -335,6 +357,15 @@ def test_parameters_that_do_not_fit_are_refused(copy, change, message):
     change(variables)
     _write_params(copy, serialization.msgpack_serialize(variables))
     assert _refused(copy, message).where == str(copy / "params.msgpack")
+
+
+@pytest.mark.mistake("exported models", "files of two exports in one folder", "refused")
+def test_files_of_two_exports_are_refused(toy_model, copy, tmp_path):
+    settings, model, variables = toy_model
+    doubled = jax.tree.map(lambda x: 2 * x, variables)
+    save_model(tmp_path / "other", doubled, model.template, settings, CONFIG)
+    shutil.copy(tmp_path / "other" / "params.msgpack", copy)
+    assert _refused(copy, "found damaged data").where == str(copy / "params.msgpack")
 
 
 def test_settings_of_another_model_are_refused(copy):

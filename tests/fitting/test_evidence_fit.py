@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.toy.hand import make_toy_template
+from dhm.errors import BadInputError
 from dhm.fitting.evidence import (
     no_evidence,
     spread_sample,
@@ -243,3 +244,22 @@ def test_nothing_known_gives_the_relaxed_hand_where_it_started():
     np.testing.assert_allclose(fitted.pose.T_world_model, np.tile(np.eye(4), (2, 1, 1)), atol=1e-3)
     assert np.isnan(fitted.joint_error).all()
     assert float(fitted.cost[0]) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e, s: (e._replace(joints=e.joints[:, :21]), s),
+         "joints: found shape [8, 21, 3], expected [b, j, 3] with b = 8 as in theta, j = 22"),
+        (lambda e, s: (e, HandPose(*(x[:2] for x in s))), "joints: found shape [8, 22, 3]"),
+        (lambda e, s: (e, HandPose(*(x[:, 0] for x in s))),
+         "theta: found shape [8, 28], expected [b, n, 28]"),
+        (lambda e, s: (e._replace(keypoints=e.keypoints[..., :1]), s),
+         "keypoints: found shape [8, 1, 22, 1], expected [b, c, j, 2]"),
+    ],
+)  # fmt: skip
+def test_arrays_of_other_shapes_are_refused(change, message):
+    starts = HandPose(jnp.zeros((8, 2, 28)), jnp.tile(jnp.eye(4), (8, 2, 1, 1)), jnp.ones((8, 2)))
+    with pytest.raises(BadInputError) as refusal:
+        fit_evidence(RIG, *change(no_evidence(8, 22, 1), starts))
+    assert message in str(refusal.value)

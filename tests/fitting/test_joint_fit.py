@@ -115,3 +115,24 @@ def test_ten_metres_away_and_alone_the_pose_is_the_same():
     assert float(jnp.abs(here.residual - there.residual).max()) < 0.02
     alone = _fit(jnp.float32(joints[:1]), valid[:1])
     np.testing.assert_allclose(alone.theta[0], here.theta[0], atol=1e-2)
+
+
+@pytest.mark.mistake(
+    "dhm.fit_pose",
+    "metres, or joints of another order",
+    "not noticed: compiled code has no notes; a `residual` of centimetres is all that says so",
+)
+@pytest.mark.mistake(
+    "dhm.fit_pose",
+    "NaN in a joint that is `valid`",
+    "doubtful: its frame's residual is NaN",
+)
+def test_the_residual_alone_tells_of_wrong_joints():
+    joints = np.stack([_joints(t) for t in _poses(np.random.default_rng(5), 4)])
+    joints[0] /= 1000
+    joints[1] = joints[1, ::-1]
+    joints[2, 7, 1] = np.nan
+    residual = np.asarray(_fit(jnp.float32(joints), jnp.ones((4, 22), bool)).residual)
+    assert residual[0] > 20 and residual[1] > 10
+    assert np.isnan(residual[2])
+    assert residual[3] < 0.1

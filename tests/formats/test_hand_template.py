@@ -65,6 +65,9 @@ def test_written_files_have_the_released_layout(folder):
     )
 
 
+@pytest.mark.mistake(
+    "capture, hand_model", "files of Windows, with a byte-order mark or in Latin-1", "understood"
+)
 @pytest.mark.parametrize("newline", ["\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])
 def test_files_of_every_system_and_encoding_are_the_same(folder, newline, encoding):
@@ -76,6 +79,7 @@ def test_files_of_every_system_and_encoding_are_the_same(folder, newline, encodi
     assert_same_template(read_hand_model(folder), small_template())
 
 
+@pytest.mark.mistake("capture, hand_model", "quads in hand.obj", "understood: cut into triangles")
 def test_quadrilaterals_become_triangles(folder):
     path = folder / "hand.obj"
     rows = path.read_text().splitlines()
@@ -86,6 +90,7 @@ def test_quadrilaterals_become_triangles(folder):
     assert len(read_hand_model(folder).faces) == 2
 
 
+@pytest.mark.mistake("capture, hand_model", "lines in another order", "understood, by the names")
 def test_lines_may_come_in_any_order(folder):
     for name in ("skeleton", "skinning_weight", "local_pose", "global_pose", "global_pose_inv"):
         path = folder / f"{name}.txt"
@@ -146,7 +151,7 @@ def test_weights_just_off_one_are_renormalised(folder):
         ("skinning_weight", "\n2 b_r", "\n4 b_r", ":4: found vertex 4, expected an id from 0 to 3"),
         ("skinning_weight", "2 b_r_index_null 1 ", "2", ":4: found 0 values after the id"),
     ],
-)  # fmt: skip
+)
 def test_bad_folders_are_refused(folder, file, old, new, message):
     path = folder / f"{file}.txt"
     assert old in path.read_text()
@@ -155,12 +160,109 @@ def test_bad_folders_are_refused(folder, file, old, new, message):
         read_hand_model(folder)
 
 
+def _scaled_mesh(folder, factor):
+    path = folder / "hand.obj"
+    rows = [row.split() for row in path.read_text().splitlines()]
+    path.write_text("".join(
+        " ".join([word, *(f"{factor * float(x):.7f}" for x in rest)] if word == "v" else
+                 [word, *rest]) + "\n" for word, *rest in rows
+    ))  # fmt: skip
+
+
+def _transposed(folder):
+    for name in ("local_pose", "global_pose", "global_pose_inv"):
+        path = folder / f"{name}.txt"
+        head, *rows = path.read_text().splitlines()
+        words = [row.split() for row in rows]
+        path.write_text("\n".join([head, *(
+            " ".join([word, *np.array(numbers).reshape(4, 4).T.ravel()]) for word, *numbers in words
+        ), ""]))  # fmt: skip
+
+
+def _replaced(file, old, new):
+    def change(folder):
+        path = folder / f"{file}.txt"
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def _from_1(folder):
+    path = folder / "skinning_weight.txt"
+    head, *rows = path.read_text().splitlines()
+    numbered = (f"{int(row.split()[0]) + 1} {row.split(' ', 1)[1]}" for row in rows)
+    path.write_text("\n".join([head, *numbered, ""]))
+
+
+def _ids_from_1(folder):
+    path = folder / "skeleton.txt"
+    head, *rows = path.read_text().splitlines()
+    words = [row.split() for row in rows]
+    shifted = (
+        f"{name} {int(joint) + 1} {max(int(parent) + 1, -1)}" for name, joint, parent in words
+    )
+    path.write_text("\n".join([head, *shifted, ""]))
+
+
+WRONG_FOLDERS = [
+    pytest.param(
+        lambda folder: _scaled_mesh(folder, 10),
+        r"hand\.obj: found a mesh of 1.*e\+03 mm over joints of .*a mesh in cm and local_pose",
+        marks=pytest.mark.mistake("capture, hand_model", "hand.obj in mm instead of cm", "refused"),
+    ),
+    pytest.param(
+        lambda folder: _scaled_mesh(folder, 0.01),
+        r"hand\.obj: found a mesh of .*a mesh in cm",
+        marks=pytest.mark.mistake(
+            "capture, hand_model", "hand.obj in metres instead of cm", "refused"
+        ),
+    ),
+    pytest.param(
+        _transposed,
+        r"local_pose\.txt:2: found last row .*expected last row 0 0 0 1",
+        marks=pytest.mark.mistake(
+            "capture, hand_model", "matrices column by column", "refused, with the line"
+        ),
+    ),
+    pytest.param(
+        _from_1,
+        r"skinning_weight\.txt:5: found vertex 4, expected an id from 0 to 3",
+        marks=pytest.mark.mistake(
+            "capture, hand_model", "vertex ids from 1", "refused, with the line"
+        ),
+    ),
+    pytest.param(
+        _ids_from_1,
+        r"skeleton\.txt: found ids \[1, 2, 3, 4\], expected the ids 0 to 3",
+        marks=pytest.mark.mistake("capture, hand_model", "joint ids from 1", "refused"),
+    ),
+    pytest.param(
+        _replaced("skinning_weight", "b_r_", ""),
+        r"skinning_weight\.txt:2: found unknown joint 'wrist', expected a joint of skeleton\.txt",
+        marks=pytest.mark.mistake(
+            "capture, hand_model",
+            "joints that are called otherwise in two files",
+            "refused, with the line",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_FOLDERS)
+def test_likely_mistakes_in_the_folder_are_refused(folder, change, message):
+    change(folder)
+    with pytest.raises(BadInputError, match=message):
+        read_hand_model(folder)
+
+
+@pytest.mark.mistake("capture, hand_model", "hand.obj without texture coordinates", "refused")
 def test_a_mesh_without_texture_coordinates_is_refused(folder):
     (folder / "hand.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\n")
     with pytest.raises(BadInputError, match="a corner without a texture coordinate"):
         read_hand_model(folder)
 
 
+@pytest.mark.mistake("capture, hand_model", "a missing file or folder", "refused, with its name")
 def test_missing_files_of_the_folder_are_refused(folder, tmp_path):
     with pytest.raises(BadInputError, match="no such folder"):
         read_hand_model(tmp_path / "absent")
@@ -205,6 +307,7 @@ def test_template_npz_is_read_back_exactly(tmp_path):
     assert all(type(parent) is int for parent in back.parents)
 
 
+@pytest.mark.mistake("template.npz", "an incomplete download or copy", "refused")
 @pytest.mark.parametrize("keep", [0, 40, 0.5, 0.98])
 def test_a_truncated_npz_is_refused(tmp_path, keep):
     write_template(tmp_path / "template.npz", small_template())
@@ -251,6 +354,65 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, name, change, message):
     np.savez(path, **arrays | {name: change(arrays[name])})
     with pytest.raises(BadInputError, match=rf"template\.npz: {message}"):
         read_template(path)
+
+
+def _changed(path, **arrays):
+    write_template(path, small_template())
+    with np.load(path) as file:
+        np.savez(path, **dict(file) | {name: change(file[name]) for name, change in arrays.items()})
+
+
+WRONG_ARRAYS = [
+    pytest.param(
+        {"faces": lambda a: a + 1},
+        "faces from 1 to 4, expected indices below 4",
+        marks=pytest.mark.mistake("template.npz", "faces that count from 1", "refused"),
+    ),
+    pytest.param(
+        {"v_template": lambda a: a.T},
+        r"v_template as float32 \[3, 4\]",
+        marks=pytest.mark.mistake("template.npz", "arrays with the axes exchanged", "refused"),
+    ),
+    pytest.param(
+        {"parents": lambda a: np.array([0, *a[1:]])},
+        "found 1 roots|a cycle|found 0 roots",
+        marks=pytest.mark.mistake("template.npz", "parents that are none of the tree", "refused"),
+    ),
+    pytest.param(
+        {"T_parent_joint": lambda a: a[:, :3]},
+        r"T_parent_joint as float32 \[4, 3, 4\]",
+        marks=pytest.mark.mistake("template.npz", "transforms of three rows", "refused"),
+    ),
+    pytest.param(
+        {"lbs_weights": lambda a: a * 100},
+        "lbs_weights whose rows sum to 100",
+        marks=pytest.mark.mistake("template.npz", "weights in percent", "refused"),
+    ),
+    pytest.param(
+        {"T_parent_joint": lambda a: np.swapaxes(a, 1, 2)},
+        "a T_parent_joint with the last row .*rigid transforms",
+        marks=pytest.mark.mistake("template.npz", "transposed transforms", "refused"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG_ARRAYS)
+def test_likely_mistakes_in_the_npz_are_refused(tmp_path, changes, message):
+    _changed(tmp_path / "template.npz", **changes)
+    with pytest.raises(BadInputError, match=rf"template\.npz: found {message}"):
+        read_template(tmp_path / "template.npz")
+
+
+@pytest.mark.mistake("template.npz", "a folder, another .npz or another file", "refused")
+def test_other_files_than_templates_are_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", vertices=np.zeros((4, 3)))
+    (tmp_path / "model.json").write_text("{}")
+    for name, said in (
+        ("", "found a damaged file"), ("other.npz", "found no array 'joint_names'"),
+        ("model.json", "found a damaged file"), ("absent.npz", "found no such file"),
+    ):  # fmt: skip
+        with pytest.raises(BadInputError, match=said):
+            read_template(tmp_path / name)
 
 
 def test_pickled_objects_are_refused(tmp_path):

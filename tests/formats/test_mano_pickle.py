@@ -158,9 +158,16 @@ def test_a_dense_regressor_and_numbers_of_other_types_load(path):
 
 
 _KEYS = (
-    "v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f",
-    "hands_components", "hands_mean",
-)  # fmt: skip
+    "v_template",
+    "shapedirs",
+    "posedirs",
+    "J_regressor",
+    "weights",
+    "kintree_table",
+    "f",
+    "hands_components",
+    "hands_mean",
+)
 
 
 @pytest.mark.parametrize("key", _KEYS)
@@ -264,6 +271,67 @@ def test_every_truncation_is_refused(path):
     for length in sorted(ends):
         path.write_bytes(data[:length])
         with pytest.raises(BadInputError, match=r"damaged pickle .*, expected a MANO model"):
+            read_mano(path)
+
+
+OTHER_FILES = [
+    pytest.param(
+        _entries(v_template=1000 * _entries()["v_template"]),
+        "v_template of [0-9]+ m from corner to corner, expected a hand in metres",
+        marks=pytest.mark.mistake("MANO", "vertices in mm instead of metres", "refused"),
+    ),
+    pytest.param(
+        _entries(weights=np.full((12, 52), 1 / 52)),
+        r"weights of shape \[12, 52\]",
+        marks=pytest.mark.mistake(
+            "MANO", "the weights of another model, such as SMPL+H", "refused"
+        ),
+    ),
+    pytest.param(
+        _entries(kintree_table=np.zeros((2, 24), np.int64)),
+        r"kintree_table of shape \[2, 24\], expected \[2, 16\]",
+        marks=pytest.mark.mistake("MANO", "a body model, such as SMPL", "refused"),
+    ),
+    pytest.param(
+        _entries(shapedirs=np.zeros((2, 12, 3))),
+        r"shapedirs of shape \[2, 12, 3\]",
+        marks=pytest.mark.mistake("MANO", "arrays with the axes in another order", "refused"),
+    ),
+    pytest.param(
+        _entries(f=_entries()["f"] + 1),
+        "f from .* to 12, expected indices below 12",
+        marks=pytest.mark.mistake("MANO", "faces that count from 1", "refused"),
+    ),
+    pytest.param(
+        _entries(hands_components=None),
+        "no 'hands_components', expected a model of MANO's form",
+        marks=pytest.mark.mistake(
+            "MANO", "a file without an entry that is needed", "refused, with its name"
+        ),
+    ),
+    pytest.param(
+        _entries(tip_vertices=None),
+        "no 'tip_vertices' for 12 vertices, expected it, or MANO's 778",
+        marks=pytest.mark.mistake(
+            "MANO", "another mesh than MANO's 778 vertices, without fingertips", "refused"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("entries", "said"), OTHER_FILES)
+def test_files_of_other_units_and_models_are_refused(path, entries, said):
+    path.write_bytes(python2_pickle(entries))
+    with pytest.raises(BadInputError, match=said):
+        read_mano(path)
+
+
+@pytest.mark.mistake("MANO", "a .npz or .zip, a web page or an incomplete download", "refused")
+def test_files_of_other_kinds_are_refused(path):
+    whole = python2_pickle(_entries())
+    for content in (b"PK\x03\x04" + bytes(90), b"<!DOCTYPE html><html>", whole[:-9], b""):
+        path.write_bytes(content)
+        with pytest.raises(BadInputError, match=r"MANO_RIGHT\.pkl: .*expected a MANO model"):
             read_mano(path)
 
 

@@ -104,6 +104,11 @@ def mean_error_mm(left, right, betas):
     return np.linalg.norm(ours - np.asarray(mano(right, betas, pose).vertices) * MIRROR, axis=-1)
 
 
+@pytest.mark.mistake(
+    "MANO",
+    "the left file as published, with the right hand's shapes",
+    "understood: mended, with a warning",
+)
 def test_a_left_file_with_the_right_hands_shapes_is_mended_and_said(tmp_path, caplog):
     right = right_hand()
     faulty = written(tmp_path / "hand.pkl", left_hand(right, own_shapes=False))
@@ -154,11 +159,17 @@ def test_what_nothing_tells_is_said(tmp_path, caplog):
     assert not caplog.text
 
 
+@pytest.mark.mistake(
+    "MANO",
+    "a right hand's file that is called MANO_LEFT.pkl",
+    "understood by the shape, with a warning",
+)
 def test_a_name_that_contradicts_the_shape_is_said(tmp_path, caplog):
     assert read_mano(written(tmp_path / "MANO_LEFT.pkl", right_hand())).side == "right"
     assert "by its shape a right hand" in caplog.text
 
 
+@pytest.mark.mistake("MANO", "MANO_LEFT.pkl as config.mano.path", "refused")
 def test_the_other_hand_is_refused_where_one_is_needed(tmp_path, caplog):
     caplog.set_level(logging.CRITICAL)
     right = right_hand()

@@ -27,6 +27,7 @@ def test_obj_reads_every_form_of_corner(tmp_path, corner):
         assert mesh.uvs is None and mesh.faces_uv is None
 
 
+@pytest.mark.mistake("scans, .obj", "negative indices, which count back", "understood")
 def test_obj_negative_indices_count_back(tmp_path):
     path = tmp_path / "m.obj"
     path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf -3 -2 -1\nv 9 9 9\n")
@@ -50,17 +51,46 @@ def test_obj_round_trip(tmp_path):
         ("f 1/1 2/1 3/1", "f 1/1 2/1 3/1/1/1", "found the corner '3/1/1/1', expected v, v/vt"),
         ("f 1/1 2/1 3/1", "f 1//x 2//1 3//1", "found 'x', expected an integer, a normal's index"),
         ("f 1/1 2/1 3/1", "f 1/1 2/1 4/1", "m.obj:5: found a vertex index 4, expected one from 1"),
-        ("f 1/1 2/1 3/1", "f 0 2 3", "found a vertex index 0"),
+        pytest.param(
+            "f 1/1 2/1 3/1",
+            "f 0 2 3",
+            "found a vertex index 0",
+            marks=pytest.mark.mistake(
+                "scans, .obj", "faces that count from 0", "refused, with the line"
+            ),
+        ),
         ("f 1/1 2/1 3/1", "f -4 2 3", "found a vertex index -4"),
         ("f 1/1 2/1 3/1", "f 1/2 2/1 3/1", "found a texture coordinate's index 2"),
         ("f 1/1 2/1 3/1", "f a 2 3", "found 'a', expected an integer, a vertex index"),
-        ("f 1/1 2/1 3/1", "", "found 3 vertices and 0 faces"),
-        ("v 1 0 0", "v 1 0", "m.obj:2: found 2 values, expected 3 or 4 or 6 or 7 or 8 num"),
+        pytest.param(
+            "f 1/1 2/1 3/1",
+            "",
+            "found 3 vertices and 0 faces",
+            marks=pytest.mark.mistake("scans, .obj", "a cloud of points without faces", "refused"),
+        ),
+        pytest.param(
+            "v 1 0 0",
+            "v 1 0",
+            "m.obj:2: found 2 values, expected 3 or 4 or 6 or 7 or 8 num",
+            marks=pytest.mark.mistake("scans, .obj", "a damaged v line", "refused, with the line"),
+        ),
         ("v 1 0 0", "v 1 0 0 v 0 1", "m.obj:2: found 'v', expected a number of a vertex"),
         ("v 1 0 0", "v 1_0 0 0", "m.obj:2: found '1_0', expected a number of a vertex"),
-        ("v 1 0 0", "v 1,0 0 0", "m.obj:2: found '1,0', expected a number of a vertex"),
+        pytest.param(
+            "v 1 0 0",
+            "v 1,0 0 0",
+            "m.obj:2: found '1,0', expected a number of a vertex",
+            marks=pytest.mark.mistake("scans, .obj", "decimal commas", "refused, with the line"),
+        ),
         ("v 1 0 0", "w 1 0 0", "m.obj:2: found 'w 1 0 0', expected a statement of an OBJ file"),
-        ("v 1 0 0", "1 0 0", "m.obj:2: found '1 0 0', expected a statement of an OBJ file"),
+        pytest.param(
+            "v 1 0 0",
+            "1 0 0",
+            "m.obj:2: found '1 0 0', expected a statement of an OBJ file",
+            marks=pytest.mark.mistake(
+                "scans, .obj", "a damaged line, or a file of another kind", "refused, with the line"
+            ),
+        ),
         ("v 1 0 0", "call other.obj", "found 'call other.obj', expected a statement"),
         ("v 1 0 0", "v 1 0 0 \\", "found 'v', expected a number of a vertex"),
         ("v 1 0 0", "v 1 0 1\\\n2", "m.obj:2: found .1.* continued by .2., expected a space"),
@@ -76,6 +106,7 @@ def test_bad_obj_files_are_refused(tmp_path, old, new, message):
         read_obj(path)
 
 
+@pytest.mark.mistake("scans, .obj", "files of Windows, a byte-order mark, Latin-1", "understood")
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
 def test_obj_of_every_system_and_encoding_is_the_same_mesh(tmp_path, newline, encoding):
@@ -87,6 +118,7 @@ def test_obj_of_every_system_and_encoding_is_the_same_mesh(tmp_path, newline, en
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2]])
 
 
+@pytest.mark.mistake("scans, .obj", "lines continued by a backslash", "understood")
 def test_obj_lines_are_continued_by_backslashes(tmp_path):
     path = tmp_path / "m.obj"
     path.write_text("v 0 0 0\nv 1 \\\n 0 \\\n\t0\nv 0 1 0\nf 1 \\ \n2 3 # end\nf 1 2\n")
@@ -112,6 +144,7 @@ def test_obj_statements_without_triangles_are_passed_over(tmp_path):
     np.testing.assert_array_equal(read_obj(path).faces, [[0, 1, 2]])
 
 
+@pytest.mark.mistake("scans, .obj", "colours after the positions", "understood: passed over")
 def test_obj_colours_and_weights_of_vertices_are_no_positions(tmp_path):
     for extra in ("1.0", "0.8 0.6 0.5", "0.8 0.6 0.5 1"):
         path = tmp_path / "m.obj"
@@ -119,6 +152,7 @@ def test_obj_colours_and_weights_of_vertices_are_no_positions(tmp_path):
         np.testing.assert_array_equal(read_obj(path).vertices, [[0, 0, 0], [1, 0, 0], [0, 1, 0]])
 
 
+@pytest.mark.mistake("scans, .obj", "quads and polygons", "understood: cut into triangles")
 def test_obj_polygons_are_cut_with_their_texture_coordinates(tmp_path):
     path = tmp_path / "m.obj"
     corners = "v 0 0 0\nv 2 0 0\nv 2 2 0\nv 0 2 0\nv -1 1 0\n"
@@ -129,6 +163,9 @@ def test_obj_polygons_are_cut_with_their_texture_coordinates(tmp_path):
     np.testing.assert_array_equal(mesh.faces_uv, [[4, 3, 2], [4, 2, 1], [4, 1, 0], [0, 1, 2]])
 
 
+@pytest.mark.mistake(
+    "scans, .obj", "a vertex of NaN", "left out; refused, with the line, where a face has it"
+)
 def test_a_vertex_without_a_position_is_left_out_where_no_face_has_it(tmp_path):
     path = tmp_path / "m.obj"
     path.write_text("v nan nan nan\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 2 3 4\n")

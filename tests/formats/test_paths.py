@@ -34,12 +34,15 @@ def _touch(*names):
         Path(name).touch()
 
 
+@pytest.mark.mistake("all commands", "~ in a path, also where no shell expands it", "understood")
+@pytest.mark.mistake("all commands", "~ of a user that is not there", "refused")
 def test_a_tilde_is_the_home_of_the_user(here):
     assert home_expanded("~/a") == here / "home" / "a" and home_expanded("a/~") == Path("a/~")
     with pytest.raises(BadInputError, match=r"~nobody_here/a: found no such user"):
         home_expanded("~nobody_here/a")
 
 
+@pytest.mark.mistake("all commands", "an umlaut typed on another system", "understood")
 @pytest.mark.parametrize("on_disk", [NFC, NFD])
 @pytest.mark.parametrize("given", [NFC, NFD])
 def test_a_name_is_found_in_either_unicode_form(on_disk, given, here):
@@ -64,6 +67,7 @@ def test_a_name_that_two_files_share_is_refused_unless_it_is_exact():
         existing("\u1ec7.jpg")
 
 
+@pytest.mark.mistake("all commands", "folders and files with brackets or spaces", "understood")
 def test_brackets_in_names_are_no_pattern():
     _touch("odd [1]/a.jpg", "odd 1/b.jpg", "run 1/c.jpg", "shot[1]_a.jpg", ".hid/d.jpg", "x/.e.jpg")
     assert matching("odd [1]/*.jpg") == [Path("odd [1]/a.jpg")]
@@ -78,6 +82,9 @@ def test_brackets_in_names_are_no_pattern():
     assert matching("none/*.jpg") == matching("a.jpg/*") == []
 
 
+@pytest.mark.mistake(
+    "all commands", "--out in the folder of the inputs, where a result would replace one", "refused"
+)
 def test_results_over_inputs_are_refused_through_links_and_cases(here):
     _touch("in/a.json", "real.json")
     Path("link").symlink_to("in")
@@ -101,6 +108,7 @@ def test_a_folder_that_holds_an_input_is_not_replaced(here):
     refuse_removing("--out", Path("out/new"), [Path("out/in"), Path("out")])
 
 
+@pytest.mark.mistake("all commands", "a file as --out, or a folder as --json", "refused")
 def test_places_that_cannot_be_written_are_refused():
     _touch("file")
     require_folder("--out", Path("new/folder"))

@@ -46,6 +46,23 @@ def test_sixteen_bits_keep_their_upper_eight(colours, tmp_path, channels):
     np.testing.assert_array_equal(image, expected)
 
 
+@pytest.mark.mistake(
+    "predict, pictures", "an animation, or a TIFF of several pages",
+    "warning in a note: the first picture is read",
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["gif", "tiff", "webp", "png"])
+def test_of_several_pictures_the_first_is_read(colours, tmp_path, suffix):
+    first, second = Image.fromarray(colours), Image.fromarray(255 - colours)
+    path = tmp_path / f"a.{suffix}"
+    first.save(path)
+    assert not read_photo(path).is_first
+    alone = read_photo(path).image
+    first.save(path, save_all=True, append_images=[second])
+    found = read_photo(path)
+    assert found.is_first and np.abs(found.image.astype(int) - alone).max() < 40
+
+
+@pytest.mark.mistake("predict, pictures", "grey, palettes, CMYK or 16 bits", "understood")
 @pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "LA"])
 def test_modes_become_rgb(colours, tmp_path, mode):
     picture = Image.fromarray(colours).convert(mode)
@@ -55,6 +72,7 @@ def test_modes_become_rgb(colours, tmp_path, mode):
     np.testing.assert_array_equal(read_photo(path).image, expected)
 
 
+@pytest.mark.mistake("predict, pictures", "transparent pixels", "understood: they become grey")
 def test_transparent_pixels_become_grey(colours, tmp_path):
     alpha = np.full(colours.shape[:2], 255, np.uint8)
     alpha[:, :10] = 0
@@ -88,9 +106,9 @@ def test_exif_turns_the_picture_upright(colours, tmp_path, orientation, suffix):
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(STORED[orientation](colours))
     Image.fromarray(stored).save(tmp_path / f"a.{suffix}", exif=exif, quality=98)
-    image = read_photo(tmp_path / f"a.{suffix}").image
-    assert image.shape == colours.shape
-    assert np.abs(image.astype(int) - colours).max() <= 6
+    found = read_photo(tmp_path / f"a.{suffix}")
+    assert found.image.shape == colours.shape and found.turned == (orientation > 1)
+    assert np.abs(found.image.astype(int) - colours).max() <= 6
 
 
 @pytest.mark.parametrize(("value", "found"), [(26, 26.0), (0, None), (60000, None)])
@@ -117,14 +135,24 @@ def _huge_png() -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "found an empty file, expected a JPEG, PNG"),
+        pytest.param(
+            b"", "found an empty file, expected a JPEG, PNG",
+            marks=pytest.mark.mistake(
+                "predict, pictures", "an empty file, text, or a file of something else", "refused"
+            ),
+        ),
         (b"Dear diary,\ntoday I took no photo.\n", "found a text file, expected a JPEG"),
         (bytes(range(256)), "found a file that is no picture"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "found a HEIC picture, expected a JPEG"),
+        pytest.param(
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "found a HEIC picture, expected a JPEG",
+            marks=pytest.mark.mistake(
+                "predict, pictures", "HEIC, as phones write it", "refused, by its name"
+            ),
+        ),
         (_huge_png(), r"found a picture that does not decode \(Image size"),
         (b"\xff\xd8\xff\xe0", "found a "),
     ],
-)
+)  # fmt: skip
 def test_other_files_are_refused(tmp_path, data, message):
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
@@ -145,6 +173,7 @@ def test_too_many_pixels_are_refused(colours, tmp_path, monkeypatch):
         read_photo(tmp_path / "a.png")
 
 
+@pytest.mark.mistake("predict, pictures", "a picture that was copied in part", "refused")
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
 def test_cut_files_are_refused(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)

@@ -46,14 +46,29 @@ def test_ply_of_an_independent_writer(tmp_path):
     ("old", "new", "message"),
     [
         ("end_header", "end", "found no complete header"),
-        ("ply\n", "plx\n", "found no complete header"),
+        pytest.param(
+            "ply\n",
+            "solid scan\n",
+            "found no complete header, expected a PLY header",
+            marks=pytest.mark.mistake("scans, .ply", "an .stl or .obj that was renamed", "refused"),
+        ),
         ("format ascii 1.0", "format packed 1.0", "m.ply:2: found 'format packed 1.0'"),
         ("format ascii 1.0\n", "", "found no format line"),
         ("property float x", "property quad x", "m.ply:5: found 'property quad x'"),
         ("property float x", "property float w", "found no vertex with x"),
-        ("vertex_indices", "corners", "found no face with vertex_indices"),
+        pytest.param(
+            "vertex_indices",
+            "corners",
+            "found no face with vertex_indices",
+            marks=pytest.mark.mistake("scans, .ply", "a cloud of points without faces", "refused"),
+        ),
         ("element face 3", "element face 0", "m.ply:16: found '3 0 1 2', expected as many lines"),
-        ("element face 3", "element face 9", "found the end of the file within the face data"),
+        pytest.param(
+            "element face 3",
+            "element face 9",
+            "found the end of the file within the face data",
+            marks=pytest.mark.mistake("scans, .ply", "an incomplete copy", "refused"),
+        ),
         ("3 1 3 2", "2 1 3", "found face 2 with 2 corners, expected polygons of 3 to 256"),
         ("3 1 3 2", "-1", "m.ply:18: found -1 entries of vertex_indices"),
         ("3 1 3 2", "3 1 3 2 0", "m.ply:18: found 5 values, expected the 1 properties of a face"),
@@ -62,12 +77,29 @@ def test_ply_of_an_independent_writer(tmp_path):
         ("element face", "element vertex", "m.ply:9: found a second element vertex"),
         ("list uchar", "list float", "m.ply:10: found 'property list float int vertex_indices'"),
         ("list uchar int", "int", "found 4 values, expected the 1 properties of a face"),
-        ("3 1 3 2", "3 1 3 4", "a face with vertex 4, expected vertex indices from 0 to 3"),
+        pytest.param(
+            "3 1 3 2",
+            "3 1 3 4",
+            "a face with vertex 4, expected vertex indices from 0 to 3",
+            marks=pytest.mark.mistake("scans, .ply", "faces that count from 1", "refused"),
+        ),
         ("3 1 3 2", "3 1 3 -1", "a face with vertex -1, expected"),
         ("3 1 3 2", "3 1 3 1.5", "a face with vertex 1.5, expected"),
         ("3 1 3 2", "3 1", "m.ply:18: found 2 values, expected the 1 properties of a face"),
-        ("1.5 0 0 9", "1.5 nan 0 9", r"found a face with vertex 1 at \[1.5, nan, 0.0\]"),
-        ("1.5 0 0 9", "1.5 x 0 9", "m.ply:13: found '1.5 x 0 9', expected the 4 properties"),
+        pytest.param(
+            "1.5 0 0 9",
+            "1.5 nan 0 9",
+            r"found a face with vertex 1 at \[1.5, nan, 0.0\]",
+            marks=pytest.mark.mistake(
+                "scans, .ply", "NaN in a vertex of a face", "refused, with the vertex"
+            ),
+        ),
+        pytest.param(
+            "1.5 0 0 9",
+            "1.5 x 0 9",
+            "m.ply:13: found '1.5 x 0 9', expected the 4 properties",
+            marks=pytest.mark.mistake("scans, .ply", "a damaged line", "refused, with the line"),
+        ),
     ],
 )
 def test_bad_ascii_ply_files_are_refused(tmp_path, old, new, message):
@@ -110,6 +142,7 @@ def test_binary_ply_of_polygons_and_lists_of_several_lengths(tmp_path, order):
             read_ply(path)
 
 
+@pytest.mark.mistake("scans, .ply", "quads and polygons", "understood: cut into triangles")
 def test_binary_ply_of_quadrilaterals(tmp_path):
     path = tmp_path / "m.ply"
     path.write_bytes(binary_ply("<", quads=True))
@@ -117,6 +150,7 @@ def test_binary_ply_of_quadrilaterals(tmp_path):
     np.testing.assert_array_equal(faces, [[0, 1, 2], [0, 2, 3], [1, 3, 0], [3, 2, 0]])
 
 
+@pytest.mark.mistake("scans, .ply", "blank lines and comments", "understood")
 def test_ascii_ply_of_polygons_blank_lines_and_comments(tmp_path):
     path = tmp_path / "m.ply"
     text = ASCII_PLY.replace("comment made by hand", "comment end_header follows\n\nobj_info a")
@@ -130,6 +164,7 @@ def test_ascii_ply_of_polygons_blank_lines_and_comments(tmp_path):
         read_ply(path)
 
 
+@pytest.mark.mistake("scans, .ply", "files of Windows, a byte-order mark, Latin-1", "understood")
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 def test_ply_of_every_system_is_the_same_mesh(tmp_path, newline, bom):
@@ -145,6 +180,9 @@ def test_ply_of_every_system_is_the_same_mesh(tmp_path, newline, bom):
         np.testing.assert_array_equal(faces, FACES)
 
 
+@pytest.mark.mistake(
+    "scans, .ply", "NaN in vertices of no face, as scanners write", "understood: left out"
+)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_vertex_without_a_position_is_left_out_where_no_face_has_it(tmp_path, value):
     path = tmp_path / "m.ply"
@@ -157,6 +195,7 @@ def test_a_vertex_without_a_position_is_left_out_where_no_face_has_it(tmp_path, 
         read_ply(path)
 
 
+@pytest.mark.mistake("scans, .ply", "more bytes than the header says", "warning")
 def test_bytes_after_the_last_element_are_said(tmp_path, caplog):
     path = tmp_path / "m.ply"
     for rest, said in ((b"\r\n", []), (b"footer", ["6 bytes after the last element"])):
@@ -164,3 +203,12 @@ def test_bytes_after_the_last_element_are_said(tmp_path, caplog):
         with caplog.at_level(logging.WARNING):
             np.testing.assert_array_equal(read_ply(path)[1], FACES)
         assert [record.message.split(": ")[1][: len(said[0])] for record in caplog.records] == said
+
+
+@pytest.mark.mistake("scans, .ply", "a point cloud, without faces", "refused")
+def test_a_point_cloud_is_refused(tmp_path):
+    trimesh.PointCloud(VERTICES).export(tmp_path / "m.ply")
+    with pytest.raises(
+        BadInputError, match="found no face with vertex_indices, expected a mesh of"
+    ):
+        read_ply(tmp_path / "m.ply")

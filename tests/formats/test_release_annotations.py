@@ -109,6 +109,52 @@ def test_bad_cameras_are_refused(krt, old, new, message):
         read_krt(krt)
 
 
+DAMAGED = {
+    "no number": ("1180.0 0.5", "1180.0 x"),
+    "NaN": ("0 -1 0 10.5", "0 -1 nan 10.5"),
+    "no rotation": ("0 -1 0 10.5", "0 -1.01 0 10.5"),
+    "mirrored": ("0 -1 0 10.5", "0 1 0 10.5"),
+    "no K": ("0.0 0.0 1.0", "0.0 0.0 2.0"),
+    "bad lens": ("0.01 -0.004", "inf -0.004"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_camera_is_told_and_the_others_are_read(krt, case):
+    old, new = DAMAGED[case]
+    assert old in KRT
+    krt.write_text(KRT.replace(old, new, 1))
+    damaged = {}
+    assert list(read_krt(krt, damaged)) == ["410001"]
+    assert list(damaged) == ["400002"] and damaged["400002"].where == str(krt)
+    assert damaged["400002"].line in range(2, 9)
+
+
+def test_cameras_of_one_name_are_both_damaged(krt):
+    other = KRT.replace("400002", "400003")
+    krt.write_text(KRT + other)
+    damaged = {}
+    assert list(read_krt(krt, damaged)) == ["400002", "400003"]
+    assert "KRT_512:28: found camera 410001 a second time" in str(damaged["410001"])
+    krt.write_text(KRT + other + KRT)
+    assert list(read_krt(krt, damaged)) == ["400003"] and set(damaged) == {"400002", "410001"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("0.0 0.0 1.0\n", "", 4),
+        ("0 -1 0 10.5", "0 -1 0", 6),
+        ("400002", "400002 x", 1),
+        ("0 0 1 800\n", "", 16),
+    ],
+)
+def test_lines_that_form_no_cameras_are_refused_as_a_whole(krt, old, new, line):
+    krt.write_text(KRT.replace(old, new, 1))
+    with pytest.raises(BadInputError, match=rf"KRT_512:{line}: .*8 lines: name, K \(3\)"):
+        read_krt(krt, {})
+
+
 def test_a_file_without_cameras_is_refused(krt):
     krt.write_text("\n")
     with pytest.raises(BadInputError, match="found no camera"):
@@ -148,6 +194,11 @@ def test_absent_keypoints_are_invalid(tmp_path):
     assert not keypoints.points[~keypoints.valid].any()
 
 
+@pytest.mark.mistake(
+    "capture, keypoints",
+    "NaN, or a score of 0, for joints that were not found",
+    "understood: not measured",
+)
 def test_keypoints_that_no_view_measured_are_invalid(tmp_path):
     path = tmp_path / "keypoints0001.pts"
     rows = ["0 0 0 0 0 0", "1 5 6 7 3.5 0", "2 5 6 7 0 3", "3 nan NaN 7 3.5 3", "4 5 6 7 nan 3",
@@ -156,6 +207,19 @@ def test_keypoints_that_no_view_measured_are_invalid(tmp_path):
     keypoints = read_keypoints(path)
     assert np.flatnonzero(keypoints.valid).tolist() == [5]
     assert not keypoints.points[:5].any()
+
+
+@pytest.mark.mistake(
+    "capture, keypoints",
+    "0 0 0 for joints that were not found",
+    "understood: not measured, where there are several",
+)
+def test_several_joints_at_the_origin_are_invalid(tmp_path):
+    path = tmp_path / "keypoints0001.pts"
+    path.write_text("0 0 0 0 1 8\n1 5 6 7 1 8\n2 0.0 0 -0 1 8\n")
+    assert np.flatnonzero(read_keypoints(path).valid).tolist() == [1]
+    path.write_text("1 5 6 7 1 8\n20 0 0 0 1 8\n")  # joints about the wrist
+    assert np.flatnonzero(read_keypoints(path).valid).tolist() == [1, 20]
 
 
 def test_written_keypoints_are_read_back(tmp_path):
@@ -363,6 +427,7 @@ def test_a_hostile_file_does_not_affect_the_next_read(path):
     np.testing.assert_array_equal(read_depth_pickle(path), DEPTH)
 
 
+@pytest.mark.mistake("capture, depth maps", "NaN as background", "understood: not measured")
 def test_nan_in_a_depth_map_is_background(path):
     depth = DEPTH.copy()
     depth[1, 1] = np.nan

@@ -20,6 +20,7 @@ def test_both_kinds_of_file_give_the_same_mesh(tmp_path):
         assert faces.dtype == np.int32
 
 
+@pytest.mark.mistake("scans, .ply", "another kind of file, such as .stl", "refused")
 def test_scans_of_other_kinds_are_refused(tmp_path):
     with pytest.raises(BadInputError, match=r"a file of type '.stl', expected .ply or .obj"):
         read_scan(tmp_path / "m.stl")

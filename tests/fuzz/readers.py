@@ -27,6 +27,7 @@ from dhm.data import schema
 from dhm.data.prepared_data import PreparedData, Records
 from dhm.errors import BadInputError
 from dhm.evidence.files import read_evidence
+from dhm.evidence.keypoints import in_picture
 from dhm.evidence.keypoints_file import KeypointsFile, VideoDetections
 from dhm.export import package
 from dhm.formats.hand_template import (
@@ -121,7 +122,8 @@ def _of_captures(folder: Path) -> dict[str, Reader]:
         add(f"photo, {kind}", f"photo.{kind}", content, read_photo)
     keypoints = "".join(f"{index} 1.25 -2.5 900.125 3.5 8\n" for index in range(21))
     add("keypoints", "keypoints.pts", keypoints.encode(), read_keypoints)
-    entry = {"keypoints": {"wrist": [4, 5.5, 0.5]}, "K": synthetic.K.tolist(), "side": "left"}
+    entry = {"keypoints": {"wrist": [4, 5.5, 0.5]}, "K": synthetic.K.tolist(), "side": "left",
+             "size": [1280, 960]}  # fmt: skip
     hands = json.dumps({"a.jpg": entry, "v.mp4": {"frames": [entry, None]}}).encode()
     add("keypoints of photos", "photos.json", hands, _read_hands)
     camera = KrtCamera(synthetic.K, np.zeros(5), np.eye(4))
@@ -141,9 +143,10 @@ def _read_hands(path: Path) -> None:
     file = KeypointsFile(path, JOINT_NAMES)
     for name in file.unused:
         hands = file[name]
-        if isinstance(hands, VideoDetections):
-            for number in range(len(hands.frames)):
-                hands.of(number)
+        is_film = isinstance(hands, VideoDetections)
+        for hand in map(hands.of, range(len(hands.frames))) if is_film else [hands]:
+            if hand is not None:
+                in_picture(path, hand, (480, 640))
 
 
 def _of_data_sets(folder: Path) -> dict[str, Reader]:

@@ -82,6 +82,16 @@ def model_file(tmp_path):
     return path
 
 
+@pytest.mark.mistake(
+    "predict, detectors", "a detector that returns None, or hands without a box", "understood"
+)
+def test_the_largest_hand_of_any_detector_is_chosen():
+    small = Detection(None, {"wrist": (0, 0, 1), "index1": (9, 9, 1)}, None)
+    large = Detection(None, {"wrist": (0, 0), "index1": (90, 9), "pinky1": (np.nan, 2)}, None)
+    assert largest([small, large]) is large and largest(None) is None
+    assert largest([small, small._replace(box=(0, 0, 5, 5)), Detection(None, {}, None)]) is small
+
+
 def test_the_largest_hand_is_chosen():
     hands = [Detection((0, 0, 10, 10), {"wrist": (1, 2, 0.5)}, "left"),
              Detection((5, 5, 30, 20), {"wrist": (9, 9, 0.8)}, None)]  # fmt: skip
@@ -122,12 +132,16 @@ def test_a_picture_without_a_hand_gives_no_detection(package, model_file):
     assert MediapipeDetector(model_file)(np.zeros((8, 8, 3), np.uint8)) == []
 
 
+@pytest.mark.mistake(
+    "predict, detectors", "--detector without MediaPipe", "refused, with the command"
+)
 def test_a_missing_package_is_refused_with_what_to_install(model_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     with pytest.raises(BadInputError, match=r"--detector: found no package .*pip install 'media"):
         MediapipeDetector(model_file)
 
 
+@pytest.mark.mistake("predict, detectors", "a file that is missing, or no model", "refused")
 def test_an_invalid_model_file_is_refused(package, tmp_path):
     with pytest.raises(BadInputError, match="no such file, expected MediaPipe's hand_landmarker"):
         MediapipeDetector(tmp_path / "none.task")

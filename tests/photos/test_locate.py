@@ -9,6 +9,7 @@ from dhm.errors import BadInputError
 from dhm.evidence.keypoints import Detection
 from dhm.formats.photo import Photo
 from dhm.geometry.hand_rig import JOINT_NAMES
+from dhm.photos.doubts import contrast_doubt, focal_length_doubt
 from dhm.photos.locate import camera_intrinsics, locate_hand, mirrored_intrinsics, parse_bbox
 
 SIZE = (300, 400)
@@ -65,6 +66,33 @@ def test_the_command_line_precedes_the_detections_box_and_that_its_keypoints():
 @pytest.mark.parametrize(
     ("detection", "bbox", "message"),
     [
+        pytest.param(
+            EMPTY, (0.2, 0.3, 0.4, 0.5),
+            "found a box of 1 x 1 pixels, expected one of at least 16 in the picture of 400 x 300",
+            marks=pytest.mark.mistake(
+                "predict, flags", "--bbox in parts of the picture, or outside it", "refused"
+            ),
+        ),
+        pytest.param(
+            EMPTY._replace(side="Left"), (10, 10, 90, 90), "found side 'Left', expected 'left' or",
+            marks=pytest.mark.mistake(
+                "predict, detectors", "a detector of one's own that says 'Left'", "refused"
+            ),
+        ),
+        pytest.param(
+            EMPTY._replace(keypoints={"INDEX_TIP": (1, 2, 1)}), (10, 10, 90, 90),
+            "a.jpg, keypoints: found 'INDEX_TIP', expected one of thumb_null",
+            marks=pytest.mark.mistake(
+                "predict, detectors", "a detector's own joint names",
+                "refused, with the known names",
+            ),
+        ),
+        pytest.param(
+            _detection([(0.1, 0.2), (0.5, 0.6), (0.7, 0.3)]), None, "found a box of 1 x 1 pixels",
+            marks=pytest.mark.mistake(
+                "predict, detectors", "parts of the picture's size as keypoints", "refused"
+            ),
+        ),
         (EMPTY, None, "a.jpg: found no box and 0 keypoints, expected where the hand"),
         (_detection([(1, 2), (30, 40)]), None, "found no box and 2 keypoints"),
         (EMPTY, (500, 20, 50, 50), "found a box of 0 x 75 pixels, expected one"),
@@ -76,8 +104,49 @@ def test_a_hand_that_cannot_be_located_is_refused(detection, bbox, message):
         _locate(detection, bbox)
 
 
-@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,0,4", "1,2,3,nan",
-                                  "1,2,inf,4", "all"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("detection", "bbox", "said"),
+    [
+        (EMPTY, (100, 100, 100, 60), None),
+        (EMPTY, "whole", None),
+        (_detection([(10, 10), (60, 10), (60, 90)]), None, None),
+        (_detection([(10, 10), (60, 10), (60, 90), (60, -40)]), None, None),  # one is out of view
+        (_detection([(10, 10), (60, 10), (60, 90)]), (5, 5, 60, 90), None),
+        pytest.param(
+            EMPTY, (250, 100, 340, 180), "(250, 100) of 340 x 180 pixels reaches out of the",
+            marks=pytest.mark.mistake(
+                "predict, flags", "--bbox as two corners",
+                "doubtful if it reaches out of the picture; otherwise not noticed",
+            ),
+        ),
+        pytest.param(
+            _detection([(10, 10), (60, 10), (60, 90)]), (300, 200, 60, 60),
+            "The box at (300, 200) of 60 x 60 pixels has 0 of 3 keypoints in and around it.",
+            marks=pytest.mark.mistake(
+                "predict, keypoints", "bbox as corners, by its centre, or of another size",
+                "doubtful if the keypoints are elsewhere, or it reaches out of the picture",
+            ),
+        ),
+        pytest.param(
+            _detection([(200, 290), (250, 380), (240, 500), (260, 330)]), None,
+            "3 of 4 keypoints lie outside the picture of 400 x 300 pixels",
+            marks=pytest.mark.mistake(
+                "predict, keypoints", "those of the picture before EXIF turned it, without a size",
+                "doubtful if they lie outside the upright picture",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_a_place_where_no_picture_is_is_doubtful(detection, bbox, said):
+    doubts = _locate(detection, bbox).doubts
+    assert (doubts == ()) if said is None else (len(doubts) == 1 and said in doubts[0])
+
+
+@pytest.mark.mistake(
+    "predict, flags", "--bbox with other separators, three numbers, or no height", "refused"
+)
+@pytest.mark.parametrize("text", ["", "1,2,3", "1 2 3 4", "1,2,3,4,5", "a,b,c,d", "1,2,0,4",
+                                  "1,2,3,nan", "1,2,inf,4", "all"])  # fmt: skip
 def test_invalid_boxes_are_refused(text):
     with pytest.raises(BadInputError, match=r"--bbox: found .* expected x,y,w,h in pixels"):
         parse_bbox(text)
@@ -113,3 +182,16 @@ def test_a_mirror_camera_sees_the_mirrored_point():
         np.array([299, 0]) + pixels[:, :2] / pixels[:, 2:] * [-1, 1],
     )
     assert mirrored_intrinsics(K, 300)[0, 0] == 500
+
+
+def test_a_wider_view_than_a_lens_has_is_doubtful():
+    assert focal_length_doubt(np.diag([500.0, 500, 1]), SIZE) is None
+    said = focal_length_doubt(np.diag([26.0, 26, 1]), (3000, 4000))
+    assert said.startswith("The focal length of 26 px gives a field of view of 179 degrees")
+
+
+def test_a_crop_of_one_colour_is_doubtful():
+    crop = np.full((8, 8, 3), 90, np.uint8)
+    assert "between 90 and 90 of 255" in contrast_doubt(crop)
+    crop[0, 0, 0] = 110
+    assert contrast_doubt(crop) is None

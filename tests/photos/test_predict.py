@@ -94,6 +94,10 @@ def test_the_launcher_predicts_pictures_and_reports_the_refused_ones(
     assert {path.name for path in (tmp_path / "hands").iterdir()} == RESULTS
 
 
+@pytest.mark.mistake(
+    "predict, pictures", "a folder in which other files are, too",
+    "refused one by one, and the pictures are predicted",
+)  # fmt: skip
 def test_pictures_are_predicted_and_unusable_ones_refused(predictor, photos, tmp_path, caplog):
     _write_bad(photos)
     with caplog.at_level(logging.INFO, "dhm"):
@@ -107,8 +111,29 @@ def test_pictures_are_predicted_and_unusable_ones_refused(predictor, photos, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--images", "photos/*"), "--out is missing"),
+        pytest.param(
+            ("--images", "photos/*"),
+            "--out is missing",
+            marks=pytest.mark.mistake("predict, flags", "no --out or no --images", "refused"),
+        ),
         (("--out", "o"), "--images is missing"),
+        pytest.param(
+            ("--image", "photos/*", "--output", "o"),
+            "predict has no flag --image; did you mean --images?",
+            marks=pytest.mark.mistake(
+                "predict, flags", "--image or --output", "refused, with the flag that is meant"
+            ),
+        ),
+        pytest.param(
+            ("--images", "photos/*", "--out", "o", "--focal", "26mm", "--bbox", "whole"),
+            "--focal: found '26mm', expected a number from 1.0 on",
+            marks=pytest.mark.mistake("predict, flags", "--focal with a unit", "refused"),
+        ),
+        pytest.param(
+            ("--images", "photos/*", "--out", "o", "--bbox", "whole", "--refine"),
+            "--refine: found no keypoints, expected --keypoints or --detector to refine by",
+            marks=pytest.mark.mistake("predict, flags", "--refine without keypoints", "refused"),
+        ),
     ],
 )
 def test_missing_flags_are_refused(exported_run, photos, tmp_path, arguments, message):
@@ -117,6 +142,10 @@ def test_missing_flags_are_refused(exported_run, photos, tmp_path, arguments, me
     assert message in refused.stderr + refused.stdout
 
 
+@pytest.mark.mistake(
+    "predict, flags", "no --bbox, --keypoints or --detector", "refused, with all three"
+)
+@pytest.mark.mistake("predict, flags", "--images that match no file", "refused")
 def test_hands_that_nothing_locates_are_refused_before_anything_is_written(photos, tmp_path):
     message = "found no option that locates the hands, expected where the hand is: --bbox"
     with pytest.raises(BadInputError, match=message):
@@ -173,6 +202,10 @@ def test_the_network_sees_the_crop_of_the_training_data(predictor, photos, tmp_p
     assert iio.imread(tmp_path / "out" / "deep_overlay.png").shape[1] > SIZE[1]
 
 
+@pytest.mark.mistake(
+    "predict, keypoints", "a name that no picture has, such as one without its ending",
+    "warning; a picture without an entry is refused",
+)  # fmt: skip
 def test_keypoints_place_the_hand_in_the_camera(predictor, photos, tmp_path, caplog):
     named, points = _keypoints(predictor)
     entry = {"keypoints": named, "K": K.tolist(), "bbox": list(BOX.bbox)}
@@ -191,11 +224,15 @@ def test_keypoints_place_the_hand_in_the_camera(predictor, photos, tmp_path, cap
     content = json.loads((tmp_path / "out" / "deep.json").read_text())
     assert content["frame"] == "camera" and content["reprojection_error_px"] < 0.1
     np.testing.assert_allclose(list(content["joints"].values()), points, atol=0.5)
-    assert content["notes"] == ["Camera: K from the keypoints file."]
+    said = ["Camera: K from the keypoints file.", "Taken as a right hand: nothing says the side."]
+    assert content["notes"] == said
     assert content["verdict"] == "plausible"
     assert iio.imread(tmp_path / "out" / "deep_overlay.png").shape == (*SIZE, 3)
 
 
+@pytest.mark.mistake(
+    "predict, keypoints", "K of a larger picture", "doubtful: its principal point lies outside"
+)
 def test_intrinsics_of_another_picture_are_doubtful_and_parts_of_one_refused(
     predictor, photos, tmp_path, caplog
 ):
@@ -218,6 +255,158 @@ def test_intrinsics_of_another_picture_are_doubtful_and_parts_of_one_refused(
     assert "(119, 89) lies outside the picture of 120 x 90" in content["notes"][-1]
     assert "DOUBTFUL: The principal point (119, 89)" in caplog.text
     assert "focal lengths of 0.91" in caplog.text and "keypoints between 0." in caplog.text
+    assert 'the keypoints file may say so with "size": [1, 1]' in caplog.text
+
+
+def _predicted(predictor, photos, tmp_path, entry, name="deep.png", **options):
+    """The .json of a picture with an entry in a keypoints file."""
+    file = tmp_path / "keypoints.json"
+    file.write_text(json.dumps({name: entry}))
+    options = PredictOptions(keypoints=file, meshes=False, overlay=False, **options)
+    assert predict_files(predictor, [photos / name], tmp_path / "out", options) == 0
+    return json.loads((tmp_path / "out" / (name.split(".")[0] + ".json")).read_text())
+
+
+def _changed(named, change):
+    return {name: [*change(np.array(point[:2])).tolist(), 1.0] for name, point in named.items()}
+
+
+def test_keypoints_of_a_copy_of_the_picture_give_the_same_hand(predictor, photos, tmp_path):
+    named, _ = _keypoints(predictor)
+    entry = {"keypoints": named, "K": K.tolist(), "bbox": list(BOX.bbox)}
+    expected = _predicted(predictor, photos, tmp_path, entry)
+    half = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
+    x, y, w, h = BOX.bbox
+    smaller = {"keypoints": _changed(named, lambda p: p / 2 - 0.25), "K": (half @ K).tolist(),
+               "bbox": [x / 2 - 0.25, y / 2 - 0.25, w / 2, h / 2], "size": [60, 45]}  # fmt: skip
+    size = np.array(SIZE[::-1])
+    parts = {"keypoints": _changed(named, lambda p: (p + 0.5) / size),
+             "bbox": [(x + 0.5) / 120, (y + 0.5) / 90, w / 120, h / 90],
+             "K": [[110 / 120, 0, 0.5], [0, 110 / 90, 0.5], [0, 0, 1]], "size": [1, 1]}  # fmt: skip
+    for other, note in ((smaller, "for 60 x 45 pixels by their file"), (parts, "are parts of the")):
+        found = _predicted(predictor, photos, tmp_path, other)
+        for key in ("K", "crop", "T_frame_model"):
+            np.testing.assert_allclose(found[key], expected[key], atol=1e-3)
+        assert found["verdict"] == "plausible" and note in " ".join(found["notes"])
+        assert found["reprojection_error_px"] == pytest.approx(
+            expected["reprojection_error_px"], abs=1e-3
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(
+            lambda named: {"keypoints": dict(zip(named, list(named.values())[::-1], strict=True))},
+            "the side, the camera or the keypoints' names may be wrong",
+            marks=pytest.mark.mistake(
+                "predict, keypoints", "points under other joints' names", "doubtful"
+            ),
+        ),
+        pytest.param(
+            lambda named: {"keypoints": named, "K": (np.diag([0.5, 0.5, 1]) @ K).tolist()},
+            "(30, 22) is the centre of a picture of 60 x 46 pixels, not of 120 x 90: K may be",
+            marks=pytest.mark.mistake(
+                "predict, keypoints", "K of a smaller picture", "doubtful: its principal point"
+            ),
+        ),
+        (
+            lambda named: {"keypoints": named | {"wrist": [0, 0]}},
+            "Keypoints at (0, 0) or (-1, -1) count as not measured: wrist.",
+        ),
+    ],
+)  # fmt: skip
+def test_keypoints_that_no_such_hand_has_are_doubtful(predictor, photos, tmp_path, change, said):
+    entry = {"K": K.tolist()} | change(_keypoints(predictor)[0])
+    content = _predicted(predictor, photos, tmp_path, entry)
+    assert (content["verdict"] == "doubtful") == ("not measured" not in said)
+    assert said in " ".join(content["notes"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(
+            lambda named: {"keypoints": _changed(named, lambda p: p[::-1])},
+            marks=pytest.mark.mistake(
+                "predict, keypoints", "[v, u] instead of [u, v], or v upwards",
+                "not noticed of a flat hand, whose mirror image is nearly its other side; doubtful "
+                "if the points lie outside the picture or the keypoints' error is large",
+            ),
+        ),
+        lambda named: {"keypoints": _changed(named, lambda p: p * [1, -1] + [0, 89])},
+        pytest.param(
+            lambda named: {"keypoints": named, "side": "left"},
+            marks=pytest.mark.mistake(
+                "predict, keypoints", "the other side, or none for a left hand",
+                "not noticed of a flat hand, as above, but for a note where nothing says the side; "
+                "doubtful if the keypoints' error is large",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_mirrored_keypoints_of_a_flat_hand_are_some_hand(predictor, photos, tmp_path, change):
+    entry = {"K": K.tolist(), "bbox": list(BOX.bbox)} | change(_keypoints(predictor)[0])
+    content = _predicted(predictor, photos, tmp_path, entry)
+    assert content["verdict"] == "plausible"
+    assert 0.1 < content["reprojection_error_px"] < 3
+    assert ("Taken as a right hand: nothing says the side." in content["notes"]) == (
+        "side" not in entry
+    )
+
+
+@pytest.mark.mistake(
+    "predict, keypoints", "those of a smaller picture, without K and a size",
+    "not noticed: they are a smaller hand elsewhere in the picture",
+)  # fmt: skip
+def test_keypoints_of_a_smaller_picture_are_some_hand(predictor, photos, tmp_path):
+    named = _changed(_keypoints(predictor)[0], lambda p: p / 2)
+    assert _predicted(predictor, photos, tmp_path, {"keypoints": named})["verdict"] == "plausible"
+
+
+@pytest.mark.mistake(
+    "predict, flags", "--focal in millimetres", "doubtful: the field of view, or the distance"
+)
+def test_a_focal_length_in_millimetres_is_doubtful(predictor, photos, tmp_path):
+    named, _ = _keypoints(predictor)
+    content = _predicted(predictor, photos, tmp_path, {"keypoints": named}, focal_px=26.0)
+    assert content["verdict"] == "doubtful"
+    assert "The focal length of 26 px gives a field of view of 133 degrees" in " ".join(
+        content["notes"]
+    )
+
+
+@pytest.mark.mistake(
+    "predict, pictures", "a picture that EXIF turns, with coordinates of the stored one",
+    "understood as those of the upright one, with a note; doubtful if they lie outside",
+)  # fmt: skip
+def test_a_turned_picture_is_said_to_be_upright(predictor, photos, tmp_path):
+    named, _ = _keypoints(predictor)
+    content = _predicted(predictor, photos, tmp_path, {"keypoints": named}, name="phone.jpg")
+    assert "turned upright by its EXIF data: box, keypoints and K are taken" in content["notes"][-1]
+    plain = _predicted(predictor, photos, tmp_path, {"keypoints": named}, name="plain.jpg")
+    assert not any("EXIF data:" in note for note in plain["notes"])
+
+
+@pytest.mark.mistake("predict, pictures", "a black picture, or 12 bits stored in 16", "doubtful")
+@pytest.mark.mistake(
+    "predict, pictures", "a mirrored selfie, a picture on its side, --bbox whole for a whole scene",
+    "not noticed with a box alone: it is some picture of a hand",
+)  # fmt: skip
+def test_a_picture_that_shows_nothing_is_doubtful(predictor, photos, tmp_path):
+    dark = cv2.cvtColor(_photo(), cv2.COLOR_RGB2GRAY).astype(np.uint16) * 16
+    cv2.imwrite(str(photos / "dark.png"), dark)
+    Image.fromarray(_photo()[:, ::-1]).save(
+        photos / "selfie.png", save_all=True, append_images=[Image.fromarray(_photo())]
+    )
+    options = BOX._replace(meshes=False, overlay=False)
+    names = ("dark", "selfie")
+    paths = [photos / f"{name}.png" for name in names]
+    assert predict_files(predictor, paths, tmp_path / "out", options) == 0
+    dark, selfie = (json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in names)
+    assert dark["verdict"] == "doubtful" and "The crop shows no hand" in dark["notes"][-1]
+    assert selfie["verdict"] == "plausible"
+    assert "The file has several pictures, of which the first is read." in selfie["notes"]
 
 
 def test_a_left_hand_is_the_mirrored_right_hand(predictor):
@@ -272,6 +461,7 @@ def test_a_detector_finds_the_hand_and_its_side(predictor, photos, tmp_path):
     assert not (tmp_path / "out" / "nobody.json").exists()
 
 
+@pytest.mark.mistake("predict, pictures", "pictures of one name in two folders", "understood")
 def test_files_of_one_name_do_not_overwrite_each_other(predictor, tmp_path):
     for name in ("a/x.png", "b/x.png", "a/x.bmp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -284,10 +474,26 @@ def test_files_of_one_name_do_not_overwrite_each_other(predictor, tmp_path):
     assert sources == {str(tmp_path / name) for name in ("a/x.png", "b/x.png", "a/x.bmp")}
 
 
+@pytest.mark.mistake("predict, flags", "--workdir of no run, or of one not exported", "refused")
 def test_a_run_without_an_export_is_refused(photos, tmp_path):
-    with pytest.raises(BadInputError, match=r"export/model\.json: found no such file"):
+    expected = "expected an exported model, or a run's folder with export/"
+    with pytest.raises(BadInputError, match=f"none: found no such folder, {expected}"):
         predict(tmp_path / "none", [str(photos)], tmp_path / "out", BOX)
+    with pytest.raises(BadInputError, match=rf"found a folder without model\.json, {expected}"):
+        predict(photos, [str(photos)], tmp_path / "out", BOX)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.mistake("predict, flags", "the export itself as --workdir", "understood")
+def test_the_folder_of_an_export_will_do(exported_run, photos, tmp_path):
+    options = BOX._replace(meshes=False, overlay=False)
+    name = str(photos / "plain.jpg")
+    export = exported_run / "export"
+    assert predict(export, name, tmp_path / "out", options) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["plain.json"]
+    Image.fromarray(_photo()).save(photos / "model.png")
+    with pytest.raises(BadInputError, match=r"in the input .*export"):
+        predict(export, str(photos / "model.png"), export, options)
 
 
 def _in(folder):

@@ -87,6 +87,10 @@ def test_frames_have_the_times_of_the_file(phone_film, video):
     np.testing.assert_allclose(steady, np.arange(24) / FPS, atol=1e-6)
 
 
+@pytest.mark.mistake(
+    "predict, videos", "a film of a phone, whose rate varies",
+    "understood: the frames have the file's times, with a note",
+)  # fmt: skip
 def test_results_overlay_and_filter_have_the_times_of_the_file(
     predictor, phone_film, tmp_path, monkeypatch, no_overlay
 ):
@@ -159,6 +163,9 @@ def test_the_filter_reduces_the_jitter_of_a_still_hand(predictor, video, tmp_pat
     np.testing.assert_allclose(angles["filtered"][0], angles["raw"][0], atol=1e-5)
 
 
+@pytest.mark.mistake(
+    "predict, videos", "keypoints of another number of frames", "warning in a note"
+)
 def test_frames_without_a_hand_are_kept_and_restart_the_filter(
     predictor, video, tmp_path, no_overlay
 ):
@@ -190,6 +197,7 @@ def test_frames_without_a_hand_are_kept_and_restart_the_filter(
     assert len(_overlay(tmp_path / "out" / "clip_overlay.mp4")[1]) == 24
 
 
+@pytest.mark.mistake("predict, videos", "an empty file, or no video", "refused")
 @pytest.mark.parametrize(
     ("data", "message"),
     [(b"", "found an empty file, expected a video"), (b"no video", "found a file that does not")],
@@ -202,18 +210,52 @@ def test_invalid_videos_are_refused_and_leave_no_file(predictor, tmp_path, data,
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.mistake("predict, videos", "a video of no hand", "refused")
 def test_a_video_without_a_hand_is_refused_and_leaves_no_file(predictor, video, tmp_path):
     options = PredictOptions(detector=lambda image: [])
     assert predict_files(predictor, [video], tmp_path / "out", options) == 1
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.mistake(
+    "predict, videos", "one hand's keypoints for a whole video, or frames for a picture", "refused"
+)
+def test_one_hand_s_keypoints_are_not_those_of_each_frame(predictor, video, tmp_path, caplog):
+    picture, file = tmp_path / "a.png", tmp_path / "k.json"
+    cv2.imwrite(str(picture), next(iter(_frames(1))))
+    hand = {"keypoints": {"wrist": [90, 60], "index1": [120, 90], "pinky1": [100, 100]}}
+    file.write_text(json.dumps({"clip.mp4": hand, "a.png": {"frames": [hand]}}))
+    options = PredictOptions(keypoints=file, overlay=False)
+    assert predict_files(predictor, [video, picture], tmp_path / "out", options) == 2
+    assert "found one hand's keypoints for clip.mp4, expected frames" in caplog.text
+    assert "found frames for a.png, expected one hand's keypoints" in caplog.text
+    file.write_text(json.dumps({"clip.mp4": {"bbox": [60, 40, 100, 90], "side": "left"}}))
+    assert predict_files(predictor, [video], tmp_path / "out", options) == 0
+    content = json.loads((tmp_path / "out" / "clip.json").read_text())
+    assert content["side"] == "left" and len(content["frames"]) == 24
+
+
+@pytest.mark.mistake("predict, videos", "a video that was copied in part",
+                     "refused, or its whole frames alone, with a note")  # fmt: skip
 def test_a_truncated_video_gives_its_whole_frames_or_is_refused(predictor, video, tmp_path):
     data = video.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     refused = predict_files(predictor, [tmp_path / "cut.mp4"], tmp_path / "out", BOX)
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == (set() if refused else {"cut.json", "cut_overlay.mp4"})
+    writer = cv2.VideoWriter(
+        str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (240, 180)
+    )
+    for frame in _frames(24):
+        writer.write(frame)
+    writer.release()
+    data = (tmp_path / "a.avi").read_bytes()
+    (tmp_path / "a.avi").write_bytes(data[: len(data) // 2])
+    assert predict_files(predictor, [tmp_path / "a.avi"], tmp_path / "out", BOX) == 0
+    content = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert 0 < len(content["frames"]) < 24
+    said = f"The file has 24 frames by its header, of which {len(content['frames'])} can be read"
+    assert said in content["notes"][0]
 
 
 def test_a_folder_that_cannot_be_written_raises_an_os_error(tmp_path):
@@ -287,6 +329,8 @@ def test_a_reset_forgets_all_values():
     assert smooth(np.array([9.0]), 0.1) == 9
 
 
+@pytest.mark.mistake("predict, videos", "a frame whose entry cannot be used",
+                     "left out and counted as refused")  # fmt: skip
 def test_one_bad_frame_costs_no_other(predictor, video, tmp_path, no_overlay, caplog):
     entry = {"bbox": [60, 40, 100, 90]}
     bad = [{"bbox": [1e6, 1e6, 5, 5]}, {"keypoints": {"nose": [1, 2]}}]

@@ -307,6 +307,23 @@ def test_a_setting_without_effect_is_refused_if_it_is_asked_for(settings, unused
         require_used(config, ["train.epochs", unused])
 
 
+@pytest.mark.mistake(
+    "backgrounds",
+    "config.augment.backgrounds without background or occlusion",
+    "refused: a setting without effect",
+)
+def test_backgrounds_that_nothing_draws_are_refused_if_they_are_asked_for(tmp_path):
+    config = default.get_config()
+    config.augment.backgrounds = str(tmp_path)
+    with pytest.raises(
+        BadInputError, match=r"config\.augment\.backgrounds: .*background or config"
+    ):
+        require_used(config, ["augment.backgrounds"])
+    config.augment.occlusion = 0.2
+    require_used(config, iter(["augment.backgrounds"]))
+
+
+@pytest.mark.mistake("config.capture", "a folder that is not there, or a file", "refused")
 @pytest.mark.parametrize(("key", "kind"), [("capture", "folder"), ("encoder.weights", "file")])
 def test_a_path_that_does_not_exist_is_refused(key, kind, tmp_path):
     missing = tmp_path / "missing"

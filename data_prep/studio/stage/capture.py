@@ -41,7 +41,7 @@ from dhm.files import data_paths, keep_no_data
 from dhm.formats.hand_template import write_hand_model
 from dhm.formats.json_file import read_json
 from dhm.formats.npz import Arrays
-from dhm.formats.paths import existing
+from dhm.formats.paths import existing, require_folder
 from dhm.formats.release_annotations import read_krt, write_krt
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ def write_capture(settings: StudioSettings, root: Path, workers: int = 2) -> Pat
     if workers < 1:
         raise BadInputError("workers", str(workers), "at least 1 process")
     root = existing(root)
+    require_folder("out", root)
     with hold(root.parent / f".{root.name}.lock"):
         if _is_complete(settings, root):
             log.info("%s is complete", root)

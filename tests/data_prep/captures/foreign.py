@@ -28,18 +28,32 @@ def colour(name: str, is_left: bool = False) -> np.ndarray:
     return np.array([red, green, 40 + 55 * part + (20 if is_left else 0)])
 
 
-def hand(centre, is_left: bool = False) -> dict[str, np.ndarray]:
+BENT = {"knuckles": -20.0, "lengths": (42.0, 26.0, 22.0), "bend": 0.35}
+"""For `hand`: a person's proportions, with fingers that bend to the palm."""
+
+
+def hand(
+    centre,
+    is_left: bool = False,
+    *,
+    knuckles: float = 20.0,
+    lengths=(17.0, 17.0, 17.0),
+    bend: float = 0.0,
+) -> dict[str, np.ndarray]:
     """A flat hand in mm seen along z: its joints by name, none of which hides another.
 
     A right hand shown by its back has its thumb at the left; a left hand is its mirror image.
+    The outer joints bend to the palm by an angle.
     """
+    angles = bend * np.arange(3)
+    along = np.concatenate([[0], np.cumsum(lengths * np.cos(angles))])
+    away = np.concatenate([[0], np.cumsum(lengths * np.sin(angles))])
     joints = {"wrist": np.array([0.0, 60, 0])}
     for i, finger in enumerate(FINGERS):
         for k, part in enumerate(("1", "2", "3", "_null")):
             x = -36 + 18.0 * i - (1.5 - k) * (2 - i)
-            joints[f"{finger}{part}"] = np.array(
-                [x, 20 - 17.0 * k + (12 if i == 0 else 0), 4.0 * k]
-            )
+            y = knuckles - along[k] + (12 if i == 0 else 0)
+            joints[f"{finger}{part}"] = np.array([x, y, 4.0 * k + away[k]])
     side = np.array([-1 if is_left else 1, 1, 1])
     return {name: point * side + centre for name, point in joints.items()}
 

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from data_prep.captures.frames import NO_PICTURE, TOO_FEW_JOINTS
+from data_prep.captures.frames import NO_PICTURE, OUTSIDE_CENTRE, TOO_FEW_JOINTS
 from data_prep.captures.freihand import BAD_ANNOTATION, TEST_SEQUENCES, VERSIONS, read_freihand
+from data_prep.captures.plausibility import doubts
 from data_prep.prepare import PrepareOptions, main, prepare_views
 from data_prep.records.splits import assign_sequences
 from data_prep.studio.template.hand_template import hand_template
@@ -72,17 +73,46 @@ def test_the_last_thousands_are_held_out_by_default():
     assert held_out == 2560
 
 
+@pytest.mark.mistake(
+    "prepare, FreiHAND",
+    "a part of the data set that ends before frame 30,000",
+    "refused: nothing would be held out; with the names for --test-sequences",
+)
 def test_the_command_line(root, tmp_path, capsys):
     arguments = ["--dataset", "freihand", "--capture", str(root), "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--image-size", "32"]) == 2
+    assert main([*arguments, "--image-size", "32"]) == 1
     assert "'^frames_3[0-2]$', which matches none" in capsys.readouterr().err
-    assert main([*arguments, "--every", "0"]) == 2
+    assert main([*arguments, "--every", "0"]) == 1
     assert "every: found 0" in capsys.readouterr().err
 
 
 def test_every_nth_frame_keeps_its_versions(root, template):
     views = read_freihand(root, template, every=2).views
     assert [(v.frame, v.camera) for v in views] == [(0, name) for name in sorted(VERSIONS)]
+
+
+@pytest.mark.mistake(
+    "prepare, FreiHAND",
+    "the first version, one picture a frame",
+    "left out and counted: the pictures of the other backgrounds",
+)
+def test_pictures_of_one_version_are_enough(tmp_path, template):
+    root = foreign.write_freihand(tmp_path)
+    for number in range(2, 8):
+        (root / "training" / "rgb" / f"{number:08d}.jpg").unlink()
+    capture = read_freihand(root, template)
+    assert capture.skipped[NO_PICTURE] == 6
+    assert [(view.frame, view.camera) for view in capture.views] == [(0, "gs"), (1, "gs")]
+
+
+@pytest.mark.mistake(
+    "prepare, FreiHAND", "no folder of masks", "warning: backgrounds cannot be replaced"
+)
+def test_missing_masks_are_said(tmp_path, template):
+    root = foreign.write_freihand(tmp_path)
+    (root / "training" / "mask").rename(root / "mask")
+    (note,) = read_freihand(root, template).notes
+    assert "no picture has a mask in" in note and "training/mask" in note
 
 
 def test_a_missing_picture_is_counted_and_a_missing_mask_is_none(tmp_path, template):
@@ -143,6 +173,7 @@ DAMAGED_FRAMES = {
 }
 
 
+@pytest.mark.mistake("prepare, FreiHAND", "K and joints of different numbers of frames", "refused")
 @pytest.mark.parametrize("case", DAMAGE)
 def test_damaged_annotations_are_named(tmp_path, template, case):
     name, change, message = DAMAGE[case]
@@ -152,6 +183,9 @@ def test_damaged_annotations_are_named(tmp_path, template, case):
         read_freihand(root, template)
 
 
+@pytest.mark.mistake(
+    "prepare, FreiHAND", "null or text for a frame, 20 joints", "left out and counted"
+)
 @pytest.mark.parametrize("case", DAMAGED_FRAMES)
 def test_a_damaged_frame_is_left_out_and_named(tmp_path, template, case):
     name, change, message = DAMAGED_FRAMES[case]
@@ -174,6 +208,87 @@ def test_more_than_the_share_of_damaged_frames_is_refused_with_the_counts(tmp_pa
         prepare_views(read_freihand(root, template), *arguments, strict)
 
 
+def _bent(frame=0):
+    joints = foreign.hand([4.0 * frame, 0, 420], **foreign.BENT)
+    return [(joints[name] / 1000).tolist() for name in foreign.NAMES]
+
+
+TIP_FIRST = [0, *(1 + 4 * finger + part for finger in range(5) for part in (3, 2, 1, 0))]
+
+
+def test_bent_hands_are_not_doubted(tmp_path, template):
+    root = foreign.write_freihand(tmp_path)
+    _rewrite(root / "training_xyz.json", lambda _: [_bent(), _bent(1)])
+    assert not doubts(read_freihand(root, template))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(
+            lambda frames: [[points[joint] for joint in TIP_FIRST] for points in frames],
+            "another order",
+            marks=pytest.mark.mistake(
+                "prepare, FreiHAND", "fingers from the tip to the palm", "warning"
+            ),
+        ),
+        pytest.param(
+            lambda frames: [[[-x, y, z] for x, y, z in points] for points in frames],
+            "bend to the back of a right hand",
+            marks=pytest.mark.mistake("prepare, FreiHAND", "left hands, or x mirrored", "warning"),
+        ),
+    ],
+)
+def test_other_joints_are_doubted(tmp_path, template, change, said):
+    root = foreign.write_freihand(tmp_path)
+    _rewrite(root / "training_xyz.json", lambda _: change([_bent(), _bent(1)]))
+    assert said in " ".join(doubts(read_freihand(root, template)))
+
+
+@pytest.mark.mistake(
+    "prepare, FreiHAND", "joints in mm instead of metres", "refused, with the likely unit"
+)
+def test_joints_in_mm_are_refused(tmp_path, capsys):
+    root = foreign.write_freihand(tmp_path)
+    _rewrite(root / "training_xyz.json", lambda frames: (1000 * np.array(frames)).tolist())
+    words = ["--dataset=freihand", f"--capture={root}", f"--out={tmp_path / 'out'}"]
+    assert main([*words, "--test-sequences=frames_00"]) == 1
+    assert "as of a template in metres, or joints scaled twice" in capsys.readouterr().err
+
+
+@pytest.mark.mistake(
+    "prepare, FreiHAND",
+    "K of pictures of another size",
+    "left out: the principal point is outside; else a warning",
+)
+def test_K_of_pictures_of_another_size(tmp_path, template):
+    root = foreign.write_freihand(tmp_path)
+    path = root / "training_K.json"
+
+    def scale(factor):
+        return lambda all_K: [(np.diag([factor, factor, 1.0]) @ all_K[1]).tolist(), all_K[1]]
+
+    _rewrite(path, scale(3.0))
+    assert read_freihand(root, template).skipped[OUTSIDE_CENTRE] == 1
+    _rewrite(path, scale(0.5))
+    said = "The principal points of 4 of 8 pictures are far from the middle"
+    assert said in " ".join(doubts(read_freihand(root, template)))
+
+
+@pytest.mark.mistake(
+    "prepare, FreiHAND",
+    "the folder training/ instead of FreiHAND_pub_v2; the evaluation set",
+    "refused, with the missing file",
+)
+def test_other_folders_are_refused(root, template, tmp_path):
+    with pytest.raises(BadInputError, match=r"training/training_K\.json: found no such file"):
+        read_freihand(root / "training", template)
+    (tmp_path / "evaluation_K.json").write_text("[]")
+    with pytest.raises(BadInputError, match=r"training_K\.json: found no such file"):
+        read_freihand(tmp_path, template)
+
+
+@pytest.mark.mistake("prepare, FreiHAND", "no folder training/rgb", "refused, with the place")
 def test_truncated_and_missing_files_and_missing_pictures_are_refused(tmp_path, template):
     with pytest.raises(BadInputError, match=r"training_K\.json: found no such file"):
         read_freihand(tmp_path, template)
@@ -193,7 +308,8 @@ def test_truncated_and_missing_files_and_missing_pictures_are_refused(tmp_path, 
 
 def test_joints_behind_the_camera_are_left_out(tmp_path, template):
     root = foreign.write_freihand(tmp_path / "set")
-    _rewrite(root / "training_xyz.json", _put(1, [[0.0, 0.0, -0.4]] * 21))
+    behind = [[x, y, -z] for x, y, z in json.loads((root / "training_xyz.json").read_text())[1]]
+    _rewrite(root / "training_xyz.json", _put(1, behind))
     capture = read_freihand(root, template)
     info = prepare_views(capture, root, tmp_path / "out", PrepareOptions(1, image_size=32))
     assert info.skipped["hand behind the camera"] == 4

@@ -15,8 +15,11 @@ from data_prep.captures.frames import (
     TOO_FEW_JOINTS,
 )
 from data_prep.captures.interhand import BAD_ANNOTATION, NO_FRAME, read_interhand
-from data_prep.prepare import prepare
+from data_prep.captures.plausibility import doubts
+from data_prep.prepare import main, prepare
 from data_prep.studio.template.hand_template import hand_template
+from dhm.data.augmentation import Augmentation
+from dhm.data.input_pipeline import make_dataset
 from dhm.data.prepared_data import PreparedData
 from dhm.errors import BadInputError
 from tests.data_prep.captures import foreign
@@ -75,6 +78,7 @@ def test_cameras_of_a_frame_see_one_world(root, template):
         np.testing.assert_allclose(views[0].joints[joint], right[name], atol=1e-3)
 
 
+@pytest.mark.mistake("prepare, InterHand2.6M", "one of the splits alone", "understood")
 def test_every_nth_picture_and_splits_that_are_there(tmp_path, template):
     root = foreign.write_interhand(tmp_path)
     assert len(read_interhand(root, template, every=4).views) == 6
@@ -90,6 +94,7 @@ def test_other_sequences_can_be_held_out(root, tmp_path):
     assert info.skipped["sequence in neither split"] == 4
 
 
+@pytest.mark.mistake("prepare, InterHand2.6M", "pictures missing", "left out and counted")
 def test_a_missing_picture_is_counted(tmp_path, template):
     root = foreign.write_interhand(tmp_path)
     next((root / "images" / "train").rglob("image1012.jpg")).unlink()
@@ -254,6 +259,11 @@ def test_damaged_files_are_named(tmp_path, template, case):
         read_interhand(root, template)
 
 
+@pytest.mark.mistake(
+    "prepare, InterHand2.6M",
+    "21 flags, an unknown hand_type, a path that leaves images",
+    "left out and counted",
+)
 @pytest.mark.parametrize("case", ITEMS)
 def test_damaged_items_are_left_out_and_named(tmp_path, template, case):
     (name, change), message, reason = ITEMS[case]
@@ -270,6 +280,9 @@ def test_damaged_items_are_left_out_and_named(tmp_path, template, case):
     assert len(capture.views) == 16 - lost
 
 
+@pytest.mark.mistake(
+    "prepare, InterHand2.6M", "pictures that lie on their side", "left out and counted"
+)
 def test_a_camera_of_pictures_on_their_side_is_left_out(tmp_path):
     """By the picture's shape, or by K where the annotation has the lying shape as well."""
     root = foreign.write_interhand(tmp_path / "set")
@@ -290,6 +303,131 @@ def test_a_camera_of_pictures_on_their_side_is_left_out(tmp_path):
     _change(root, "data", lie)
     info = prepare(root, 1, tmp_path / "out", dataset="interhand", image_size=128)
     assert info.skipped[LYING] == 3 + 4 and info.num_records == {"train": 4, "test": 4}
+
+
+@pytest.mark.mistake(
+    "prepare, InterHand2.6M", "the folder above InterHand2.6M, or its annotations/", "refused"
+)
+def test_other_folders_are_refused(root, template):
+    for folder in (root.parent, root / "annotations"):
+        with pytest.raises(BadInputError, match="found no folder of annotations in it"):
+            read_interhand(folder, template)
+
+
+def _bent(change):
+    """Gives every frame bent hands, and changes their 42 points."""
+    right = foreign.hand([-60, 0, 1000], **foreign.BENT)
+    left = foreign.hand([60, 20, 1000], is_left=True, **foreign.BENT)
+    points = np.stack([side[name] for side in (right, left) for name in foreign.INTERHAND_ORDER])
+
+    def apply(joints):
+        for entry in joints["0"].values():
+            entry["world_coord"] = change(points).tolist()
+            entry["joint_valid"] = [1] * 42
+
+    return apply
+
+
+def _everywhere(root, name, change):
+    for split in ("train", "test"):
+        path = root / "annotations" / split / f"InterHand2.6M_{split}_{name}.json"
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(
+            lambda points: np.roll(points, 21, axis=0),
+            "bend to the back of a right hand",
+            marks=pytest.mark.mistake(
+                "prepare, InterHand2.6M", "the left hand's joints first", "warning"
+            ),
+        ),
+        pytest.param(
+            lambda points: np.concatenate([points[[20, *range(20)]], points[[41, *range(21, 41)]]]),
+            "another order",
+            marks=pytest.mark.mistake("prepare, InterHand2.6M", "the wrist first", "warning"),
+        ),
+    ],
+)
+def test_other_joints_are_doubted(tmp_path, template, change, said):
+    root = foreign.write_interhand(tmp_path)
+    _everywhere(root, "joint_3d", _bent(lambda points: points))
+    assert not doubts(read_interhand(root, template))
+    _everywhere(root, "joint_3d", _bent(change))
+    assert said in " ".join(doubts(read_interhand(root, template)))
+
+
+def _prepared(root, tmp_path, capsys):
+    """Runs the command; returns its exit code and what it said."""
+    words = ["--dataset=interhand", f"--capture={root}", f"--out={tmp_path / 'out'}"]
+    return main([*words, "--image-size=32"]), capsys.readouterr().err
+
+
+@pytest.mark.mistake("prepare, InterHand2.6M", "joints in metres", "refused, with the unit")
+def test_joints_in_metres_are_refused(tmp_path, capsys):
+    root = foreign.write_interhand(tmp_path / "set")
+    _everywhere(root, "joint_3d", _bent(lambda points: points / 1000))
+    code, error = _prepared(root, tmp_path, capsys)
+    assert code == 1 and "as of a file in metres" in error
+
+
+def _translation(cameras):
+    for name, position in cameras["0"]["campos"].items():
+        cameras["0"]["campos"][name] = (-np.array(cameras["0"]["camrot"][name]) @ position).tolist()
+
+
+def _opengl(cameras):
+    for name, R in cameras["0"]["camrot"].items():
+        cameras["0"]["camrot"][name] = (np.diag([1, -1, -1]) @ R).tolist()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(
+            _translation,
+            marks=pytest.mark.mistake(
+                "prepare, InterHand2.6M",
+                "t of a world-to-camera transform as campos",
+                "refused, with the convention",
+            ),
+        ),
+        pytest.param(
+            _opengl,
+            marks=pytest.mark.mistake(
+                "prepare, InterHand2.6M", "OpenGL's axes", "refused, with the convention"
+            ),
+        ),
+    ],
+)
+def test_cameras_of_other_conventions_are_refused(tmp_path, capsys, change):
+    root = foreign.write_interhand(tmp_path / "set")
+    _everywhere(root, "camera", change)
+    code, error = _prepared(root, tmp_path, capsys)
+    assert code == 1
+    assert re.search("no usable view in .*cameras map the world to the camera in mm", error)
+
+
+@pytest.mark.mistake(
+    "prepare, InterHand2.6M",
+    "K of the full pictures, not of 334 x 512",
+    "refused: the principal points are outside",
+)
+def test_K_of_the_full_pictures_is_refused(tmp_path, template):
+    root = foreign.write_interhand(tmp_path)
+
+    def full(cameras):
+        for key in ("focal", "princpt"):
+            for name, numbers in cameras["0"][key].items():
+                cameras["0"][key][name] = [8 * number for number in numbers]
+
+    _everywhere(root, "camera", full)
+    with pytest.raises(BadInputError, match="12 x camera whose principal point lies outside"):
+        read_interhand(root, template)
 
 
 def test_truncated_and_missing_files_are_refused(tmp_path, template):
@@ -322,3 +460,12 @@ def test_a_hand_behind_the_camera_is_left_out(tmp_path):
     info = prepare(root, 1, tmp_path / "out", dataset="interhand", image_size=32)
     assert info.skipped["hand behind the camera"] == 2
     assert info.num_records == {"train": 6, "test": 8}
+
+
+@pytest.mark.mistake(
+    "backgrounds", "config.augment.background with records without masks and depth maps", "warning"
+)
+def test_backgrounds_that_cannot_be_replaced_are_said(prepared, caplog):
+    options = {"batch_size": 2, "num_views": 0, "seed": 0, "shuffle": True}
+    make_dataset(prepared, "train", **options, augmentation=Augmentation(background=0.5))
+    assert "augment.background has no effect: the records of " in caplog.text

@@ -121,6 +121,12 @@ def test_views_carry_their_camera_and_joints_by_name(capture):
     np.testing.assert_array_equal(view.joints, expected)
 
 
+def test_missing_depth_maps_and_scans_are_said(capture):
+    depth, scans = read_release_capture(capture, 4).notes
+    assert depth.startswith("no picture has a depth map") and "depthmaps/subject_4/" in depth
+    assert "no frame of the pictures has a scan" in scans and "decimated/subject_4/" in scans
+
+
 def test_depth_maps_are_optional(capture):
     folder = capture / "annotations" / "depthmaps" / "subject_4" / "000003"
     folder.mkdir(parents=True)
@@ -157,6 +163,9 @@ def test_files_that_systems_leave_are_no_data(capture):
         read_release_capture(capture, 7)
 
 
+@pytest.mark.mistake(
+    "capture, scans", "a name without the frame's number, two of one frame", "left out and counted"
+)
 def test_scans_whose_frame_is_not_clear_are_left_out(capture):
     folder = capture / "annotations" / "3D_scans_decimated" / "subject_4"
     folder.mkdir(parents=True)
@@ -187,6 +196,7 @@ def test_subject_1_names_right_hand_sequences_differently(capture):
     assert found.skipped[NOT_RIGHT_HAND] == 1
 
 
+@pytest.mark.mistake("capture, pictures", "two of one frame and camera", "left out and counted")
 def test_a_second_picture_of_a_frame_is_left_out(capture):
     write_image(capture, 4, "0005_RT_b", "400002", "image3.jpg")
     found = read_release_capture(capture, 4)
@@ -195,6 +205,7 @@ def test_a_second_picture_of_a_frame_is_left_out(capture):
     assert "image3.jpg: found frame 3 a second time, after image0003" in said
 
 
+@pytest.mark.mistake("capture, KRT_512", "a camera missing", "left out and counted")
 def test_images_of_an_unknown_camera_are_left_out_where_it_is_used(capture):
     write_image(capture, 4, "0002_LT_a", "400555", "image0003.jpg")
     assert not read_release_capture(capture, 4).faults
@@ -204,6 +215,36 @@ def test_images_of_an_unknown_camera_are_left_out_where_it_is_used(capture):
     assert "KRT_512: found no camera 400555, which has" in found.faults[NO_CAMERA]
 
 
+@pytest.mark.mistake(
+    "capture, KRT_512",
+    "one camera with NaN, a K or R that is none, or twice",
+    "left out and counted; the others are prepared",
+)
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "1201.000000000",
+            "nan",
+            "KRT_512:10: found 'nan', expected a finite number of camera 400009's K",
+        ),
+        ("1201.", "-1201.", "KRT_512:10: found K = .* of camera 400009"),
+        ("400009\n", "410001\n", "no camera 400009, which has"),
+    ],
+)
+def test_images_of_a_damaged_camera_are_left_out(capture, old, new, said):
+    path = capture / "annotations" / "KRT_512"
+    text = path.read_text().replace("\n\n", "\n")
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    found = read_release_capture(capture, 4)
+    assert {view.camera for view in found.views} == {"400002"} and len(found.views) == 3
+    assert found.skipped[NO_CAMERA] == 1 and re.search(said, found.faults[NO_CAMERA])
+
+
+@pytest.mark.mistake(
+    "capture, KRT_512", "K of pictures that lie on their side", "left out and counted"
+)
 def test_a_camera_of_pictures_on_their_side_is_left_out(capture):
     path = capture / "annotations" / "KRT_512"
     cameras = read_krt(path)
@@ -214,13 +255,17 @@ def test_a_camera_of_pictures_on_their_side_is_left_out(capture):
     assert "camera 400009: found the principal point (250, 160)" in found.faults[LYING]
 
 
+@pytest.mark.mistake(
+    "capture, KRT_512", "lens coefficients that are not 0", "warning: not applied, with the pixels"
+)
 def test_lens_coefficients_that_are_not_applied_are_said(capture):
-    assert read_release_capture(capture, 4).notes == ()
+    without = read_release_capture(capture, 4).notes
     path = capture / "annotations" / "KRT_512"
     cameras = read_krt(path)
     bent = cameras["400009"]._replace(distortion=np.array([-0.31, 0.12, 0.001, -0.0005, -0.02]))
     write_krt(path, cameras | {"400009": bent, "410001": bent})  # 410001 is not used
-    (note,) = read_release_capture(capture, 4).notes
+    note, *others = read_release_capture(capture, 4).notes
+    assert tuple(others) == without
     assert re.search(
         "KRT_512: the lens coefficients of 1 of 2 cameras .* up to [5-9].[0-9] pixels", note
     )

@@ -9,8 +9,9 @@ import pytest
 
 from data_prep.captures.datasets import read_dataset
 from data_prep.captures.frames import NO_PICTURE, OUTSIDE_CENTRE, TOO_FEW_JOINTS
+from data_prep.captures.plausibility import doubts
 from data_prep.captures.rhd import BAD_ANNOTATION, read_annotations, read_rhd
-from data_prep.prepare import prepare
+from data_prep.prepare import main, prepare
 from data_prep.records.crop import BAD_MASK, BAD_PICTURE, BAD_SHAPE
 from data_prep.studio.template.hand_template import hand_template
 from dhm.data.prepared_data import PreparedData
@@ -114,6 +115,7 @@ def test_a_mask_is_flipped_with_its_picture(prepared):
     assert mask[:, int(edge) + 2 :].mean() < 0.6
 
 
+@pytest.mark.mistake("prepare, RHD", "annotations written again by another Python", "understood")
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_pickles_of_other_protocols_give_the_same(root, template, tmp_path, protocol):
     other = foreign.write_rhd(tmp_path, entries(), protocol)
@@ -132,12 +134,25 @@ def test_every_nth_picture(root, template):
     }  # fmt: skip
 
 
+@pytest.mark.mistake("prepare, RHD", "a picture missing", "left out and counted")
 def test_an_annotation_without_its_picture_is_counted(tmp_path, template):
     root = foreign.write_rhd(tmp_path, entries())
     (root / "training" / "color" / "00007.png").unlink()
     capture = read_rhd(root, template)
     assert capture.skipped[NO_PICTURE] == 1
     assert {v.frame for v in capture.views if v.sequence.startswith("training")} == {0, 1, 9}
+
+
+@pytest.mark.mistake(
+    "prepare, RHD", "no folder of masks", "warning: backgrounds cannot be replaced"
+)
+def test_missing_masks_are_said(tmp_path, template):
+    root = foreign.write_rhd(tmp_path, entries())
+    assert not read_rhd(root, template).notes
+    for split in ("training", "evaluation"):
+        (root / split / "mask").rename(root / split / "masks")
+    (note,) = read_rhd(root, template).notes
+    assert "no picture has a mask in" in note and "training/mask" in note
 
 
 def test_a_missing_mask_leaves_the_record_without_one(tmp_path):
@@ -149,6 +164,9 @@ def test_a_missing_mask_leaves_the_record_without_one(tmp_path):
     assert data.decode_mask("train", 1, data.record("train", 1)) is not None
 
 
+@pytest.mark.mistake(
+    "prepare, RHD", "pictures or masks of another shape, or damaged", "left out and counted"
+)
 @pytest.mark.parametrize(
     ("name", "damaged", "misshapen"),
     [("color/00000.png", BAD_PICTURE, BAD_SHAPE), ("mask/00001.png", BAD_MASK, BAD_MASK)],
@@ -170,6 +188,9 @@ def test_a_damaged_or_misshapen_picture_is_left_out_and_named(
         assert PreparedData(tmp_path / "out").image("train", record).any()
 
 
+@pytest.mark.mistake(
+    "prepare, RHD", "larger pictures than the published ones", "left out: K is of 320 x 320"
+)
 def test_a_mirrored_picture_of_another_size_is_refused(tmp_path):
     root = foreign.write_rhd(tmp_path / "rhd", {
         "training": {1: foreign.rhd_entry(left=LEFT)},
@@ -246,6 +267,11 @@ def test_damaged_entries_are_named(tmp_path, template, case):
     assert sorted(frames) == [0, 1, 9]
 
 
+@pytest.mark.mistake(
+    "prepare, RHD",
+    "K of larger pictures",
+    "left out: the principal point is outside",
+)
 def test_a_camera_whose_principal_point_is_outside_is_left_out(tmp_path, template):
     wrong = entries()
     wrong["training"][0]["K"] = np.array([[0.9, 0, 0.5], [0, 0.9, -40], [0, 0, 1]])
@@ -287,6 +313,96 @@ def test_every_truncation_of_the_pickle_is_refused(tmp_path, template):
             read_rhd(root, template)
 
 
+def _in_mm(entry):
+    entry["xyz"] = entry["xyz"] * 1000
+
+
+def _right_first(entry):
+    for name in ("xyz", "uv_vis"):
+        entry[name] = np.roll(entry[name], 21, axis=0)
+
+
+def _other_order(entry):
+    """OpenPose's: each finger from the palm."""
+    order = [0, *(1 + 4 * finger + part for finger in range(5) for part in (3, 2, 1, 0))]
+    for name in ("xyz", "uv_vis"):
+        entry[name] = entry[name][[*order, *(21 + joint for joint in order)]]
+
+
+def _changed(tmp_path, change):
+    """Writes a data set of bent hands with changed annotations."""
+    wrong = {
+        split: {number: foreign.rhd_entry(
+            left=foreign.hand([45, -5, 400], is_left=True, **foreign.BENT),
+            right=foreign.hand([-40, 10, 420], **foreign.BENT),
+        ) for number in (0, 1)} for split in ("training", "evaluation")
+    }  # fmt: skip
+    root = foreign.write_rhd(tmp_path / "rhd", wrong)
+    for split, of_split in wrong.items():
+        for entry in of_split.values():
+            change(entry)
+        (root / split / f"anno_{split}.pickle").write_bytes(pickle.dumps(of_split, 3))
+    return root
+
+
+@pytest.mark.mistake(
+    "prepare, RHD", "joints in mm instead of metres", "refused, with the likely unit"
+)
+def test_joints_in_mm_are_refused(tmp_path, capsys):
+    root = _changed(tmp_path, _in_mm)
+    arguments = ["--dataset=rhd", f"--capture={root}", f"--out={tmp_path / 'out'}"]
+    assert main([*arguments, "--image-size=32"]) == 1
+    assert re.search("error: .*times the template's, as of a template in metres, or joints scaled "
+                     "twice", capsys.readouterr().err)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(
+            _right_first,
+            "bend to the back of a right hand",
+            marks=pytest.mark.mistake("prepare, RHD", "the right hand's joints first", "warning"),
+        ),
+        pytest.param(
+            _other_order,
+            "another order",
+            marks=pytest.mark.mistake(
+                "prepare, RHD", "fingers from the palm to the tip", "warning"
+            ),
+        ),
+    ],
+)
+def test_other_joints_are_doubted(tmp_path, template, change, said):
+    straight = read_rhd(_changed(tmp_path / "right", lambda entry: None), template)
+    assert not doubts(straight)
+    assert said in " ".join(doubts(read_rhd(_changed(tmp_path / "wrong", change), template)))
+
+
+@pytest.mark.mistake(
+    "prepare, RHD", "a folder above or below RHD_published_v2; no evaluation/", "refused"
+)
+def test_other_folders_are_refused(root, template, tmp_path):
+    for folder in (root.parent, root / "training"):
+        with pytest.raises(BadInputError, match=r"anno_training\.pickle: found no such file"):
+            read_rhd(folder, template)
+    (tmp_path / "training").symlink_to(root / "training")
+    with pytest.raises(BadInputError, match=r"anno_evaluation\.pickle: found no such file"):
+        read_rhd(tmp_path, template)
+
+
+@pytest.mark.mistake(
+    "prepare, RHD", "pictures as .jpg", "refused: none of the annotations has its picture"
+)
+def test_pictures_of_another_kind_are_not_found(tmp_path, template):
+    root = foreign.write_rhd(tmp_path, entries())
+    for path in list(root.glob("*/color/*.png")):
+        path.rename(path.with_suffix(".jpg"))
+    with pytest.raises(BadInputError, match=r"found no usable hand \(5 x annotation without its"):
+        read_rhd(root, template)
+
+
+@pytest.mark.mistake("prepare, RHD", "--foreground or --dataset misspelt, --every 0", "refused")
 def test_missing_files_and_wrong_options_are_named(tmp_path, root, template):
     with pytest.raises(BadInputError, match=r"anno_training\.pickle: found no such file"):
         read_rhd(tmp_path, template)
