@@ -316,7 +316,7 @@ def test_backgrounds_that_nothing_draws_are_refused_if_they_are_asked_for(tmp_pa
     config = default.get_config()
     config.augment.backgrounds = str(tmp_path)
     with pytest.raises(
-        BadInputError, match=r"config\.augment\.backgrounds: .*background or config"
+        BadInputError, match=r"config\.augment\.backgrounds: .*augment.background, config"
     ):
         require_used(config, ["augment.backgrounds"])
     config.augment.occlusion = 0.2
