@@ -17,7 +17,8 @@ if "xla_force_host_platform_device_count" not in _FLAGS:
     _FLAGS += " --xla_force_host_platform_device_count=4"
 if "xla_backend_optimization_level" not in _FLAGS:
     # Most programs run once; compiled without optimisation, they are ready in a third of the time.
-    _FLAGS += " --xla_backend_optimization_level=0"
+    _FLAGS += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    _FLAGS += " --xla_cpu_parallel_codegen_split_count=1"
     if jax.__version_info__ < (0, 11):  # later versions do not know the flag, and stop
         _FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = _FLAGS

@@ -24,6 +24,7 @@ def _target():
     return np.einsum("nij,nkj->nki", R, np.stack(joints)) + np.array([100, -900, 300])
 
 
+@pytest.mark.slow
 def test_every_pose_is_as_near_as_random_starts_of_a_slow_optimiser_get():
     target = _target()
     valid = np.ones(target.shape[:2], bool)

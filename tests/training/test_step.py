@@ -63,6 +63,7 @@ def test_four_devices_with_eight_samples_equal_one_with_thirty_two(resnet):
     assert _relative(stats, expected_stats) < 1e-5
 
 
+@pytest.mark.slow
 def test_meshes_of_every_fourth_sample_do_not_depend_on_the_devices():
     """8 of 32: joints of all, the rest of every fourth; on four devices as on one."""
     batch = toy_batch(32)
@@ -124,6 +125,7 @@ def test_meshes_in_a_fitted_pose_give_the_encoder_no_gradient():
         assert sharded[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_with_fitted_meshes_rigid_penetration_is_that_of_the_encoder_poses():
     """Eq. 2 needs no mesh: it holds for all samples, in the pose and at the place they have."""
     batch = toy_batch(32)

@@ -68,6 +68,7 @@ def _angles(motions):
     return np.concatenate([motion.theta for motion in motions])
 
 
+@pytest.mark.slow
 def test_there_are_40_motions_and_15_gestures_of_the_requested_length(training, gestures):
     assert (len(training), len(gestures)) == (40, 15)
     assert len(_angles(training)) == NUM_TRAINING
@@ -87,6 +88,7 @@ def test_free_motions_are_the_longest_and_lengths_sum_to_the_number_of_frames(nu
     assert np.ptp(gesture_lengths(num_frames)) <= 1
 
 
+@pytest.mark.slow
 def test_names_are_right_hand_sequences_of_every_subject(training, gestures):
     names = [motion.name for motion in (*training, *gestures)]
     assert names == [*sequence_names()[0], *sequence_names()[1]]
@@ -95,12 +97,14 @@ def test_names_are_right_hand_sequences_of_every_subject(training, gestures):
         assert name.startswith("00") and "RT" in name and "ROM" not in name
 
 
+@pytest.mark.slow
 def test_every_frame_is_within_the_limits(training, gestures):
     low, high = JOINT_LIMITS.T
     theta = _angles([*training, *gestures])
     assert (theta >= low).all() and (theta <= high).all()
 
 
+@pytest.mark.slow
 def test_no_frame_penetrates(person, training, gestures):
     depths = penetration_depth(sphere_hand(person), _angles([*training, *gestures]))
     assert depths.max() <= TOLERANCE
@@ -117,6 +121,7 @@ def test_motions_are_smooth_and_not_too_fast(consecutive):
         assert np.abs(np.diff(hand[:, :3, :3], axis=0)).max() < 0.1
 
 
+@pytest.mark.slow
 def test_no_training_frame_is_near_a_gesture(training, gestures):
     theta, held_out = _angles(training), _angles(gestures)
     nearest = np.abs(theta[:, None] - held_out[None]).max(axis=-1).min()
@@ -131,6 +136,7 @@ def test_larger_frame_step_samples_the_same_motion(consecutive, person, poses):
     assert few.max() > 2 * all_frames.max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", SOME)
 def test_motion_is_reproducible(person, poses, training, gestures, index):
     alone = training_motion(index, person, 0, len(training[index].theta), STEP, gestures, poses)
@@ -143,6 +149,7 @@ def test_motions_depend_on_the_seed(person, poses):
     assert np.abs(one - other).max() > 0.01
 
 
+@pytest.mark.slow
 def test_training_covers_the_range_of_every_rotation(training):
     low, high = JOINT_LIMITS.T
     first, last = np.quantile(_angles(training), [0.01, 0.99], axis=0)
@@ -151,6 +158,7 @@ def test_training_covers_the_range_of_every_rotation(training):
     assert ((last - first) / (high - low))[flexions].min() > 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joint", [1, 2])
 def test_fingers_move_independently(training, joint):
     columns = [DOF_NAMES.index(f"{finger}{joint}_z") for finger in FINGERS[1:]]
@@ -160,6 +168,7 @@ def test_fingers_move_independently(training, joint):
     assert np.abs(free[~np.eye(4, dtype=bool)]).max() < 0.5
 
 
+@pytest.mark.slow
 def test_hands_are_upright_near_the_centre_of_the_studio(training):
     T = np.concatenate([motion.T_world_hand for motion in training])
     R = T[:, :3, :3]

@@ -162,6 +162,7 @@ def _solved(name):
     return solve_pose(sphere_hand(subject(0)), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fist", "pinch_index", "spread"])
 def test_skinning_has_no_spikes_and_no_collapsed_joints(template, name):
     theta = _solved(name)
