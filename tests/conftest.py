@@ -31,6 +31,17 @@ install_import_hook(
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+# What takes longest begins first, so that no worker ends with it alone.
+_LONG = ("tests/report/test_page.py", "tests/training/", "tests/evidence/", "tests/networks/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts modules; tests keep their order within them."""
+    items.sort(key=lambda item: next(
+        (i for i, long in enumerate(_LONG) if item.nodeid.startswith(long)), len(_LONG)
+    ))  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory, worker_id) -> Path:
     """A folder that all workers share."""

@@ -1,7 +1,10 @@
+import functools
+
 import pytest
 
 from configs import demo, general_demo, rhd, subject2, tiny
 from data_prep import sources
+from data_prep.toy import capture as toy_capture
 from data_prep.toy.capture import TOY_HELD_OUT
 from dhm.errors import BadInputError
 
@@ -20,6 +23,8 @@ def test_every_capture_and_split_gets_a_folder_of_its_own(tmp_path):
 
 def test_without_a_capture_the_toy_hand_is_written_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    smaller = functools.partial(toy_capture.write_toy_capture, num_vertices=800)
+    monkeypatch.setattr(toy_capture, "write_toy_capture", smaller)
     config = tiny.get_config()
     config.data.image_size = 32
     data = sources.records(config)

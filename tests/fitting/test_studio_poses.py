@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from data_prep.studio.anatomy.proportions import subject
 from data_prep.studio.anatomy.rig import pose_rig

@@ -111,6 +111,7 @@ def test_no_frame_penetrates(person, training, gestures):
     assert (depths > 0.1).mean() > 0.1  # hands that never touch themselves would not test it
 
 
+@pytest.mark.slow
 def test_motions_are_smooth_and_not_too_fast(consecutive):
     for motion in consecutive:
         steps = np.diff(motion.theta, axis=0)
@@ -128,6 +129,7 @@ def test_no_training_frame_is_near_a_gesture(training, gestures):
     assert nearest > EXCLUSION_RADIUS
 
 
+@pytest.mark.slow
 def test_larger_frame_step_samples_the_same_motion(consecutive, person, poses):
     motion = held_out_gesture(1, person, 0, LENGTH // STEP, STEP, poses)
     every = consecutive[4]
