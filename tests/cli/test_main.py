@@ -344,6 +344,7 @@ def test_without_a_clone_a_run_takes_prepared_records_alone(monkeypatch):
         source.linear_model()
 
 
+@pytest.mark.slow
 def test_without_a_clone_a_benchmark_takes_the_hand_of_a_run(monkeypatch, home, toy_model):
     settings, model, variables = toy_model
     save_model(home / "run" / "export", variables, model.template, settings, {})

@@ -28,7 +28,7 @@ POSE = HandPose(
     jnp.eye(4).at[:3, 3].set(jnp.array([5.0, -9.0, 20.0])),
     jnp.float32(1.05),
 )
-AT = joint_points(RIG, pose_rig(RIG, POSE.theta), POSE)
+AT = jax.jit(lambda pose: joint_points(RIG, pose_rig(RIG, pose.theta), pose))(POSE)
 CAMERA = Camera(
     jnp.float32(np.tile([[500.0, 2, 310], [0, 510, 230], [0, 0, 1]], (2, 1, 1))),
     jnp.float32(np.stack([
@@ -38,8 +38,8 @@ CAMERA = Camera(
 )  # fmt: skip
 PIXELS = jnp.float32(RNG.normal(300, 40, (2, 22, 2)))
 WEIGHTS = jnp.float32(RNG.uniform(0, 1, (2, 22)) * (RNG.random((2, 22)) > 0.3))
-SPHERES = bone_spheres(
-    TEMPLATE, pose_rig(RIG, jnp.zeros(28)).joints, jnp.asarray(TEMPLATE.v_template)
+SPHERES = jax.jit(lambda v: bone_spheres(TEMPLATE, pose_rig(RIG, jnp.zeros(28)).joints, v))(
+    jnp.asarray(TEMPLATE.v_template)
 )
 
 

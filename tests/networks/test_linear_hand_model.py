@@ -85,6 +85,7 @@ def test_the_fit_finds_the_joints_of_a_pose():
     np.testing.assert_allclose(moved.residual, found.residual, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theta", [jnp.zeros((1, 45)), _poses(1)])
 def test_gradients_reach_pose_and_shape(theta):
     model, variables = _model()

@@ -14,6 +14,8 @@ from dhm.studies.ablation.tables import Findings, Table
 from dhm.studies.ablation.variants import VARIANTS, run_name
 from tests.report.html import read
 
+pytestmark = pytest.mark.slow
+
 CHOSEN, PEOPLE = ("full", "no_penetration"), (1, 2)
 NASTY = "<script>alert('x')</script>"
 FINDINGS = Findings([Table("A table", ["", "P_err"], [[NASTY, "1.25 ± 0.50"]])], ["A claim: seen."])

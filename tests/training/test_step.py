@@ -89,6 +89,7 @@ def test_meshes_of_every_fourth_sample_do_not_depend_on_the_devices():
     assert metrics["total"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_mesh_terms_of_a_quarter_of_equal_samples_equal_those_of_all():
     """The 32 samples are four copies of eight: each choice of a quarter is the whole."""
     batch = jax.tree.map(lambda x: np.repeat(x, 4, axis=0), toy_batch(8))

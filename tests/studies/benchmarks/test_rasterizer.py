@@ -17,6 +17,7 @@ def small_benchmark():
     return benchmark_rasterizer(vertices, faces, image_size=(48, 64), views=2, samples=3, repeats=2)
 
 
+@pytest.mark.slow
 def test_table_with_embree():
     rows = {row.name: row for row in small_benchmark()}
     assert list(rows) == [

@@ -43,6 +43,7 @@ def _count() -> Traffic:
     return count_traffic(model, variables, make_batch(model, variables, 1, 32, 1))
 
 
+@pytest.mark.slow
 def test_traffic_is_gradients_metrics_and_batchnorm_statistics():
     """A ResNet-18 has 20 BatchNorm layers; each gathers once forwards and sums once backwards."""
     traffic, (_, variables) = _count(), _small_model()

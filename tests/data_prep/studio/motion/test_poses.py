@@ -39,6 +39,7 @@ def test_poses_are_distinct():
     assert apart[~np.eye(len(POSES), dtype=bool)].min() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(POSES))
 def test_solved_pose_is_within_the_limits_and_does_not_penetrate(name):
     hand, theta = solved(2, name)
@@ -47,6 +48,7 @@ def test_solved_pose_is_within_the_limits_and_does_not_penetrate(name):
     assert penetration_depth(hand, theta[None])[0] <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize(
     "name", ["fist", "point", "three", "pinch_index", "pinch_middle", "precision", "key"]
