@@ -38,8 +38,8 @@ CAMERA = Camera(
 )  # fmt: skip
 PIXELS = jnp.float32(RNG.normal(300, 40, (2, 22, 2)))
 WEIGHTS = jnp.float32(RNG.uniform(0, 1, (2, 22)) * (RNG.random((2, 22)) > 0.3))
-SPHERES = jax.jit(lambda v: bone_spheres(TEMPLATE, pose_rig(RIG, jnp.zeros(28)).joints, v))(
-    jnp.asarray(TEMPLATE.v_template)
+SPHERES = bone_spheres(
+    TEMPLATE, pose_rig(RIG, jnp.zeros(28)).joints, jnp.asarray(TEMPLATE.v_template)
 )
 
 
