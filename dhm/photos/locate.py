@@ -15,6 +15,7 @@ from dhm.evidence.keypoints import (
     read_side,
     refuse_unknown_fields,
 )
+from dhm.evidence.plausibility import require_pixels
 from dhm.export.hand_files import RIGHT
 from dhm.formats.json_file import MAX_MAGNITUDE
 from dhm.formats.photo import Photo
@@ -29,6 +30,7 @@ HOW_TO_LOCATE = (
     "already), --keypoints file.json, or --detector hand_landmarker.task"
 )
 
+_PARTS_HINT = '; "size": [1, 1] says so'
 _ASSUMED_SIDE = "Taken as a right hand: nothing says the side."
 
 BoxOrWhole = Box | Literal["whole"]
@@ -99,15 +101,16 @@ def locate_hand(
         side: RIGHT or LEFT, whatever the detection says, or None.
 
     Raises:
-        BadInputError: If neither box nor keypoints locate the hand, the crop is outside the picture
-            or too small, a detector's joint or side is unknown, or the detection is for a picture
-            of another shape.
+        BadInputError: If neither box nor keypoints locate the hand, keypoints or K are parts of the
+            picture instead of pixels, the crop is outside the picture or too small, a detector's
+            joint or side is unknown, or the detection is for a picture of another shape.
     """
     refuse_unknown_fields(f"{where}, keypoints", detection.keypoints, joint_names)
     said = read_side(where, {"side": side or detection.side})
     detection = in_picture(where, detection, size)
     keypoints, confidence = in_template_order(detection.keypoints, joint_names, 2)
     known = keypoints[confidence > 0]
+    require_pixels(where, detection.K, known, _PARTS_HINT)
     box = bbox or detection.box
     low, high = _crop_corners(where, size, box, known)
     doubts = location_doubts(size, None if box == WHOLE else box, known)

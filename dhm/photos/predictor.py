@@ -17,7 +17,6 @@ from dhm.evidence.plausibility import (
     distance_doubt,
     keypoint_doubt,
     principal_point_doubt,
-    require_pixels,
 )
 from dhm.export.hand_files import CAMERA, LEFT, MODEL, PredictedHand, mirror_transform
 from dhm.export.package import CONFIG_FILE, load_model
@@ -33,7 +32,6 @@ from dhm.photos.placement import NotPlaced, Placement, place_hand
 from dhm.types import Camera, HandTemplate
 
 CANONICAL_NOTE = "Not placed in the camera, shown in the canonical view: {}."
-_PARTS_HINT = '; the keypoints file may say so with "size": [1, 1]'
 # One view leaves every joint's depth open: there the prediction decides. mm per radian.
 _REFINEMENT = FitSettings(prior=8.0)
 
@@ -144,7 +142,6 @@ def predict_hand(
         adjust: Changes the angles before the hand is posed and placed.
     """
     known = located.confidence > 0
-    require_pixels(source, located.K, located.keypoints[known], _PARTS_HINT)
     K, K_source = camera_intrinsics(photo, located.K, focal_px)
     image, right = photo.image, located._replace(K=K)
     if located.side == LEFT:

@@ -255,7 +255,7 @@ def test_intrinsics_of_another_picture_are_doubtful_and_parts_of_one_refused(
     assert "(119, 89) lies outside the picture of 120 x 90" in content["notes"][-1]
     assert "DOUBTFUL: The principal point (119, 89)" in caplog.text
     assert "focal lengths of 0.91" in caplog.text and "keypoints between 0." in caplog.text
-    assert 'the keypoints file may say so with "size": [1, 1]' in caplog.text
+    assert '"size": [1, 1] says so' in caplog.text
 
 
 def _predicted(predictor, photos, tmp_path, entry, name="deep.png", **options):
