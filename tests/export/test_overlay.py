@@ -92,6 +92,7 @@ def test_the_photo_itself_is_not_changed(template, joints):
     assert (photo == GREY).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [(5000.0, 0, 600), (0, 0, -600.0), (0, 0, 20.0)])
 def test_a_hand_out_of_sight_leaves_the_picture_unchanged(template, joints, at):
     picture = draw_hand(_photo((48, 64)), _hand(template, joints, at), template)

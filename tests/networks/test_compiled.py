@@ -25,6 +25,7 @@ def _agree(model, variables, num_angles):
     np.testing.assert_allclose(joints, expected.joints, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "correctives",
     [("skeleton", "identity", "pose"), pytest.param(("identity",), marks=pytest.mark.slow), ()],

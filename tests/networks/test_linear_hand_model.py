@@ -67,6 +67,7 @@ def test_only_encoder_and_shape_are_learned_and_one_joint_is_unknown():
     assert not np.any(model.apply(variables, method="skeleton_change"))
 
 
+@pytest.mark.slow
 def test_the_fit_finds_the_joints_of_a_pose():
     """Poses near the prior's, on a hand whose joints lie where a hand's do."""
     model, variables = _model()

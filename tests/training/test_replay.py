@@ -68,6 +68,7 @@ def test_the_term_and_the_samples_are_found(tmp_path):
     assert (finding.term, finding.samples) == ("joint", (2,))
 
 
+@pytest.mark.slow
 def test_the_samples_of_a_gradient_are_found_one_by_one():
     """Sample 3 has no valid joint: its terms do not count, but 0 times inf reaches the gradient."""
     finding = find_non_finite(toy_step()[0], _saved(_with_infinite_depth(3)))
