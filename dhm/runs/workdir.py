@@ -72,7 +72,7 @@ def claim_workdir(config: ConfigDict, workdir: Path) -> None:
 
 
 def _moved(config: ConfigDict, workdir: Path) -> list[str]:
-    """Settings whose folder is no longer where it was; `claim_data` compares what they hold."""
+    """Settings whose folder in the workdir's config is missing; `claim_data` compares the data."""
     before = noted_config(workdir)
     return [
         key

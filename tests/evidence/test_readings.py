@@ -59,7 +59,7 @@ CASES = {
     "exact": (lambda hand: hand, NOTHING),
     **{
         f"noise {seed}": (lambda hand, seed=seed: _noisy(hand, seed, 3), NOTHING)
-        for seed in range(2)
+        for seed in range(4)
     },
     "index and middle": (lambda hand: _exchanged(hand, "index", "middle"), SWAP),
     "index and middle, noise": (

@@ -205,7 +205,6 @@ def test_bytes_after_the_last_element_are_said(tmp_path, caplog):
         assert [record.message.split(": ")[1][: len(said[0])] for record in caplog.records] == said
 
 
-@pytest.mark.mistake("scans, .ply", "a point cloud, without faces", "refused")
 def test_a_point_cloud_is_refused(tmp_path):
     trimesh.PointCloud(VERTICES).export(tmp_path / "m.ply")
     with pytest.raises(

@@ -79,9 +79,10 @@ def test_every_depth_has_torchvisions_tensors_and_no_others(depth):
     assert ours == sum(np.prod(shape) for shape in _torch_names(depth).values())
 
 
-def test_activations_in_bfloat16_leave_parameters_and_statistics_in_float32():
+@pytest.mark.parametrize("depth", [18, pytest.param(50, marks=pytest.mark.slow)])
+def test_activations_in_bfloat16_leave_parameters_and_statistics_in_float32(depth):
     image = jnp.float32(np.random.default_rng(0).normal(size=(4, 48, 48, 3)))
-    full, half = (ResNet(18, width=16, dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16))
+    full, half = (ResNet(depth, width=16, dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16))
 
     def train(variables):
         return half.apply(variables, image, True, mutable=["batch_stats"])[1]
